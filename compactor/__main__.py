@@ -1,0 +1,6 @@
+"""`python -m compactor`: the same as the console script."""
+
+from compactor.cli import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,64 @@
+"""Errors, grouped by what the one who catches them does.
+
+    CompactorError              any failure that has one clear sentence for the operator
+    ├── UsageError              the command or the config is wrong: mend it, then run again   (exit 2)
+    │   └── ConfigError         one or more mistakes in a YAML file, all of them at once
+    ├── SourceError             the source as a whole cannot be read: nothing was loaded      (exit 1)
+    ├── ObjectError             ONE object cannot be read: it stays pending, the run goes on  (exit 1 at the end)
+    │   ├── DamagedObject       its gzip is truncated, corrupt, or unpacks past the limit
+    │   └── ChangedObject       it was replaced between listing and reading
+    ├── ConflictError           another writer committed first: plan again from a fresh load
+    └── InvariantError          our own sums do not hold: nothing of the batch is published   (exit 1)
+
+Every message ends with the next step, and carries no record content: ids, file names and line numbers only.
+"""
+
+from __future__ import annotations
+
+
+class CompactorError(Exception):
+    """Base of all errors that this program raises on purpose. `str(error)` is one operator sentence."""
+
+    exit_code = 1
+
+
+class UsageError(CompactorError):
+    """The command line or the config asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """Mistakes in a YAML file. `problems` holds one `file:line: sentence` for each, all found in one pass."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class SourceError(CompactorError):
+    """The source cannot be listed or reached at all."""
+
+
+class ObjectError(CompactorError):
+    """One object cannot be read whole. `key` is its key within the source."""
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key = key
+        super().__init__(message)
+
+
+class DamagedObject(ObjectError):
+    """The object's bytes are not a whole gzip stream, or unpack to more than the limit."""
+
+
+class ChangedObject(ObjectError):
+    """The object's ETag is no longer the listed one."""
+
+
+class ConflictError(CompactorError):
+    """A concurrent commit won. Nothing of ours is visible; the caller plans again from a fresh load."""
+
+
+class InvariantError(CompactorError):
+    """The accounting does not add up: a defect of this program, found before it published anything."""

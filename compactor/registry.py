@@ -1,0 +1,228 @@
+"""The registry: what each dataset is, read from one YAML file a dataset (`configs/schemas/<dataset>.yaml`).
+
+Only the registry knows names of datasets, fields and columns. A fifth dataset is a fifth file, not a line of code.
+How the files are written and checked: `compactor.registry_file`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from compactor.errors import ConfigError, UsageError
+from compactor.registry_file import DatasetForm, LayoutForm, Reading, normal_type, parsed_partition, read
+from compactor.yamlfile import did_you_mean
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a record.
+
+    Attributes:
+        json: its key in the JSON object.
+        column: its column in the tables.
+        type: string, long, double, boolean, timestamp (UTC, microseconds), date, decimal(P,S) or map (to strings).
+        required: a record without it, or with null in it, is quarantined.
+    """
+
+    json: str
+    column: str
+    type: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A key of a map, or an unknown field, that gets a typed column of its own.
+
+    Attributes:
+        source: the map's column, or `extra`.
+        key: the key in it.
+        column: the new column, never required.
+        type: a type of `Field`, but not map.
+    """
+
+    source: str
+    key: str
+    column: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Partition:
+    """An Iceberg partition of one column. `column` is None for `none`; `buckets` is given for `bucket` alone."""
+
+    transform: Literal["day", "month", "bucket", "none"]
+    column: str | None
+    buckets: int | None
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """How a table's files are laid out: its partition, and the columns that rows are sorted by (ascending)."""
+
+    partition: Partition
+    sort: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DeleteRule:
+    """A record is a delete of its key if the text in `column` is one of `values`."""
+
+    column: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SchemaVersion:
+    """The fields of a record whose `version` is `number`, in the order of the file."""
+
+    number: int
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset and its tables.
+
+    Attributes:
+        name: its name in the source, and of its first table.
+        kind: `state`, records that replace each other by key, or `events`, records that stand.
+        key: the columns that say which entity a record is about; of kind events, `id`.
+        order: the column whose greatest value is the newest record of an entity; ties go to the greater `id`.
+        delete: which records delete their entity; None: none does.
+        current: layout of the table with one row per key; None for events.
+        history: layout of the table with each record once; for events, the one table.
+        promoted: columns beyond the fields.
+        versions: schema version by its number, at least one.
+        file: the YAML file, for messages.
+    """
+
+    name: str
+    kind: Literal["state", "events"]
+    key: tuple[str, ...]
+    order: str
+    delete: DeleteRule | None
+    current: TableLayout | None
+    history: TableLayout
+    promoted: tuple[Promotion, ...]
+    versions: Mapping[int, SchemaVersion]
+    file: str
+
+    @property
+    def newest(self) -> SchemaVersion:
+        """The version with the largest number; it decides the tables' columns."""
+        return self.versions[max(self.versions)]
+
+    @property
+    def version_field(self) -> Field:
+        """The field that tells a record's version; its JSON key is the same in every version."""
+        return next(field for field in self.newest.fields if field.column == "version")
+
+    def fields_of(self, number: int) -> tuple[Field, ...]:
+        """The fields of a version that the tables have a column for; what else it has goes to `extra`."""
+        columns = {field.column for field in self.newest.fields}
+        return tuple(field for field in self.versions[number].fields if field.column in columns)
+
+    @property
+    def history_table(self) -> str:
+        """Name of the table with each record once."""
+        return self.name if self.kind == "events" else f"{self.name}_history"
+
+    @property
+    def current_table(self) -> str | None:
+        """Name of the table with one row per key; None for events."""
+        return None if self.kind == "events" else self.name
+
+    @property
+    def columns(self) -> tuple[tuple[str, str, bool], ...]:
+        """(column, type, required) of the newest version's fields, then of the promoted columns."""
+        fields = [(field.column, field.type, field.required) for field in self.newest.fields]
+        return (*fields, *((promotion.column, promotion.type, False) for promotion in self.promoted))
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All datasets, by name."""
+
+    datasets: Mapping[str, Dataset]
+
+    def get(self, name: str) -> Dataset:
+        """The dataset of that name. Raises UsageError, with the nearest name, if there is none."""
+        if name in self.datasets:
+            return self.datasets[name]
+        raise UsageError(f"unknown dataset '{name}'{did_you_mean(name, list(self.datasets))}")
+
+
+def load(folder: Path) -> Registry:
+    """The registry in a folder's *.yaml files. Raises ConfigError with all mistakes of all files."""
+    if not folder.is_dir():
+        raise ConfigError([f"{folder}:1: no such folder; set 'schemas' to the one with a YAML file for each dataset"])
+    paths = sorted(path for path in folder.iterdir() if path.suffix == ".yaml" and not path.name.startswith("."))
+    if not paths:
+        raise ConfigError([f"{folder}:1: no *.yaml file in it; there should be one for each dataset"])
+    problems = [f"{path}:1: only *.yaml is read here; name it {path.stem}.yaml" for path in folder.glob("*.yml")]
+    readings: list[Reading] = []
+    for path in paths:
+        try:
+            readings.append(read(path))
+        except ConfigError as error:
+            problems += error.problems
+    _refuse_table_clashes(readings)
+    for reading in readings:
+        problems += reading.file.report(reading.problems)
+    if problems:
+        raise ConfigError(problems)
+    return Registry({reading.form.dataset: _dataset(reading.form, str(reading.file.path)) for reading in readings})
+
+
+def _refuse_table_clashes(readings: list[Reading]) -> None:
+    """Add a problem to each file that claims a table which an earlier one has, as `a_history` and `a` (state) do."""
+    owners: dict[str, str] = {}
+    for reading in readings:
+        form = reading.form
+        tables = [form.dataset] if form.kind == "events" else [form.dataset, f"{form.dataset}_history"]
+        taken = [table for table in tables if table in owners]
+        if taken:
+            sentence = f"its table '{taken[0]}' already belongs to {owners[taken[0]]}; rename the dataset"
+            reading.problems.append(reading.file.problem(("dataset",), sentence))
+        for table in tables:
+            owners.setdefault(table, reading.file.path.name)
+
+
+def _dataset(form: DatasetForm, file: str) -> Dataset:
+    """The dataset that a form without problems describes, defaults filled in."""
+    events = form.kind == "events"
+    key = ("id",) if events else form.key
+    by_record = key if form.order in key else (*key, form.order)
+    record_layout = form.tables.events if events else form.tables.history
+    return Dataset(
+        name=form.dataset,
+        kind="events" if events else "state",
+        key=key,
+        order=form.order,
+        delete=DeleteRule(form.delete.column, form.delete.equals) if form.delete else None,
+        current=None if events else _layout(form.tables.current, form.order, key),
+        history=_layout(record_layout, form.order, by_record),
+        promoted=tuple(
+            Promotion(each.source, each.key, each.column_name, normal_type(each.type) or "") for each in form.promote
+        ),
+        versions={
+            int(number): SchemaVersion(
+                int(number),
+                tuple(
+                    Field(json, column, normal_type(field.type) or "", field.required)
+                    for json, column, field in version.columns()
+                ),
+            )
+            for number, version in form.versions.items()
+        },
+        file=file,
+    )
+
+
+def _layout(form: LayoutForm, order: str, sort: tuple[str, ...]) -> TableLayout:
+    partition = parsed_partition(form.partition or f"day({order})") or ("none", None, None)
+    return TableLayout(Partition(*partition), form.sort or sort)
