@@ -1,0 +1,166 @@
+"""A source in a local folder, such as a synced copy of the bucket."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from compactor.errors import ChangedObject, ObjectError, SourceError, UsageError
+from compactor.source.base import EXPORTS, Hour, Ignored, SourceObject, key_window, source_object
+
+if TYPE_CHECKING:
+    import builtins
+
+    from _typeshed import WriteableBuffer
+
+# Below a dataset lie `date=` and `hour=` folders, and links to such folders are followed. A link further down is
+# no part of the layout, and could lead round in a circle.
+_LINKED_DEPTH = 2
+_BUFFER_BYTES = 256 * 1024
+
+
+class LocalSource:
+    """A folder that has `exports/` in it. See `Source` for the methods."""
+
+    def __init__(self, url: str) -> None:
+        """Take a path or a `file://` URL. Raises UsageError for a `file://` URL of another machine."""
+        self._root = _path_of(url)
+        self.url = str(self._root)
+
+    def datasets(self) -> builtins.list[str]:
+        found = (key for key, _ in self._entries(EXPORTS, links=True))
+        return sorted(key.removeprefix(EXPORTS)[:-1] for key in found if key.endswith("/"))
+
+    def list(
+        self,
+        dataset: str,
+        start: Hour | None = None,
+        stop: Hour | None = None,
+        ignored: Ignored | None = None,
+    ) -> Iterator[SourceObject]:
+        after, before = key_window(dataset, start, stop)
+        for key, entry in self._walk(f"{EXPORTS}{dataset}/", after, before):
+            obj = self._listed(key, entry)
+            if obj is not None:
+                yield obj
+            elif ignored is not None:
+                ignored.note(key)
+
+    def open(self, obj: SourceObject) -> BinaryIO:
+        path = self._root / obj.key
+        try:
+            file = _File(obj.key, path)
+        except FileNotFoundError:
+            raise ObjectError(
+                obj.key, f"cannot read {path}: it is gone since it was listed; the next run lists again"
+            ) from None
+        except OSError as error:
+            raise _unreadable(obj.key, path, error) from error
+        if _etag(os.fstat(file.fileno())) != obj.etag:
+            file.close()
+            raise ChangedObject(
+                obj.key, f"cannot read {path}: it was replaced since it was listed; the next run lists again"
+            )
+        return io.BufferedReader(file, _BUFFER_BYTES)
+
+    def _walk(self, folder: str, after: str, before: str, depth: int = 0) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Everything but folders with a key strictly between `after` and `before`, ascending by key."""
+        for key, entry in self._entries(folder, links=depth < _LINKED_DEPTH):
+            if key >= before:
+                return
+            if key.endswith("/"):
+                if key > after or after.startswith(key):
+                    yield from self._walk(key, after, before, depth + 1)
+            elif key > after:
+                yield key, entry
+
+    def _entries(self, folder: str, *, links: bool) -> builtins.list[tuple[str, os.DirEntry[str]]]:
+        """What lies in a folder, ascending by key; nothing when there is no such folder (any more).
+
+        The key of a folder, and with `links` that of a link to one, ends with "/". It takes part in the order, so
+        that a folder's content comes where its keys belong: "a-b" < "a/b".
+        """
+        try:
+            with os.scandir(self._root / folder) as entries:
+                keys = [
+                    (f"{folder}{e.name}/" if e.is_dir(follow_symlinks=links) else folder + e.name, e) for e in entries
+                ]
+        except (FileNotFoundError, NotADirectoryError):
+            if not self._root.is_dir():
+                raise SourceError(
+                    f"cannot list {self.url}: there is no such folder; create it, or correct source.url"
+                ) from None
+            return []
+        except OSError as error:
+            raise _unlisted(self._root / folder, error) from error
+        return sorted(keys, key=itemgetter(0))
+
+    def _listed(self, key: str, entry: os.DirEntry[str]) -> SourceObject | None:
+        """The object of a directory entry; None when it is not an export, or was removed a moment ago."""
+        if Hour.of_key(key) is None:
+            return None
+        try:
+            status = entry.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unlisted(self._root / key, error) from error
+        if not stat.S_ISREG(status.st_mode):
+            return None  # opening a pipe would wait for a writer
+        return source_object(key, _etag(status), status.st_size)
+
+
+class _File(io.FileIO):
+    """A file whose reads fail with an ObjectError: a disk or a network mount can fail at any of them."""
+
+    def __init__(self, key: str, path: Path) -> None:
+        self._key = key
+        self._path = path
+        super().__init__(path, "rb")
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise _unreadable(self._key, self._path, error) from error
+
+    def readall(self) -> bytes:
+        try:
+            return super().readall()
+        except OSError as error:
+            raise _unreadable(self._key, self._path, error) from error
+
+
+def _path_of(url: str) -> Path:
+    if not url.startswith("file://"):
+        return Path(url).expanduser()
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise UsageError(f"source.url '{url}' names a folder on another machine; write it as file:///path")
+    return Path(url2pathname(parts.path))
+
+
+def _etag(status: os.stat_result) -> str:
+    """Size and modification time (ns) in hex: found without reading the content."""
+    return f"{status.st_size:x}-{status.st_mtime_ns:x}"
+
+
+def _unlisted(path: Path, error: OSError) -> SourceError:
+    return SourceError(f"cannot list {path}: {_reason(error)}; make it readable, then run again")
+
+
+def _unreadable(key: str, path: Path, error: OSError) -> ObjectError:
+    step = "make it readable" if isinstance(error, PermissionError) else "check the disk or mount"
+    return ObjectError(key, f"cannot read {path}: {_reason(error)}; {step}, then run again")
+
+
+def _reason(error: OSError) -> str:
+    """The system's own words, without the path that `str(error)` adds."""
+    return (error.strerror or type(error).__name__).lower()

@@ -1,0 +1,103 @@
+"""The body of an S3 object that outlives its connection: where one breaks off, the next goes on."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import tenacity
+
+from compactor.errors import ObjectError
+from compactor.source.s3.failures import BROKEN_BODY, body_cause
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from botocore.response import StreamingBody
+
+log = logging.getLogger(__name__)
+
+# What was read of a piece is lost when the connection breaks within it, so a piece is small.
+PIECE_BYTES = 64 * 1024
+
+
+class ResumingBody(io.RawIOBase):
+    """Raw bytes of one object, over as many connections as it takes.
+
+    The budget is `max_attempts` tries in a row that bring no byte; each byte that arrives renews it. The SDK retries
+    requests by itself, so only the reading of bodies is tried again here.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        connect: Callable[[int], tuple[StreamingBody, int]],
+        *,
+        max_attempts: int,
+        wait: tenacity.wait.WaitBaseT,
+    ) -> None:
+        """Connect, so that an object which cannot be read says so here.
+
+        `connect` gives the listed version of the object from a byte offset on, and the size of the whole in bytes;
+        or it raises a CompactorError.
+        """
+        super().__init__()
+        self._url = url
+        self._key = key
+        self._connect = connect
+        self._offset = 0
+        self._body: StreamingBody | None = None  # `close` runs even if connecting fails
+        self._body, self._size = connect(0)
+        self._retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(BROKEN_BODY),
+            stop=tenacity.stop_after_attempt(max_attempts),
+            wait=wait,
+            retry_error_callback=self._give_up,
+        )
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Raises ObjectError when the budget is used up, and what `connect` raises."""
+        view = memoryview(buffer).cast("B")
+        wanted = min(len(view), PIECE_BYTES, self._size - self._offset)
+        if wanted == 0:
+            return 0
+        piece = self._retrying(self._read, wanted)
+        view[: len(piece)] = piece
+        self._offset += len(piece)
+        return len(piece)
+
+    def close(self) -> None:
+        self._drop()
+        super().close()
+
+    def _read(self, wanted: int) -> bytes:
+        """The next bytes, at least one. Raises one of BROKEN_BODY, and then the connection is done with."""
+        if self._body is None:
+            self._body, self._size = self._connect(self._offset)
+        try:
+            piece = self._body.read(wanted)
+            if not piece:
+                raise EOFError
+        except BROKEN_BODY as error:
+            log.info("%s broke off at byte %d of %d: %s", self._url, self._offset, self._size, body_cause(error))
+            self._drop()
+            raise
+        return piece
+
+    def _drop(self) -> None:
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+
+    def _give_up(self, state: tenacity.RetryCallState) -> bytes:
+        error = state.outcome.exception() if state.outcome else None
+        raise ObjectError(
+            self._key,
+            f"cannot read {self._url}: {body_cause(error)} at byte {self._offset} of {self._size}, "
+            f"{state.attempt_number} times; run again later",
+        ) from error

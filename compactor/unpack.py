@@ -1,0 +1,165 @@
+"""Compressed objects to blocks of whole lines, several objects at a time, in bounded memory.
+
+Reader threads fetch and unpack (both release the interpreter lock) and hand blocks over a short queue. Blocks of
+different objects interleave; those of one object come in order, and its last event says whether it was whole.
+"""
+
+from __future__ import annotations
+
+import gzip
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from isal import igzip, igzip_lib
+
+from compactor.errors import DamagedObject, ObjectError
+
+_IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # the stub takes the class for a value
+
+BLOCK_BYTES = 4 << 20
+_QUEUED_BLOCKS = 8
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of one object, each ended by a newline. `first_line` is 1-based."""
+
+    file_no: int
+    first_line: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Done:
+    """The object was read whole. `error` says why not; then none of its blocks may be used."""
+
+    file_no: int
+    raw_bytes: int = 0
+    error: ObjectError | None = None
+
+
+Event = Block | Done
+OpenObject = Callable[[int], AbstractContextManager[BinaryIO]]
+
+
+def read_blocks(
+    keys: Sequence[str], open_object: OpenObject, *, line_limit: int, file_limit: int, readers: int
+) -> Generator[Event, None, None]:
+    """Reads the objects `0..len(keys)-1` and yields their blocks, then one `Done` each.
+
+    An error of one object (any `ObjectError`) is in its `Done`; any other exception is raised here. Closing the
+    generator stops the readers.
+    """
+    pool = _Readers(keys, open_object, line_limit, file_limit)
+    threads = [threading.Thread(target=pool.work, daemon=True) for _ in range(max(1, min(readers, len(keys))))]
+    for thread in threads:
+        thread.start()
+    try:
+        running = len(threads)
+        while running:
+            event = pool.events.get()
+            if event is None:
+                running -= 1
+            elif isinstance(event, BaseException):
+                raise event
+            else:
+                yield event
+    finally:
+        pool.stop.set()
+        for thread in threads:
+            thread.join()
+
+
+class _Readers:
+    """What the reader threads share. In `events`, None says that a thread has ended."""
+
+    def __init__(self, keys: Sequence[str], open_object: OpenObject, line_limit: int, file_limit: int) -> None:
+        self.events: queue.Queue[Event | BaseException | None] = queue.Queue(_QUEUED_BLOCKS)
+        self.stop = threading.Event()
+        self._keys, self._open = keys, open_object
+        self._line_limit, self._file_limit = line_limit, file_limit
+        self._todo, self._lock = iter(range(len(keys))), threading.Lock()
+
+    def work(self) -> None:
+        """Reads objects until none is left or the consumer has gone."""
+        try:
+            while (file_no := self._next()) is not None:
+                self._read(file_no)
+        except BaseException as error:  # noqa: BLE001  raised again by the consumer: it must not get lost in a thread
+            self._put(error)
+        finally:
+            self._put(None)
+
+    def _next(self) -> int | None:
+        with self._lock:
+            return None if self.stop.is_set() else next(self._todo, None)
+
+    def _read(self, file_no: int) -> None:
+        raw_bytes = 0
+        try:
+            with self._open(file_no) as stream:
+                blocks = whole_lines(
+                    stream, self._keys[file_no], line_limit=self._line_limit, file_limit=self._file_limit
+                )
+                for first_line, data in blocks:
+                    self._put(Block(file_no, first_line, data))
+                    raw_bytes += len(data)
+                    if self.stop.is_set():
+                        return
+        except ObjectError as error:
+            self._put(Done(file_no, error=error))
+        else:
+            self._put(Done(file_no, raw_bytes))
+
+    def _put(self, event: Event | BaseException | None) -> None:
+        while not self.stop.is_set():
+            try:
+                self.events.put(event, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+
+def whole_lines(stream: BinaryIO, key: str, *, line_limit: int, file_limit: int) -> Iterator[tuple[int, bytes]]:
+    """Unpacks a gzip stream (any number of members) into (number of the first line, whole lines).
+
+    Of a line over `line_limit` bytes only the first `line_limit` + 1 are kept, so that it is still seen as too long.
+
+    Raises:
+        DamagedObject: not gzip, truncated, a wrong checksum, or more than `file_limit` bytes unpacked.
+    """
+    line, total = 1, 0
+    rest = b""  # the beginning of a line whose end has not come yet
+    for block in _unpacked(stream, key):
+        total += len(block)
+        if total > file_limit:
+            raise DamagedObject(
+                key, f"{key}: unpacks to more than {file_limit} bytes; raise limits.file_bytes if it is genuine"
+            )
+        end = block.rfind(b"\n") + 1
+        if not end:
+            rest = (rest + block)[: line_limit + 1]
+            continue
+        first = block.find(b"\n") + 1
+        data = (rest + block[: first - 1])[: line_limit + 1] + block[first - 1 : end] if rest else block[:end]
+        yield line, data
+        line += data.count(b"\n")
+        rest = block[end:]
+    if rest:
+        yield line, rest + b"\n"
+
+
+def _unpacked(stream: BinaryIO, key: str) -> Iterator[bytes]:
+    try:
+        with igzip.IGzipFile(fileobj=stream, mode="rb") as unpacker:  # type: ignore[no-untyped-call]
+            block = unpacker.read(BLOCK_BYTES)
+            while block:
+                yield block
+                block = unpacker.read(BLOCK_BYTES)
+    except (EOFError, gzip.BadGzipFile, _IsalError) as error:
+        reason = "is truncated" if isinstance(error, EOFError) else "is not a sound gzip file"
+        raise DamagedObject(key, f"{key}: {reason}; it stays pending until it is delivered again") from error
