@@ -1,0 +1,397 @@
+"""Lines of NDJSON to typed rows, in bulk.
+
+Input is a chunk of lines from any number of objects; output are rows in the engine's table `staged` (the newest
+version's columns, `extra`, and `file_no`/`line_no` which say where a row came from) and in `rejected`.
+
+Each chunk takes three steps:
+
+1. One pass lists the distinct *shapes* of its lines: which keys, of which JSON types. There are few shapes and many
+   lines, so every rule on keys and types is decided once per shape, in Python.
+2. One pass types the lines. Values of which it is not sure (a timestamp in an unusual form, JSON that a lenient parser
+   lets through) leave `ok` false.
+3. What is left goes line by line through `strict`, which alone decides what is rejected and why.
+
+Steps 1 and 2 may only accept what `strict` accepts, with the same values: tests hold the two against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from compactor import strict
+from compactor.registry import Dataset, SchemaVersion
+
+# What the bulk parser lets through or writes in another way than `strict`: trailing commas, NaN and Infinity in any
+# case, numbers that are long or have an exponent, escapes of control characters. Each pattern begins with a literal
+# byte: the engine skips to that byte, which is several times as fast as one combined pattern.
+_ODD_VALUE = r"-?([nN][aA]|[iI][nN]|[0-9.]{16}|[0-9.]+[eE]|0\.0000)"
+_SUSPECT = (
+    rf",[ \t\r\n]*([}}\]]|{_ODD_VALUE})",
+    rf":[ \t\r\n]*{_ODD_VALUE}",
+    rf"\[[ \t\r\n]*{_ODD_VALUE}",
+    r"\\u00[01]",
+)
+_PLAIN_TIMESTAMP = r"[12]\d{3}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,9})?Z"
+_PLAIN_DATE = r"[12]\d{3}-\d\d-\d\d"
+_NO_EXTRA = "MAP {}::MAP(VARCHAR, VARCHAR)"
+_CAN_OVERFLOW = ("long", "double")
+_MOST_EXTRA_KEYS = 100  # per chunk; past that the keys are data, not fields, and the exact path serves as well
+
+_JSON_TYPES = {
+    "string": {"VARCHAR"},
+    "timestamp": {"VARCHAR"},
+    "date": {"VARCHAR"},
+    "long": {"UBIGINT", "BIGINT"},
+    "double": {"UBIGINT", "BIGINT", "DOUBLE"},
+    "boolean": {"BOOLEAN"},
+    "map": {"OBJECT"},
+}
+_SQL_TYPES = {
+    "string": "VARCHAR",
+    "timestamp": "TIMESTAMP",
+    "date": "DATE",
+    "long": "BIGINT",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "map": "MAP(VARCHAR, VARCHAR)",
+}
+_ARROW_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "timestamp": pa.timestamp("us"),
+    "date": pa.date32(),
+    "long": pa.int64(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "map": pa.map_(pa.string(), pa.string()),
+}
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Whole lines of one or more objects.
+
+    `lines` has the columns file_no int32, line_no int64 (1-based) and line string, each line with or without its
+    newline. `broken` holds the lines that are not text at all: (file_no, line_no, reject, raw bytes).
+    """
+
+    lines: pa.Table
+    broken: tuple[tuple[int, int, strict.Reject, bytes], ...] = ()
+
+
+def sql_type(field_type: str) -> str:
+    """The engine's type of a registry type. Timestamps are UTC and have no zone inside the engine."""
+    return _SQL_TYPES.get(field_type, field_type.upper())
+
+
+def quote(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def chunk_of(parts: Iterable[tuple[int, int, bytes]], line_limit: int) -> Chunk:
+    """Cuts blocks of whole lines into a chunk. A part is (file_no, number of its first line, bytes).
+
+    Lines over `line_limit` bytes and lines that are not UTF-8 are set apart, so that the rest is valid text.
+    """
+    file_nos: list[npt.NDArray[np.int32]] = []
+    line_nos: list[npt.NDArray[np.int64]] = []
+    blocks: list[bytes] = []
+    ends: list[npt.NDArray[np.int64]] = []
+    offset = 0
+    for file_no, first_line, block in parts:
+        end = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + 1
+        file_nos.append(np.full(len(end), file_no, np.int32))
+        line_nos.append(np.arange(first_line, first_line + len(end), dtype=np.int64))
+        ends.append(end + offset)
+        blocks.append(block)
+        offset += len(block)
+    data = b"".join(blocks)
+    offsets = np.concatenate([np.zeros(1, np.int64), *ends])
+    lines = pa.table(
+        {
+            "file_no": np.concatenate([np.zeros(0, np.int32), *file_nos]),
+            "line_no": np.concatenate([np.zeros(0, np.int64), *line_nos]),
+            "line": pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data)),
+        }
+    )
+    bad: dict[int, strict.Reject] = {}
+    for index in np.flatnonzero(np.diff(offsets) - 1 > line_limit).tolist():
+        bad[index] = strict.Reject("line_too_long", f"longer than the limit of {line_limit} bytes")
+    try:
+        lines["line"].validate(full=True)
+    except pa.ArrowInvalid:
+        for index in range(len(offsets) - 1):
+            raw = data[offsets[index] : offsets[index + 1]]
+            try:
+                raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                bad.setdefault(index, strict.Reject("invalid_utf8", f"byte {error.start + 1} is not UTF-8"))
+    if not bad:
+        return Chunk(lines)
+    broken = tuple(
+        (
+            lines["file_no"][index].as_py(),
+            lines["line_no"][index].as_py(),
+            reject,
+            data[offsets[index] : offsets[index + 1]][:line_limit],
+        )
+        for index, reject in sorted(bad.items())
+    )
+    sound = np.ones(len(offsets) - 1, bool)
+    sound[list(bad)] = False
+    return Chunk(lines.filter(pa.array(sound)), broken)
+
+
+class Decoder:
+    """Decodes the chunks of one dataset into the tables `staged` and `rejected` of `con`, which it creates."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
+        self._con = con
+        self._dataset = dataset
+        self._columns = [(field.column, field.type) for field in dataset.newest.fields]
+        typed = ", ".join(f"{quote(column)} {sql_type(kind)}" for column, kind in self._columns)
+        con.execute(
+            f"CREATE TABLE staged (file_no INTEGER, line_no BIGINT, {typed}, extra MAP(VARCHAR, VARCHAR), ok BOOLEAN)"
+        )
+        con.execute(
+            "CREATE TABLE rejected (file_no INTEGER, line_no BIGINT, version BIGINT, reason VARCHAR, detail VARCHAR,"
+            " raw VARCHAR)"
+        )
+
+    def decode(self, chunk: Chunk) -> dict[int, int]:
+        """Decodes a chunk. Returns the number of lines per file_no, blank ones apart."""
+        lines = chunk.lines
+        counts = _count(lines["file_no"])
+        for number in sorted(self._dataset.versions, reverse=True):
+            if lines.num_rows:
+                lines = self._bulk(lines, SchemaVersion(number, self._dataset.fields_of(number)))
+        for file_no, blanks in self._one_by_one(lines).items():
+            counts[file_no] -= blanks
+        for file_no, _, _, _ in chunk.broken:
+            counts[file_no] = counts.get(file_no, 0) + 1
+        self._reject(chunk.broken)
+        return counts
+
+    def _bulk(self, lines: pa.Table, shape: SchemaVersion) -> pa.Table:
+        """Stages the lines that are surely records of this version; returns the others."""
+        plain, others, extra_keys = self._by_shape(lines, shape)
+        if plain.num_rows:
+            # The engine works on batches side by side; one big batch would keep it on one core.
+            self._con.register("plain", pa.Table.from_batches(plain.to_batches(max_chunksize=8192)))
+            self._con.execute(self._insert(shape, extra_keys))
+            self._con.unregister("plain")
+            unsure = self._con.execute("SELECT file_no, line_no FROM staged WHERE NOT ok").to_arrow_table()
+            if unsure.num_rows:
+                self._con.execute("DELETE FROM staged WHERE NOT ok")
+                others = pa.concat_tables([others, _matching(plain, unsure)])
+        return others
+
+    def _by_shape(self, lines: pa.Table, shape: SchemaVersion) -> tuple[pa.Table, pa.Table, list[str]]:
+        """Splits lines into those whose keys and types fit the version, and the others; lists unknown keys."""
+        pointers = [_pointer(field.json) for field in shape.fields]
+        keys_and_types = f"try(json_keys(line)) AS keys, try(json_type(line, {_list(pointers)})) AS types"
+        self._con.register("lines", pa.Table.from_batches(lines.to_batches(max_chunksize=8192)))
+        try:
+            # Grouped by a hash, which is cheaper than comparing lists. Should two shapes ever share one, their lines
+            # are told apart below, where the lists themselves are compared, or found unsure when they are typed.
+            shapes = self._con.execute(
+                "SELECT any_value(keys), any_value(types)"
+                f" FROM (SELECT {keys_and_types} FROM lines) GROUP BY hash(keys, types)"
+            ).fetchall()
+            fits = [_fits(keys, types, shape) for keys, types in shapes]
+            known = {field.json for field in shape.fields}
+            extra = {key for fit, (keys, _) in zip(fits, shapes, strict=True) if fit for key in keys} - known
+            if len(extra) > _MOST_EXTRA_KEYS:
+                fits = [fit and known.issuperset(keys) for fit, (keys, _) in zip(fits, shapes, strict=True)]
+                extra = set()
+            if all(fits):
+                return lines, lines.slice(0, 0), sorted(extra)
+            good = [{"keys": keys, "types": types} for fit, (keys, types) in zip(fits, shapes, strict=True) if fit]
+            text = pa.list_(pa.string())
+            self._con.register("good", pa.Table.from_pylist(good, pa.schema([("keys", text), ("types", text)])))
+            chosen = self._con.execute(
+                f"SELECT file_no, line_no FROM (SELECT file_no, line_no, {keys_and_types} FROM lines)"
+                " SEMI JOIN good USING (keys, types)"
+            ).to_arrow_table()
+            self._con.unregister("good")
+        finally:
+            self._con.unregister("lines")
+        plain = _matching(lines, chosen)
+        return plain, _matching(lines, chosen, keep=False), sorted(extra)
+
+    def _insert(self, shape: SchemaVersion, extra_keys: list[str]) -> str:
+        """The statement that types all lines of `plain` and stages them, with `ok` saying whether it was sure."""
+        by_column = {field.column: field for field in shape.fields}
+        values, conditions = [], [f"s.{quote(self._dataset.version_field.json)} = {shape.number}"]
+        conditions += [f"NOT regexp_matches(line, {literal(pattern)})" for pattern in _SUSPECT]
+        for column, kind in self._columns:
+            field = by_column.get(column)
+            if field is None:
+                values.append(f"CAST(NULL AS {sql_type(kind)})")
+                continue
+            text = f"s.{quote(field.json)}"
+            value, condition = _typed(text, field.type)
+            values.append(f"try_cast({value} AS {sql_type(kind)})" if field.type != kind else value)
+            sure = f"({text} IS NOT NULL{condition})" if field.required else ""
+            sure = sure or (f"({text} IS NULL OR (true{condition}))" if condition else "")
+            if not field.required and field.type in _CAN_OVERFLOW:
+                # NULL is only sure where the line has no number: else the number did not fit.
+                sure = f"({text} IS NOT NULL OR coalesce(t[{shape.fields.index(field) + 1}], 'NULL') = 'NULL')"
+            conditions += [sure] if sure else []
+        reading = {field.json: _reading_type(field.type) for field in shape.fields}
+        structure = "{" + ",".join(f"{_json_string(name)}:{_json_string(kind)}" for name, kind in reading.items()) + "}"
+        needs_types = any(not field.required and field.type in _CAN_OVERFLOW for field in shape.fields)
+        types = f"json_type(line, {_list([_pointer(f.json) for f in shape.fields])})" if needs_types else "NULL"
+        extra = _NO_EXTRA
+        if extra_keys:
+            extra = _extra_map(extra_keys)
+        extracted = f"json_extract(line, {_list([_pointer(key) for key in extra_keys])})" if extra_keys else "NULL"
+        return (
+            f"INSERT INTO staged SELECT file_no, line_no, {', '.join(values)}, {extra},"
+            f" coalesce({' AND '.join(conditions)}, false)"
+            f" FROM (SELECT file_no, line_no, line, {types} AS t, {extracted} AS x,"
+            f" try(from_json(line, {literal(structure)})) AS s FROM plain)"
+        )
+
+    def _one_by_one(self, lines: pa.Table) -> dict[int, int]:
+        """Decodes lines by the letter. Returns the number of blank lines per file_no."""
+        blanks: dict[int, int] = {}
+        for batch in lines.to_batches(max_chunksize=8192):
+            rows: list[dict[str, Any]] = []
+            rejects: list[tuple[int, int, strict.Reject, bytes]] = []
+            for file_no, line_no, line in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                raw = line.encode("utf-8")
+                found = strict.read_line(raw, self._dataset)
+                if found is None:
+                    blanks[file_no] = blanks.get(file_no, 0) + 1
+                elif isinstance(found, strict.Reject):
+                    rejects.append((file_no, line_no, found, raw))
+                else:
+                    rows.append({**found, "file_no": file_no, "line_no": line_no, "ok": True})
+            self._stage(rows)
+            self._reject(rejects)
+        return blanks
+
+    def _stage(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        fields = [("file_no", pa.int32()), ("line_no", pa.int64())]
+        fields += [(column, arrow_type(kind)) for column, kind in self._columns]
+        fields += [("extra", _ARROW_TYPES["map"]), ("ok", pa.bool_())]
+        self._con.register("rows", pa.Table.from_pylist(rows, pa.schema(fields)))
+        self._con.execute("INSERT INTO staged SELECT * FROM rows")
+        self._con.unregister("rows")
+
+    def _reject(self, rejects: Iterable[tuple[int, int, strict.Reject, bytes]]) -> None:
+        rows = [
+            {
+                "file_no": file_no,
+                "line_no": line_no,
+                "version": reject.version,
+                "reason": reject.reason,
+                "detail": reject.detail,
+                # Bytes that are not UTF-8 are kept readable as \xNN: the column is text.
+                "raw": raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace"),
+            }
+            for file_no, line_no, reject, raw in rejects
+        ]
+        if rows:
+            types = [pa.int32(), pa.int64(), pa.int64(), pa.string(), pa.string(), pa.string()]
+            self._con.register("rows", pa.Table.from_pylist(rows, pa.schema(list(zip(rows[0], types, strict=True)))))
+            self._con.execute("INSERT INTO rejected SELECT * FROM rows")
+            self._con.unregister("rows")
+
+
+def arrow_type(field_type: str) -> pa.DataType:
+    """The Arrow type of a registry type, as the engine takes it in."""
+    if field_type in _ARROW_TYPES:
+        return _ARROW_TYPES[field_type]
+    precision, scale = field_type.removeprefix("decimal(").removesuffix(")").split(",")
+    return pa.decimal128(int(precision), int(scale))
+
+
+def _fits(keys: list[str] | None, types: list[str | None] | None, shape: SchemaVersion) -> bool:
+    """Whether lines of this shape can be typed in bulk: an object, no key twice or with NUL, each field of its type."""
+    if not keys or types is None or len(set(keys)) < len(keys) or any("\0" in key for key in keys):
+        return False
+    for field, found in zip(shape.fields, types, strict=True):
+        if found is None or found == "NULL":
+            if field.required:
+                return False
+        elif found not in _JSON_TYPES.get(field.type, {"UBIGINT", "BIGINT", "DOUBLE"}):
+            return False
+    return True
+
+
+def _typed(text: str, kind: str) -> tuple[str, str]:
+    """SQL for a field's value, and the condition (beginning with AND) under which that value is surely right."""
+    if kind == "timestamp":
+        value = f"try_cast({text} AS TIMESTAMP)"
+        return value, f" AND regexp_full_match({text}, {literal(_PLAIN_TIMESTAMP)}) AND {value} IS NOT NULL"
+    if kind == "date":
+        value = f"try_cast({text} AS DATE)"
+        return value, f" AND regexp_full_match({text}, {literal(_PLAIN_DATE)}) AND {value} IS NOT NULL"
+    if kind.startswith("decimal"):
+        precision, scale = map(int, kind.removeprefix("decimal(").removesuffix(")").split(","))
+        # Up to 15 digits a double prints as it was written, so the cast is exact.
+        whole = max(0, min(precision - scale, 15 - scale))
+        fraction = rf"(\.\d{{1,{scale}}})?" if scale else ""
+        value = f"try_cast({text} AS {kind.upper()})"
+        pattern = rf"-?\d{{1,{max(whole, 1)}}}{fraction}"
+        return value, f" AND regexp_full_match({text}, {literal(pattern)}) AND {value} IS NOT NULL"
+    if kind == "map":
+        return text, f" AND list_unique(map_keys({text})) = cardinality({text})"
+    return text, ""
+
+
+def _extra_map(keys: list[str]) -> str:
+    """SQL for the map of the unknown fields that a line has, from `x`, their texts (NULL: the line lacks the field)."""
+    if len(keys) == 1:  # one new field in all records is the common case, and this costs a fraction
+        return f"CASE WHEN x[1] IS NULL THEN {_NO_EXTRA} ELSE MAP {{{literal(keys[0])}: x[1]::VARCHAR}} END"
+    entries = ", ".join(f"{{'k': {literal(key)}, 'v': x[{n}]::VARCHAR}}" for n, key in enumerate(keys, 1))
+    return f"map_from_entries(list_filter([{entries}], lambda e: e.v IS NOT NULL))"
+
+
+def _reading_type(kind: str) -> str:
+    return sql_type(kind) if kind in ("long", "double", "boolean", "map") else "VARCHAR"
+
+
+def _pointer(name: str) -> str:
+    """A top-level key as a JSON pointer (RFC 6901), which escapes where a path would be parsed."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _json_string(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _list(texts: list[str]) -> str:
+    return "[" + ", ".join(map(literal, texts)) + "]"
+
+
+def _matching(lines: pa.Table, places: pa.Table, *, keep: bool = True) -> pa.Table:
+    """The lines at (or, with keep=False, not at) the given file_no and line_no."""
+    return lines.filter(pa.array(np.isin(_places(lines), _places(places), invert=not keep)))
+
+
+def _places(lines: pa.Table) -> npt.NDArray[np.int64]:
+    """Each line's file_no and line_no as one number (files have fewer than 2**40 lines)."""
+    place: npt.NDArray[np.int64] = lines["file_no"].to_numpy().astype(np.int64) * 2**40 + lines["line_no"].to_numpy()
+    return place
+
+
+def _count(file_nos: pa.ChunkedArray) -> dict[int, int]:
+    counted = file_nos.value_counts()
+    return {int(entry["values"].as_py()): int(entry["counts"].as_py()) for entry in counted}

@@ -1,0 +1,116 @@
+"""Reads a batch of objects into a session: bytes to rows, and the sums of each file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import duckdb
+import pyarrow as pa
+
+from compactor.config import Config
+from compactor.decode import Decoder, chunk_of
+from compactor.errors import DamagedObject
+from compactor.progress import Progress
+from compactor.registry import Dataset
+from compactor.source import Source, SourceObject
+from compactor.unpack import Block, Done, read_blocks
+
+_CHUNK_BYTES = 16 << 20
+
+
+@dataclass
+class Loaded:
+    """A batch in a session. Objects are named by `file_no`, their place in `objects`.
+
+    Attributes:
+        lines: per file, lines that are not blank.
+        raw_bytes: of all files, uncompressed.
+        failed: files that could not be read whole, with the reason; nothing of them is in the session.
+    """
+
+    objects: Sequence[SourceObject]
+    lines: dict[int, int] = field(default_factory=dict)
+    raw_bytes: int = 0
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+def read_batch(
+    con: duckdb.DuckDBPyConnection,
+    source: Source,
+    dataset: Dataset,
+    objects: Sequence[SourceObject],
+    config: Config,
+    progress: Progress,
+) -> Loaded:
+    """Reads objects into the tables `files`, `staged` and `rejected`. Memory holds a few chunks, whatever their size.
+
+    An object that cannot be read whole ends in `failed`; any other error is raised.
+    """
+    loaded = Loaded(objects)
+    register_files(con, [(o.key, o.etag, o.size) for o in objects])
+    decoder = Decoder(con, dataset)
+    parts: list[tuple[int, int, bytes]] = []
+    waiting = 0
+
+    def flush() -> None:
+        nonlocal waiting
+        if parts:
+            counts = decoder.decode(chunk_of(parts, int(config.limits.line_bytes)))
+            for file_no, lines in counts.items():
+                loaded.lines[file_no] = loaded.lines.get(file_no, 0) + lines
+            progress.advance(lines=sum(counts.values()), raw_bytes=waiting)
+        parts.clear()
+        waiting = 0
+
+    def open_object(file_no: int) -> BinaryIO:
+        if objects[file_no].size == 0:
+            key = objects[file_no].key
+            raise DamagedObject(key, f"{key}: is empty, which no gzip file is; it stays pending until it is replaced")
+        return source.open(objects[file_no])
+
+    events = read_blocks(
+        [found.key for found in objects],
+        open_object,
+        line_limit=int(config.limits.line_bytes),
+        file_limit=int(config.limits.file_bytes),
+        readers=config.source.readers,
+    )
+    with closing(events):
+        for event in events:
+            if isinstance(event, Block):
+                parts.append((event.file_no, event.first_line, event.data))
+                waiting += len(event.data)
+                if waiting >= _CHUNK_BYTES:
+                    flush()
+            elif isinstance(event, Done):
+                loaded.raw_bytes += event.raw_bytes
+                if event.error is not None:
+                    loaded.failed[event.file_no] = str(event.error)
+                progress.advance(files=1, compressed_bytes=objects[event.file_no].size)
+        flush()
+    drop_files(con, loaded.failed)
+    return loaded
+
+
+def register_files(con: duckdb.DuckDBPyConnection, files: Sequence[tuple[str, str, int]]) -> None:
+    """Makes the table `files` (file_no, key, etag, size, source_file) of a batch; `source_file` is the key again."""
+    columns = [range(len(files)), *([file[n] for file in files] for n in range(3))]
+    schema = pa.schema([("file_no", pa.int32()), ("key", pa.string()), ("etag", pa.string()), ("size", pa.int64())])
+    con.register("listing", pa.table([list(column) for column in columns], schema=schema))
+    con.execute("CREATE TABLE files AS SELECT * FROM listing")
+    # Each row names its object: as an enum that is a number until it reaches the file, not a long text in each sort.
+    con.execute("CREATE TYPE object_key AS ENUM (SELECT DISTINCT key FROM files)")
+    con.execute("ALTER TABLE files ADD COLUMN source_file object_key")
+    con.execute("UPDATE files SET source_file = key")
+    con.unregister("listing")
+
+
+def drop_files(con: duckdb.DuckDBPyConnection, file_nos: Sequence[int] | dict[int, str]) -> None:
+    """Takes files, and all that came of them, out of the session."""
+    if file_nos:
+        numbers = ", ".join(map(str, file_nos))
+        for table in ("files", "staged", "rejected"):
+            con.execute(f"DELETE FROM {table} WHERE file_no IN ({numbers})")
