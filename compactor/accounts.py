@@ -1,0 +1,86 @@
+"""The sums of a batch: for each file, lines = new + duplicates + quarantined.
+
+`lines` is counted where bytes are cut into lines, the rest is counted in the engine; a batch whose numbers do not
+meet is not published.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from compactor.errors import InvariantError
+
+_COUNTS = pa.schema([("file_no", pa.int32()), ("lines", pa.int64()), ("new", pa.int64())])
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The sums of a batch, over its files."""
+
+    lines: int
+    new: int
+    duplicates: int
+    quarantined: int
+
+
+def enter(
+    con: duckdb.DuckDBPyConnection,
+    dataset: str,
+    lines: Mapping[int, int],
+    new: Mapping[int, int],
+    run_id: str,
+    at: dt.datetime,
+) -> Totals:
+    """Makes `ledger_rows` and `quarantine_rows` for the files of the session.
+
+    Args:
+        lines: lines per file_no, as they were cut. Files that are not in the session any more are left out.
+        new: rows that the history takes, per file_no.
+        at: when, aware UTC.
+
+    Raises:
+        InvariantError: the sums of a file do not hold.
+    """
+    numbers = sorted(lines.keys() | new.keys())
+    columns = [numbers, [lines.get(n, 0) for n in numbers], [new.get(n, 0) for n in numbers]]
+    con.register("cut", pa.table(columns, schema=_COUNTS))
+    con.execute(
+        "CREATE OR REPLACE TABLE account AS SELECT f.*, coalesce(c.lines, 0) AS lines, coalesce(c.new, 0) AS new,"
+        " coalesce(s.n, 0) AS records, coalesce(r.n, 0) AS quarantined FROM files f LEFT JOIN cut c USING (file_no)"
+        " LEFT JOIN (SELECT file_no, count(*) AS n FROM staged GROUP BY 1) s USING (file_no)"
+        " LEFT JOIN (SELECT file_no, count(*) AS n FROM rejected GROUP BY 1) r USING (file_no)"
+    )
+    con.unregister("cut")
+    wrong = con.execute(
+        "SELECT key, lines, records, quarantined, new FROM account"
+        " WHERE lines <> records + quarantined OR new > records ORDER BY key LIMIT 1"
+    ).fetchone()
+    if wrong:
+        key, cut, records, quarantined, taken = wrong
+        raise InvariantError(
+            f"{dataset}: the sums of {key} do not hold ({cut} lines, {records} records, {quarantined} quarantined,"
+            f" {taken} new); nothing was published. This is a defect: please report it with the log of the run"
+        )
+    values = [dataset, run_id, at.replace(tzinfo=None)]
+    con.execute(
+        "CREATE OR REPLACE TABLE ledger_rows AS SELECT $1::VARCHAR AS dataset, key, etag, size, lines, new,"
+        " records - new AS duplicates, quarantined, $2::VARCHAR AS run_id, $3::TIMESTAMP AS loaded_at FROM account",
+        values,
+    )
+    con.execute(
+        "CREATE OR REPLACE TABLE quarantine_rows AS SELECT $1::VARCHAR AS dataset, f.key AS source_file,"
+        " r.line_no AS source_line, r.version, r.reason, r.detail, r.raw, $2::VARCHAR AS run_id,"
+        " $3::TIMESTAMP AS quarantined_at, f.etag FROM rejected r JOIN files f USING (file_no)",
+        values,
+    )
+    sums = con.execute(
+        "SELECT coalesce(sum(lines), 0), coalesce(sum(new), 0), coalesce(sum(records - new), 0),"
+        " coalesce(sum(quarantined), 0) FROM account"
+    ).fetchone()
+    assert sums is not None
+    return Totals(*map(int, sums))

@@ -1,0 +1,294 @@
+"""Opens the catalog and makes the tables that the registry asks for."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
+from pyiceberg.transforms import BucketTransform, DayTransform, IdentityTransform, MonthTransform, Transform
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    IcebergType,
+    LongType,
+    MapType,
+    NestedField,
+    StringType,
+    TimestamptzType,
+)
+from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_random_exponential
+
+from compactor.config import Config
+from compactor.errors import CompactorError
+from compactor.registry import Dataset, Partition, Registry, TableLayout
+from compactor.table import Table
+
+log = logging.getLogger(__name__)
+
+_S3_ACTIONS = {
+    "DeleteObject": "s3:DeleteObject",
+    "GetObject": "s3:GetObject",
+    "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+}
+"""The right behind a request of Arrow's S3 client; all others write, and need s3:PutObject."""
+
+FILES, QUARANTINE, RUNS = "compactor_files", "compactor_quarantine", "compactor_runs"
+_UNPARTITIONED = TableLayout(Partition("none", None, None), ())
+
+# name -> (column, registry type, required), and the sort order
+_OWN_TABLES: dict[str, tuple[list[tuple[str, str, bool]], tuple[str, ...]]] = {
+    FILES: (
+        [
+            ("dataset", "string", True),
+            ("key", "string", True),
+            ("etag", "string", True),
+            ("size", "long", True),
+            ("lines", "long", True),
+            ("new", "long", True),
+            ("duplicates", "long", True),
+            ("quarantined", "long", True),
+            ("run_id", "string", True),
+            ("loaded_at", "timestamp", True),
+        ],
+        ("dataset", "key"),
+    ),
+    QUARANTINE: (
+        [
+            ("dataset", "string", True),
+            ("source_file", "string", True),
+            ("source_line", "long", True),
+            ("version", "long", False),
+            ("reason", "string", True),
+            ("detail", "string", False),
+            ("raw", "string", False),
+            ("run_id", "string", True),
+            ("quarantined_at", "timestamp", True),
+            # A key can be replaced: the ETag says which of its contents the line was in.
+            ("etag", "string", True),
+        ],
+        ("dataset", "source_file", "source_line"),
+    ),
+    RUNS: (
+        [
+            ("run_id", "string", True),
+            ("dataset", "string", True),
+            ("verb", "string", True),
+            ("started_at", "timestamp", True),
+            ("finished_at", "timestamp", True),
+            ("objects", "long", True),
+            ("lines", "long", True),
+            ("new", "long", True),
+            ("duplicates", "long", True),
+            ("quarantined", "long", True),
+            ("failed_objects", "long", True),
+            ("raw_bytes", "long", True),
+            ("history_snapshot_id", "long", False),
+            ("current_snapshot_id", "long", False),
+            # All objects of hours before this one were listed and loaded: where the next run's window ends.
+            ("frontier", "string", False),
+        ],
+        ("run_id", "dataset"),
+    ),
+}
+
+
+class Lakehouse:
+    """The catalog, the namespace, and the tables in it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.namespace = config.namespace
+        self._catalog = _connect(config)
+
+    def table(self, name: str) -> Table:
+        """Loads a table. Raises CompactorError where it does not exist."""
+        with _explained(f"cannot load table {self.namespace}.{name}"):
+            return Table(self._catalog, f"{self.namespace}.{name}")
+
+    def storage_properties(self) -> dict[str, str]:
+        """How the tables' storage is reached: the catalog's properties, as the catalog itself has completed them."""
+        return dict(self._catalog.properties)
+
+    def exists(self, name: str) -> bool:
+        with _explained(f"cannot load table {self.namespace}.{name}"):
+            return self._catalog.table_exists(f"{self.namespace}.{name}")
+
+    def ensure(self, registry: Registry, datasets: Sequence[str]) -> None:
+        """Makes the namespace and the tables of these datasets where they do not exist yet."""
+        with _explained(f"cannot make namespace {self.namespace}"):
+            if not self._catalog.namespace_exists(self.namespace):  # asked first: not everyone may create one
+                try:
+                    self._catalog.create_namespace(self.namespace)
+                except NamespaceAlreadyExistsError:
+                    pass  # another process was faster
+        for name, (columns, sort) in _OWN_TABLES.items():
+            layout = TableLayout(_UNPARTITIONED.partition, sort)
+            self._ensure(name, columns, layout, identifier=())
+        for dataset in map(registry.get, datasets):
+            columns = record_columns(dataset)
+            self._ensure(dataset.history_table, columns, dataset.history, identifier=("id",), bloom=bloom(dataset))
+            if dataset.current_table and dataset.current:
+                self._ensure(
+                    dataset.current_table, columns, dataset.current, identifier=dataset.key, bloom=bloom(dataset)
+                )
+
+    def _ensure(
+        self,
+        name: str,
+        columns: Sequence[tuple[str, str, bool]],
+        layout: TableLayout,
+        *,
+        identifier: Sequence[str],
+        bloom: Sequence[str] = (),
+    ) -> None:
+        if self.exists(name):
+            return
+        schema = _schema(columns, identifier)
+        properties = {
+            "format-version": "2",
+            "write.parquet.compression-codec": "zstd",
+            "write.metadata.delete-after-commit.enabled": "true",
+            "write.metadata.previous-versions-max": "50",
+            "write.target-file-size-bytes": str(self.config.tables.target_file_bytes),
+            # For other engines that write to the table: this program's writer is told directly.
+            **{f"write.parquet.bloom-filter-enabled.column.{column}": "true" for column in bloom},
+            **self.config.tables.properties,
+        }
+        try:
+            with _explained(f"cannot make table {self.namespace}.{name}"):
+                self._catalog.create_table(
+                    f"{self.namespace}.{name}",
+                    schema,
+                    partition_spec=_spec(schema, layout),
+                    sort_order=_order(schema, layout),
+                    properties=properties,
+                )
+            log.info("made table %s.%s", self.namespace, name)
+        except TableAlreadyExistsError:
+            pass  # another process was faster
+
+
+@contextmanager
+def _explained(doing: str) -> Iterator[None]:
+    """Turns a failure of AWS beneath PyIceberg into a CompactorError that names the missing right, and no other."""
+    try:
+        yield
+    except Exception as error:
+        reason = aws_reason(error)
+        if reason is None:
+            raise
+        raise CompactorError(f"{doing}: {reason}") from error
+
+
+def aws_reason(error: Exception) -> str | None:
+    """What an error of the AWS SDKs means and what to do, in words without record content; None for any other error.
+
+    boto3, which asks Glue, is told by its module's name, because this module must not import it; Arrow's own S3
+    client by its text.
+    """
+    if isinstance(error, OSError):
+        found = re.search(r"AWS Error (\w+) during (\w+) operation", str(error))
+        if found and found[1] == "ACCESS_DENIED":
+            return f"access denied; grant {_S3_ACTIONS.get(found[2], 's3:PutObject')} on the tables' bucket"
+        return f"S3 answered {found[1]} to {found[2]}; check catalog.properties and the network" if found else None
+    if not type(error).__module__.startswith("botocore."):
+        return None
+    operation: str | None = getattr(error, "operation_name", None)
+    if operation is None:
+        return f"AWS was not asked ({type(error).__name__}); check the credentials, the region and the network"
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    if code == "AccessDeniedException":
+        return f"access denied; grant glue:{operation} on the catalog, the database and its tables"
+    return f"Glue answered {code} to {operation}; check the credentials, or run again later"
+
+
+def record_columns(dataset: Dataset) -> list[tuple[str, str, bool]]:
+    """The columns of a dataset's tables: (name, registry type, required)."""
+    own = [("extra", "map", False), ("source_file", "string", True), ("source_line", "long", True)]
+    return [*dataset.columns, *own]
+
+
+def bloom(dataset: Dataset) -> tuple[str, ...]:
+    """The columns that point lookups go by: bloom filters serve them where sorting does not."""
+    return tuple(dict.fromkeys(("id", *dataset.key)))
+
+
+def _connect(config: Config) -> Catalog:
+    properties = config.catalog_properties()
+    uri = properties.get("uri", "")
+    if uri.startswith("sqlite:///"):
+        Path(urlparse(uri).path.removeprefix("/")).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _patiently(lambda: load_catalog(config.catalog.name, **properties))
+    except Exception as error:
+        raise CompactorError(
+            f"cannot open the catalog {config.catalog.name!r} ({type(error).__name__}); check catalog.properties"
+            " and the credentials"
+        ) from error
+
+
+@retry(
+    stop=stop_after_attempt(4),
+    wait=wait_random_exponential(multiplier=0.1, max=2),
+    retry=retry_if_not_exception_type((CompactorError, ValueError, ImportError)),
+    reraise=True,
+)
+def _patiently(connect: Callable[[], Catalog]) -> Catalog:
+    # Two processes that make a SQL catalog's own tables at the same moment can collide once.
+    return connect()
+
+
+def _schema(columns: Sequence[tuple[str, str, bool]], identifier: Sequence[str]) -> Schema:
+    nested = iter(range(len(columns) + 1, 10_000))
+    fields = [
+        NestedField(number, name, _type(kind, nested), required=required)
+        for number, (name, kind, required) in enumerate(columns, 1)
+    ]
+    ids = [field.field_id for field in fields if field.name in identifier]
+    return Schema(*fields, identifier_field_ids=ids)
+
+
+def _type(kind: str, ids: Any) -> IcebergType:
+    if kind.startswith("decimal("):
+        precision, scale = kind.removeprefix("decimal(").removesuffix(")").split(",")
+        return DecimalType(int(precision), int(scale))
+    if kind == "map":
+        return MapType(next(ids), StringType(), next(ids), StringType(), value_required=False)
+    simple: dict[str, IcebergType] = {
+        "string": StringType(),
+        "long": LongType(),
+        "double": DoubleType(),
+        "boolean": BooleanType(),
+        "timestamp": TimestamptzType(),
+        "date": DateType(),
+    }
+    return simple[kind]
+
+
+def _spec(schema: Schema, layout: TableLayout) -> PartitionSpec:
+    partition = layout.partition
+    if partition.transform == "none" or partition.column is None:
+        return UNPARTITIONED_PARTITION_SPEC
+    transforms: dict[str, Transform[Any, Any]] = {"day": DayTransform(), "month": MonthTransform()}
+    transform = transforms.get(partition.transform) or BucketTransform(partition.buckets or 16)
+    source = schema.find_field(partition.column).field_id
+    return PartitionSpec(PartitionField(source, 1000, transform, f"{partition.column}_{partition.transform}"))
+
+
+def _order(schema: Schema, layout: TableLayout) -> SortOrder:
+    if not layout.sort:
+        return UNSORTED_SORT_ORDER
+    return SortOrder(*(SortField(schema.find_field(name).field_id, IdentityTransform()) for name in layout.sort))

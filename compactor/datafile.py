@@ -1,0 +1,239 @@
+"""Writes the Parquet files of a table: sorted by the caller, with statistics, bloom filters and a size to aim at.
+
+PyIceberg's own writer takes whole Arrow tables, measures size in memory instead of on disk and writes no bloom
+filters; this one takes a stream of batches and rolls by what has reached the file.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+    schema_to_pyarrow,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.table.locations import load_location_provider
+from pyiceberg.typedef import Record
+
+ROW_GROUP_BYTES = 64 << 20  # in memory; 5 to 10 times less on disk
+PARTITION_COLUMN = "_partition"
+
+
+def arrow_schema(schema: Schema) -> pa.Schema:
+    """A table's Arrow schema with field ids, and with 32-bit offsets: what the engine hands out needs no copy."""
+    return pa.schema([_small(field) for field in schema_to_pyarrow(schema, include_field_ids=True)])
+
+
+def _small(field: pa.Field) -> pa.Field:
+    kind = field.type
+    if pa.types.is_large_string(kind):
+        kind = pa.string()
+    elif pa.types.is_map(kind):
+        kind = pa.map_(_small(kind.key_field), _small(kind.item_field))
+    return pa.field(field.name, kind, field.nullable, field.metadata)
+
+
+class DataFileWriter(AbstractContextManager["DataFileWriter"]):
+    """Writes record batches, ordered by partition, into as few files near `target_bytes` as they take.
+
+    Batches have the table's columns in any order, plus `_partition` (the partition value, or null) when the table is
+    partitioned. Encoding runs in a thread of its own, so that it overlaps with what produces the batches. On an
+    exception all files written so far are removed: none of them is referenced by anything.
+    """
+
+    def __init__(self, table: Table, *, target_bytes: int, bloom_columns: Sequence[str]) -> None:
+        self._table = table
+        self._schema = arrow_schema(table.schema())
+        self._target_bytes = target_bytes
+        self._bloom_columns = bloom_columns
+        self._partitioned = not table.spec().is_unpartitioned()
+        self._locations = load_location_provider(table.location(), table.metadata.properties)
+        self._run = uuid.uuid4()
+        self._open: _OpenFile | None = None
+        self._partition: Any = None
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_bytes = 0
+        self._rows = 0
+        self._paths: list[str] = []
+        self.files: list[DataFile] = []
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            if self._open:
+                self._open.abandon()
+            self.remove()
+
+    def write_all(self, batches: Iterable[pa.RecordBatch]) -> list[DataFile]:
+        """Writes a stream to its end and returns the files. Raises what the stream or the storage raises."""
+        _encode_apart(batches, self._write)
+        self._close_file()
+        return self.files
+
+    def remove(self) -> None:
+        """Deletes the files written: for a commit that provably did not land."""
+        for path in self._paths:
+            try:
+                self._table.io.delete(path)
+            except OSError:
+                continue  # an orphan costs storage, not correctness
+
+    @property
+    def rows(self) -> int:
+        return self._rows
+
+    def _write(self, batch: pa.RecordBatch) -> None:
+        if not self._partitioned:
+            self._add(batch, None)
+            return
+        values = batch.column(batch.schema.get_field_index(PARTITION_COLUMN))
+        start = 0
+        for run_end in _run_ends(values):
+            self._add(batch.slice(start, run_end - start), values[start].as_py())
+            start = run_end
+
+    def _add(self, batch: pa.RecordBatch, partition: Any) -> None:
+        if partition != self._partition:
+            self._close_file()
+            self._partition = partition
+        self._pending.append(batch)
+        self._pending_bytes += batch.nbytes
+        self._rows += batch.num_rows
+        if self._pending_bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        table = pa.Table.from_batches(self._pending).select(self._schema.names).cast(self._schema).combine_chunks()
+        self._pending, self._pending_bytes = [], 0
+        if self._open is None:
+            path = self._path()
+            self._paths.append(path)
+            self._open = _OpenFile(self._table, path, self._schema, self._bloom_columns, table.num_rows)
+        self._open.write(table)
+        if self._open.size >= self._target_bytes:
+            self._finish()
+
+    def _close_file(self) -> None:
+        self._flush()
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._open:
+            record = Record(self._partition) if self._partitioned else Record()
+            self.files.append(self._open.finish(record))
+            self._open = None
+
+    def _path(self) -> str:
+        name = f"{len(self._paths):05d}-{self._run}.parquet"
+        if self._partitioned:
+            folder = self._table.spec().partition_to_path(Record(self._partition), self._table.schema())
+            name = f"{folder}/{name}"
+        return self._locations.new_data_location(name)
+
+
+class _OpenFile:
+    """One Parquet file being written. Each call of `write` makes one row group."""
+
+    def __init__(self, table: Table, path: str, schema: pa.Schema, bloom: Sequence[str], rows: int) -> None:
+        self._table = table
+        self._path = path
+        self._output = table.io.new_output(path)
+        self._stream = self._output.create(overwrite=True)
+        self._sink = (
+            pa.PythonFile(self._stream, mode="w") if not isinstance(self._stream, pa.NativeFile) else self._stream
+        )
+        level = int(table.metadata.properties.get("write.parquet.compression-level", "3"))
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            schema,
+            compression="zstd",
+            compression_level=level,
+            bloom_filter_options={column: {"ndv": max(rows, 1), "fpp": 0.01} for column in bloom},
+            store_schema=False,
+        )
+
+    @property
+    def size(self) -> int:
+        return int(self._sink.tell())
+
+    def write(self, table: pa.Table) -> None:
+        self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
+
+    def finish(self, partition: Record) -> DataFile:
+        self._writer.close()
+        size = self.size
+        self._sink.close()
+        metadata, schema = self._table.metadata, self._table.schema()
+        statistics = data_file_statistics_from_parquet_metadata(
+            self._writer.writer.metadata,
+            stats_columns=compute_statistics_plan(schema, metadata.properties),
+            parquet_column_mapping=parquet_path_to_id_mapping(schema),
+        )
+        return DataFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=self._path,
+            file_format=FileFormat.PARQUET,
+            partition=partition,
+            file_size_in_bytes=size,
+            sort_order_id=metadata.default_sort_order_id or None,
+            spec_id=metadata.default_spec_id,
+            equality_ids=None,
+            key_metadata=None,
+            **statistics.to_serialized_dict(),
+        )
+
+    def abandon(self) -> None:
+        try:
+            self._sink.close()
+        except OSError:
+            pass  # the file is about to be deleted
+
+
+def _run_ends(values: pa.Array) -> list[int]:
+    """Ends of the runs of equal values in an ordered array."""
+    return [int(end) for end in pc.run_end_encode(values).run_ends.to_pylist()]
+
+
+def _encode_apart(batches: Iterable[pa.RecordBatch], encode: Callable[[pa.RecordBatch], None]) -> None:
+    """Runs `encode` on each batch in a second thread, at most two batches behind the producer."""
+    waiting: queue.Queue[pa.RecordBatch | None] = queue.Queue(2)
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        while (batch := waiting.get()) is not None:
+            if failure:
+                continue  # drain, so that the producer never blocks
+            try:
+                encode(batch)
+            except BaseException as error:  # noqa: BLE001  raised again below, in the caller's thread
+                failure.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        for batch in batches:
+            waiting.put(batch)
+            if failure:
+                break
+    finally:
+        waiting.put(None)
+        thread.join()
+    if failure:
+        raise failure[0]

@@ -1,0 +1,205 @@
+"""The program's own tables: which objects are loaded, which lines were rejected, what each run did.
+
+All three change by `put`: rows replace those with the same key, in one commit that is planned again after a conflict.
+A put that is repeated changes nothing, which is what lets an interrupted batch be finished by whoever comes next.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import duckdb
+import pyarrow as pa
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from compactor import engine
+from compactor.catalog import FILES, RUNS, Lakehouse
+from compactor.decode import quote
+from compactor.errors import ConflictError
+from compactor.source import Hour, Source, SourceObject
+from compactor.source.base import Ignored
+from compactor.table import RUN_ID, DataFile, Table
+
+log = logging.getLogger(__name__)
+
+OBJECT = ("dataset", "key", "etag")
+LINES_OF_OBJECT = ("dataset", "source_file", "etag")
+RUN = ("run_id", "dataset")
+_BATCH_ROWS = 65_536
+_LISTED = pa.schema([("key", pa.string()), ("etag", pa.string()), ("size", pa.int64())])
+
+
+def on_conflict(attempts: int) -> Retrying:
+    """Planning again after a conflict, a little later each time, `attempts` times at most."""
+
+    def tell(state: RetryCallState) -> None:
+        log.info("%s; planning again", state.outcome.exception() if state.outcome else "conflict")
+
+    return Retrying(
+        retry=retry_if_exception_type(ConflictError),
+        stop=stop_after_attempt(attempts),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        before_sleep=tell,
+        reraise=True,
+    )
+
+
+def put(
+    lake: Lakehouse,
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    rows: str,
+    key: Sequence[str],
+    *,
+    commit_id: str,
+    run_id: str,
+    existing: Literal["replace", "keep"] = "replace",
+    scope: str | None = None,
+    needed: Callable[[], bool] | None = None,
+) -> None:
+    """Puts rows into one of the program's own tables.
+
+    Args:
+        rows: a FROM item with the table's columns.
+        key: the columns by which a row, or a group of rows, is told.
+        existing: what happens to rows that the table has under the same key: they are replaced, or they stay and the
+            incoming ones are dropped.
+        scope: a FROM item with the key columns: whose rows are replaced. Default: those of `rows`.
+        needed: asked after the table was loaded; if it says no, somebody else has put these rows, and nothing is done.
+    """
+    for attempt in on_conflict(lake.config.commit.attempts):
+        with attempt:
+            table = lake.table(name)
+            if needed and not needed():
+                return
+            incoming, remove = _plan_put(con, table, rows, key, existing, scope or rows)
+            order = ", ".join(quote(field) for field in table.sort_columns)
+            with table.writer(target_bytes=int(lake.config.tables.target_file_bytes)) as writer:
+                added = writer.write_all(con.execute(f"{incoming} ORDER BY {order}").to_arrow_reader(_BATCH_ROWS))
+            if not added and not remove:
+                return
+            try:
+                table.commit(added, remove, {RUN_ID: run_id}, commit_id=commit_id)
+            except ConflictError:
+                writer.remove()
+                raise
+
+
+def _plan_put(
+    con: duckdb.DuckDBPyConnection, table: Table, rows: str, key: Sequence[str], existing: str, scope: str
+) -> tuple[str, list[DataFile]]:
+    """The statement that gives the rows to write, and the data files that they replace."""
+    keys = ", ".join(map(quote, key))
+    con.execute(f"CREATE OR REPLACE TEMP TABLE scope AS SELECT DISTINCT {keys} FROM {scope}")
+    scan = table.scan(key, with_file=True)
+    con.register("present", scan.batches)
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE met AS SELECT DISTINCT {keys}, _file FROM present SEMI JOIN scope USING ({keys})"
+    )
+    con.unregister("present")
+    names = ", ".join(quote(name) for name in table.schema.names)
+    incoming = f"SELECT {names} FROM {rows}"
+    remove: list[DataFile] = []
+    if existing == "keep":
+        incoming += f" ANTI JOIN met USING ({keys})"
+    else:
+        numbers = con.execute("SELECT DISTINCT _file FROM met ORDER BY 1").fetchall()
+        remove = [scan.files[number] for (number,) in numbers]
+    if remove:
+        staying = table.scan(table.schema.names, paths=[file.file_path for file in remove])
+        con.register("staying", staying.batches)
+        incoming += f" UNION ALL SELECT {names} FROM staying ANTI JOIN scope USING ({keys})"
+    return f"SELECT * FROM ({incoming})", remove
+
+
+def load_known(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: str) -> None:
+    """Loads what the ledger says of a dataset into the session: `known` (key, etag)."""
+    if not lake.exists(FILES):
+        con.execute("CREATE OR REPLACE TABLE known (key VARCHAR, etag VARCHAR)")
+        return
+    scan = lake.table(FILES).scan(["key", "etag"], where={"dataset": dataset})
+    con.register("ledger_rows", scan.batches)
+    con.execute("CREATE OR REPLACE TABLE known AS SELECT key, etag FROM ledger_rows")
+    con.unregister("ledger_rows")
+
+
+def frontier(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: str) -> Hour | None:
+    """The hour up to which everything was listed and loaded, by the newest run; None before the first."""
+    if not lake.exists(RUNS):
+        return None
+    scan = lake.table(RUNS).scan(["frontier", "finished_at"], where={"dataset": dataset})
+    con.register("run_rows", scan.batches)
+    found = con.execute("SELECT arg_max(frontier, finished_at) FROM run_rows WHERE frontier IS NOT NULL").fetchone()
+    con.unregister("run_rows")
+    return Hour.parse(found[0]) if found and found[0] else None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a listing found: the frontier before it (see `frontier`), and the newest hour that it saw."""
+
+    frontier: Hour | None
+    newest: Hour | None
+
+
+def list_pending(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lakehouse,
+    source: Source,
+    dataset: str,
+    ignored: Ignored,
+    *,
+    start: Hour | None = None,
+    stop: Hour | None = None,
+    full_scan: bool = False,
+) -> Listed:
+    """Lists the source into `pending` (key, etag, size): what the ledger does not have.
+
+    Without `start` and `full_scan` the listing begins `source.window_hours` before the frontier. Neither the listing
+    nor the ledger is held in Python.
+    """
+    load_known(con, lake, dataset)
+    before = frontier(con, lake, dataset)
+    if start is None and not full_scan and before is not None:
+        start = before.minus(lake.config.source.window_hours)
+    con.execute("CREATE OR REPLACE TABLE listed (key VARCHAR, etag VARCHAR, size BIGINT)")
+    newest: Hour | None = None
+
+    def page(objects: Iterable[SourceObject]) -> Iterator[list[SourceObject]]:
+        rows: list[SourceObject] = []
+        for found in objects:
+            rows.append(found)
+            if len(rows) == 10_000:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
+
+    for objects in page(source.list(dataset, start, stop, ignored)):
+        newest = objects[-1].hour if newest is None else max(newest, objects[-1].hour)
+        columns = [[o.key for o in objects], [o.etag for o in objects], [o.size for o in objects]]
+        con.register("page", pa.table(columns, schema=_LISTED))
+        con.execute("INSERT INTO listed SELECT * FROM page")
+        con.unregister("page")
+    con.execute("CREATE OR REPLACE TABLE pending AS SELECT * FROM listed ANTI JOIN known USING (key, etag)")
+    con.execute("DROP TABLE listed")
+    con.execute("DROP TABLE known")
+    return Listed(before, newest)
+
+
+def record_run(lake: Lakehouse, row: dict[str, object]) -> None:
+    """Writes down what a run did for a dataset, over an earlier word of the same run."""
+    schema = lake.table(RUNS).schema
+    with engine.session(lake.config.resources) as con:
+        con.register("run_row", pa.Table.from_pylist([row], schema))
+        put(lake, con, RUNS, "run_row", RUN, commit_id=uuid.uuid4().hex, run_id=str(row["run_id"]))
+
+
+def now() -> dt.datetime:
+    """The present as the tables keep times: UTC, microseconds."""
+    return dt.datetime.now(dt.UTC)

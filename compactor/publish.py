@@ -1,0 +1,263 @@
+"""Publishes a batch that lies in a session: history, then current state, then quarantine and ledger.
+
+Iceberg commits one table at a time, so the order of commits and the marks they carry keep the tables in agreement:
+
+1. What quarantine and ledger will say is written to a *note* beside the ledger.
+2. The commit of the history decides. Its snapshot names the note.
+3. Current state, quarantine and ledger follow from 1 and 2. Each of these can be repeated and changes nothing then.
+4. The note is deleted.
+
+A batch that stopped between 2 and 4 is *unfinished*. Whoever comes next, after a crash or at the same time, finishes
+it before it plans anything on that dataset (`settled`). See docs/design/0001-commit-protocol.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+import pyarrow as pa
+from duckdb.func import PythonUDFType
+
+from compactor import engine, ledger, merge
+from compactor.catalog import Lakehouse, bloom
+from compactor.decode import quote
+from compactor.errors import ConflictError, InvariantError
+from compactor.note import Note
+from compactor.registry import Dataset, TableLayout
+from compactor.table import RUN_ID, DataFile, Scan, Table
+
+log = logging.getLogger(__name__)
+
+_BATCH_ROWS = 65_536
+
+
+@dataclass
+class Published:
+    """What became of a batch: new history rows per file_no, and the snapshots made, by table."""
+
+    new: Mapping[int, int]
+    snapshots: dict[str, int] = field(default_factory=dict)
+
+
+def settled(lake: Lakehouse, dataset: Dataset) -> Table:
+    """The dataset's history, loaded, with nothing unfinished in it. What a plan reads must be loaded after this."""
+    while True:
+        history = lake.table(dataset.history_table)
+        note = Note.of(lake, history)
+        if note is None:
+            return history
+        log.info("%s: finishing the batch of run %s", dataset.name, note.run_id)
+        _finish(lake, dataset, history, note)
+
+
+def plan(con: duckdb.DuckDBPyConnection, dataset: Dataset, history: Table) -> tuple[merge.HistoryPlan, list[DataFile]]:
+    """Plans the session's batch against the history. Returns the plan and the data files that it rewrites."""
+    narrow = history.scan(["id", "emitted_at"], with_file=True)
+
+    def full(numbers: list[int]) -> pa.RecordBatchReader:
+        return history.scan(merge.record_columns(dataset), paths=[narrow.files[n].file_path for n in numbers]).batches
+
+    planned = merge.plan_history(con, dataset, narrow.batches, full)
+    return planned, [narrow.files[number] for number in planned.rewrite]
+
+
+def publish(
+    lake: Lakehouse,
+    con: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    history: Table,
+    planned: merge.HistoryPlan,
+    rewrite: Sequence[DataFile],
+    *,
+    run_id: str,
+    replaces_entries: bool,
+) -> Published:
+    """Publishes a planned batch, with the ledger and quarantine rows in `ledger_rows` and `quarantine_rows`.
+
+    Raises:
+        ConflictError: the history has changed since it was loaded. Nothing is visible; plan again.
+        InvariantError: what was written is not what was planned. Nothing is visible.
+    """
+    published = Published(planned.new)
+    note = Note.new(lake, run_id, replaces_entries=replaces_entries)
+    if planned.rows:
+        note.write(con)
+        try:
+            snapshot_id = _swap(
+                lake,
+                con,
+                dataset,
+                history,
+                dataset.history,
+                rows=planned.rows,
+                dropped=planned.replaced,
+                remove=rewrite,
+                source=merge.history_source,
+                properties={RUN_ID: run_id, **note.properties},
+                commit_id=note.commit_id,
+            )
+        except ConflictError:
+            note.delete()
+            raise
+        published.snapshots[dataset.history_table] = snapshot_id
+        if planned.replaced:
+            # Stored records changed: order alone does not tell what that does to current state. Start from history.
+            settled(lake, dataset)
+            return published
+        if dataset.current_table:
+            current = _merge_current(lake, con, dataset, note)
+            published.snapshots.update({dataset.current_table: current} if current else {})
+    note.settle(con)
+    return published
+
+
+def _finish(lake: Lakehouse, dataset: Dataset, history: Table, note: Note) -> None:
+    with engine.session(lake.config.resources) as con:
+        added, removed = history.changed_files(note.snapshot)
+        if dataset.current_table:
+            if removed:
+                _replan_current(lake, con, dataset, note, [*added, *removed])
+            else:
+                rows = history.scan_files(merge.record_columns(dataset), added)
+                con.register("added", rows.batches)
+                con.execute("CREATE TABLE fresh AS SELECT * FROM added")
+                con.unregister("added")
+                _merge_current(lake, con, dataset, note)
+        if note.read(con):
+            note.settle(con)
+
+
+def _merge_current(lake: Lakehouse, con: duckdb.DuckDBPyConnection, dataset: Dataset, note: Note) -> int | None:
+    """Brings `fresh` into the current table. Returns the snapshot made, None if nothing changed."""
+    columns = merge.columns_for_current(dataset)
+
+    def deletes() -> pa.RecordBatchReader:
+        # Loaded after the current table: it then has every delete that the current table can have seen.
+        delete = dataset.delete
+        where = {delete.column: list(delete.values)} if delete else {}
+        return lake.table(dataset.history_table).scan(columns, where=where).batches
+
+    for attempt in ledger.on_conflict(lake.config.commit.attempts):
+        with attempt:
+            current = _current(lake, dataset)
+            scan = current.scan([*dataset.key, *_order(dataset)], with_file=True)
+            numbers = merge.plan_current(con, dataset, scan.batches, deletes if dataset.delete else None)
+            return _swap_current(lake, con, dataset, current, scan, numbers, note)
+    return None
+
+
+def _replan_current(
+    lake: Lakehouse, con: duckdb.DuckDBPyConnection, dataset: Dataset, note: Note, files: Sequence[DataFile]
+) -> None:
+    """Derives the current rows of all keys in the given history files anew."""
+    keys = ", ".join(map(quote, dataset.key))
+    for attempt in ledger.on_conflict(lake.config.commit.attempts):
+        with attempt:
+            current, history = _current(lake, dataset), lake.table(dataset.history_table)
+            con.register("changed", history.scan_files(list(dataset.key), files).batches)
+            con.execute(f"CREATE OR REPLACE TABLE touched AS SELECT DISTINCT {keys} FROM changed")
+            con.unregister("changed")
+            scan = current.scan([*dataset.key, *_order(dataset)], with_file=True)
+            past = history.scan(merge.columns_for_current(dataset))
+            numbers = merge.replan_current(con, dataset, scan.batches, past.batches)
+            con.register("history_rows", history.scan(merge.record_columns(dataset)).batches)
+            con.execute("CREATE OR REPLACE TABLE fresh AS SELECT * FROM history_rows SEMI JOIN inserted USING (id)")
+            con.unregister("history_rows")
+            _swap_current(lake, con, dataset, current, scan, numbers, note)
+
+
+def _swap_current(
+    lake: Lakehouse,
+    con: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    current: Table,
+    scan: Scan,
+    numbers: Sequence[int],
+    note: Note,
+) -> int | None:
+    inserted, removed = merge.sizes(con)
+    if not inserted and not removed:
+        return None
+    assert dataset.current is not None
+    return _swap(
+        lake,
+        con,
+        dataset,
+        current,
+        dataset.current,
+        rows=inserted,
+        dropped=removed,
+        remove=[scan.files[number] for number in numbers],
+        source=merge.current_source,
+        properties={RUN_ID: note.run_id},
+        commit_id=note.commit_id,
+    )
+
+
+def _swap(
+    lake: Lakehouse,
+    con: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    table: Table,
+    layout: TableLayout,
+    *,
+    rows: int,
+    dropped: int,
+    remove: Sequence[DataFile],
+    source: merge.SourceOf,
+    properties: Mapping[str, str],
+    commit_id: str,
+) -> int:
+    """Writes `rows` rows and what stays of the files to `remove`, and commits the exchange."""
+    if layout.partition.transform == "bucket":
+        _register_bucket(con, table, layout)
+    staying = table.scan(merge.record_columns(dataset), paths=[file.file_path for file in remove])
+    if remove:
+        con.register("rewritten", staying.batches)
+    statement = merge.rows_to_write(dataset, layout, source(dataset, rewritten=bool(remove)))
+    expected = rows + sum(file.record_count for file in remove) - dropped
+    with table.writer(target_bytes=int(lake.config.tables.target_file_bytes), bloom_columns=bloom(dataset)) as writer:
+        added = writer.write_all(con.execute(statement).to_arrow_reader(_BATCH_ROWS))
+        if writer.rows != expected and not staying.has_deletes:
+            raise InvariantError(
+                f"{table.identifier}: {writer.rows} rows written where {expected} were due; nothing was published."
+                " This is a defect: please report it with the log of the run"
+            )
+    if remove:
+        con.unregister("rewritten")
+    try:
+        return table.commit(added, remove, properties, commit_id=commit_id)
+    except ConflictError:
+        writer.remove()
+        raise
+
+
+def _register_bucket(con: duckdb.DuckDBPyConnection, table: Table, layout: TableLayout) -> None:
+    partition = layout.partition
+    assert partition.column is not None
+    assert partition.buckets is not None
+    kind = "VARCHAR" if str(table.schema.field(partition.column).type) == "string" else "BIGINT"
+    transform = table.bucket(partition.column, partition.buckets)
+    con.execute("DROP MACRO IF EXISTS iceberg_bucket")
+    try:
+        con.remove_function("iceberg_bucket_of_arrow")
+    except duckdb.InvalidInputException:
+        pass  # the first table of the session
+
+    def bucket(values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  the engine would resolve annotations
+        return transform(values)
+
+    con.create_function("iceberg_bucket_of_arrow", bucket, [kind], "INTEGER", type=PythonUDFType.ARROW)
+    con.execute("CREATE TEMP MACRO iceberg_bucket(value) AS iceberg_bucket_of_arrow(value)")
+
+
+def _current(lake: Lakehouse, dataset: Dataset) -> Table:
+    assert dataset.current_table is not None
+    return lake.table(dataset.current_table)
+
+
+def _order(dataset: Dataset) -> list[str]:
+    return [name for name in dict.fromkeys((dataset.order, "id")) if name not in dataset.key]

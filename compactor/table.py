@@ -1,0 +1,288 @@
+"""The tables, as the rest of the program sees them: load, scan, commit.
+
+All that is private to PyIceberg 0.12 and that we rely on is here and in `datafile`, held by tests.
+
+A commit replaces files: `remove` leaves, `add` arrives, in one snapshot, if and only if the table is still at the
+metadata that was loaded to plan it. There is no rebasing: after a conflict the caller plans again from a fresh load,
+because a plan says what is new *relative to what it saw*.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.conversions import from_bytes
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, ValidationException
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In
+from pyiceberg.io.pyarrow import ArrowScan, _read_all_delete_files
+from pyiceberg.manifest import DataFile, ManifestEntryStatus, ManifestFile
+from pyiceberg.table import FileScanTask
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
+from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId
+from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
+from pyiceberg.transforms import BucketTransform
+from pyiceberg.types import PrimitiveType, TimestamptzType
+from pyiceberg.utils.datetime import micros_to_timestamptz
+
+from compactor.datafile import DataFileWriter, arrow_schema
+from compactor.errors import CompactorError, ConflictError
+
+# DataFile and Snapshot: what callers hand from a scan to a commit.
+__all__ = ["COMMIT_ID", "RUN_ID", "DataFile", "Scan", "Snapshot", "Table", "summary"]
+
+log = logging.getLogger(__name__)
+# It announces a retry before `_Replace` refuses it; what really happens is said by whoever plans again.
+logging.getLogger("pyiceberg.table").setLevel(logging.ERROR)
+
+COMMIT_ID = "compactor.commit-id"
+RUN_ID = "compactor.run-id"
+FILE_COLUMN = "_file"
+_MANIFEST_TARGET_BYTES = 8 << 20
+_MANIFESTS_BEFORE_MERGE = 20
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A stream of rows: the asked columns and, if asked for, `_file`, the number of the row's file in `files`."""
+
+    batches: pa.RecordBatchReader
+    files: Sequence[DataFile]
+    has_deletes: bool = False  # another engine has deleted rows by position: files have more rows than they show
+
+
+class Table:
+    """One Iceberg table at one version of its metadata. Load again to see more."""
+
+    def __init__(self, catalog: Catalog, identifier: str) -> None:
+        self._catalog = catalog
+        self.identifier = identifier
+        try:
+            self.iceberg: IcebergTable = catalog.load_table(identifier)
+        except NoSuchTableError as error:
+            raise CompactorError(f"table {identifier} does not exist yet; run `compactor compact` first") from error
+        self._tasks: list[FileScanTask] | None = None
+
+    def reload(self) -> Table:
+        return Table(self._catalog, self.identifier)
+
+    @property
+    def name(self) -> str:
+        return self.identifier.rsplit(".", 1)[-1]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The table's Arrow schema, without field ids."""
+        return pa.schema([(field.name, field.type) for field in arrow_schema(self.iceberg.schema())])
+
+    @property
+    def snapshot_id(self) -> int | None:
+        snapshot = self.iceberg.current_snapshot()
+        return snapshot.snapshot_id if snapshot else None
+
+    @property
+    def files(self) -> list[DataFile]:
+        return [task.file for task in self._all_tasks()]
+
+    def _all_tasks(self) -> list[FileScanTask]:
+        if self._tasks is None:
+            self._tasks = list(self.iceberg.scan().plan_files())
+        return self._tasks
+
+    def scan(
+        self,
+        columns: Sequence[str],
+        *,
+        where: Mapping[str, Sequence[str] | str] | None = None,
+        paths: Iterable[str] | None = None,
+        with_file: bool = False,
+    ) -> Scan:
+        """Streams columns of the table, file by file, so that memory holds a few batches whatever the table's size.
+
+        Args:
+            columns: names, in the order wanted.
+            where: only rows whose column is the value, or one of the values; files that cannot hold such rows are
+                not opened.
+            paths: only these data files.
+            with_file: adds `_file` int32.
+        """
+        row_filter: BooleanExpression = AlwaysTrue()
+        for name, value in (where or {}).items():
+            row_filter = And(
+                row_filter, EqualTo(term=name, value=value) if isinstance(value, str) else In(term=name, literals=value)
+            )
+        tasks = list(self.iceberg.scan(row_filter=row_filter).plan_files()) if where else self._all_tasks()
+        if paths is not None:
+            wanted = set(paths)
+            tasks = [task for task in tasks if task.file.file_path in wanted]
+        return self._scan_tasks(columns, tasks, row_filter, with_file=with_file)
+
+    def scan_files(self, columns: Sequence[str], files: Iterable[DataFile]) -> Scan:
+        """Streams columns of given data files, also of files that the current snapshot no longer has."""
+        return self._scan_tasks(columns, [FileScanTask(file) for file in files], AlwaysTrue(), with_file=False)
+
+    def _scan_tasks(
+        self, columns: Sequence[str], tasks: list[FileScanTask], row_filter: BooleanExpression, *, with_file: bool
+    ) -> Scan:
+        table = self.iceberg
+        fields = [pa.field(name, self.schema.field(name).type) for name in columns]
+        schema = pa.schema([*fields, pa.field(FILE_COLUMN, pa.int32())] if with_file else fields)
+        reader = ArrowScan(table.metadata, table.io, table.schema().select(*columns), row_filter)
+        deletes = _read_all_delete_files(table.io, tasks)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for number, task in enumerate(tasks):
+                # The library's public reader loads each file whole; its inner generator streams it.
+                for batch in reader._record_batches_from_scan_tasks_and_deletes([task], deletes):
+                    arrays = [batch.column(name) for name in columns]
+                    arrays = [
+                        array if array.type == field.type else array.cast(field.type)
+                        for array, field in zip(arrays, fields, strict=True)
+                    ]
+                    if with_file:
+                        arrays.append(pa.repeat(pa.scalar(number, pa.int32()), batch.num_rows))
+                    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+        return Scan(pa.RecordBatchReader.from_batches(schema, batches()), [task.file for task in tasks], bool(deletes))
+
+    def writer(self, *, target_bytes: int, bloom_columns: Sequence[str] = ()) -> DataFileWriter:
+        return DataFileWriter(self.iceberg, target_bytes=target_bytes, bloom_columns=bloom_columns)
+
+    def commit(
+        self, add: Iterable[DataFile], remove: Iterable[DataFile], properties: Mapping[str, str], *, commit_id: str
+    ) -> int:
+        """Publishes a change of files as one snapshot and returns its id.
+
+        Raises:
+            ConflictError: another commit came first; nothing of this one is visible, its data files may be deleted.
+            CompactorError: the catalog failed and the commit did not land; its data files must be left alone.
+        """
+        transaction = self.iceberg.transaction()
+        metadata = self.iceberg.metadata
+        transaction._stage(
+            (),
+            (
+                AssertDefaultSpecId(default_spec_id=metadata.default_spec_id),
+                AssertCurrentSchemaId(current_schema_id=metadata.current_schema_id),
+            ),
+        )
+        producer = _Replace(
+            Operation.OVERWRITE,
+            transaction=transaction,
+            io=self.iceberg.io,
+            snapshot_properties={**properties, COMMIT_ID: commit_id},
+        )
+        for file in remove:
+            producer.delete_data_file(file)
+        for file in add:
+            producer.append_data_file(file)
+        try:
+            producer.commit()
+            transaction.commit_transaction()
+        except (CommitFailedException, ValidationException) as error:
+            raise ConflictError(f"{self.identifier}: another writer committed first") from error
+        except Exception as error:
+            # The answer was lost or the catalog broke: only a fresh load can tell whether the commit landed.
+            landed = self.reload().find(commit_id)
+            if landed is None:
+                raise CompactorError(
+                    f"{self.identifier}: the commit failed ({type(error).__name__});"
+                    " nothing of it is visible, run again"
+                ) from error
+            log.warning("%s: the catalog failed after applying the commit; it is in place", self.identifier)
+            return landed.snapshot_id
+        return producer.snapshot_id
+
+    def bucket(self, column: str, buckets: int) -> Callable[[pa.Array], pa.Array]:
+        """Iceberg's bucket transform of a column's values."""
+        kind = self.iceberg.schema().find_field(column).field_type
+        return BucketTransform(buckets).pyarrow_transform(kind)
+
+    def upper_bound(self, column: str) -> Any:
+        """The greatest value of a column that the files' statistics tell of, as Python has it; None without files."""
+        field = self.iceberg.schema().find_field(column)
+        bounds = [file.upper_bounds.get(field.field_id) for file in self.files if file.upper_bounds]
+        kind = field.field_type
+        values = [from_bytes(kind, bound) for bound in bounds if bound is not None and isinstance(kind, PrimitiveType)]
+        if not values:
+            return None
+        newest: Any = max(values)
+        return micros_to_timestamptz(newest) if isinstance(kind, TimestamptzType) else newest
+
+    @property
+    def sort_columns(self) -> list[str]:
+        """The columns of the table's sort order."""
+        schema = self.iceberg.schema()
+        return [schema.find_field(field.source_id).name for field in self.iceberg.sort_order().fields]
+
+    @property
+    def location(self) -> str:
+        return self.iceberg.location().rstrip("/")
+
+    def create(self, path: str) -> AbstractContextManager[Any]:
+        """Opens a new object next to the table's own, for writing bytes."""
+        return self.iceberg.io.new_output(path).create(overwrite=True)
+
+    def open(self, path: str) -> Any:
+        return self.iceberg.io.new_input(path).open()
+
+    def has(self, path: str) -> bool:
+        return bool(self.iceberg.io.new_input(path).exists())
+
+    def delete(self, path: str) -> None:
+        self.iceberg.io.delete(path)
+
+    def history(self) -> Iterable[Snapshot]:
+        """Snapshots from the current one back."""
+        return ancestors_of(self.iceberg.current_snapshot(), self.iceberg.metadata)
+
+    def find(self, commit_id: str) -> Snapshot | None:
+        """The snapshot of one of our commits, if it is part of the table's history."""
+        return next((found for found in self.history() if summary(found).get(COMMIT_ID) == commit_id), None)
+
+    def last_commit(self) -> Snapshot | None:
+        """The newest snapshot that one of our commits made (others may write to the table too)."""
+        return next((found for found in self.history() if COMMIT_ID in summary(found)), None)
+
+    def changed_files(self, snapshot: Snapshot) -> tuple[list[DataFile], list[DataFile]]:
+        """The data files that a snapshot added and removed."""
+        added: list[DataFile] = []
+        removed: list[DataFile] = []
+        for manifest in snapshot.manifests(self.iceberg.io):
+            if manifest.added_snapshot_id != snapshot.snapshot_id:
+                continue
+            for entry in manifest.fetch_manifest_entry(self.iceberg.io, discard_deleted=False):
+                if entry.snapshot_id != snapshot.snapshot_id:
+                    continue
+                if entry.status == ManifestEntryStatus.ADDED:
+                    added.append(entry.data_file)
+                elif entry.status == ManifestEntryStatus.DELETED:
+                    removed.append(entry.data_file)
+        return added, removed
+
+
+class _Replace(_OverwriteFiles):
+    """An overwrite that never rebases by itself and keeps the number of manifests small."""
+
+    def _refresh_for_retry(self) -> None:
+        raise CommitFailedException("the table has changed since this commit was planned")
+
+    def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
+        manager: _ManifestMergeManager[_OverwriteFiles] = _ManifestMergeManager(
+            target_size_bytes=_MANIFEST_TARGET_BYTES,
+            min_count_to_merge=_MANIFESTS_BEFORE_MERGE,
+            merge_enabled=True,
+            snapshot_producer=self,
+        )
+        return manager.merge_manifests(manifests)
+
+
+def summary(snapshot: Snapshot) -> Mapping[str, Any]:
+    """A snapshot's properties."""
+    return snapshot.summary.additional_properties if snapshot.summary else {}
