@@ -1,0 +1,251 @@
+"""The command line: parse, call, print, exit code. What a verb does is in the module of its name.
+
+stdout carries the result alone, with `--json` exactly one JSON object, also on failure. Errors and logs are on stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from compactor import log
+from compactor.errors import CompactorError
+
+if TYPE_CHECKING:
+    from compactor.config import Config
+    from compactor.registry import Registry
+    from compactor.report import RunReport, StatusReport, VerifyReport
+    from compactor.source import Hour
+
+_logger = logging.getLogger(__name__)
+
+STOPPED = "stopped; nothing half-done is visible, run again to go on"
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """The options that stand before the verb. `log_format` is None where the config decides."""
+
+    config: Path
+    verbosity: int
+    log_format: log.LogFormat | None
+
+
+class Program(click.Group):
+    """A group whose every failure ends as one sentence and one exit code."""
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
+        """Runs the verb and exits with its code. A run that was stopped is a failed one: 1, not 130 or 143."""
+        words = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(words, prog_name="compactor", standalone_mode=False)
+        except Exception as error:  # noqa: BLE001  # the outermost place: nothing is above to handle what comes here
+            code = _fail(error, as_json=_wants_json(words))
+        sys.exit(code)
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Judged by the raw words, because a mistake in them is to be answered in JSON too."""
+    return "--json" in words or "--format=json" in words or ("--format", "json") in pairwise(words)
+
+
+def _fail(error: Exception, *, as_json: bool) -> int:
+    """Says what went wrong, on stderr and, if asked for, as a JSON object on stdout. Returns the exit code."""
+    if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
+        error = error.__cause__  # click takes any EOFError for a prompt without an answer; there are no prompts here
+    code = error.exit_code if isinstance(error, CompactorError | click.ClickException) else 1
+    message = _sentence(error)
+    if log.is_json():
+        _logger.error(message, extra={"exit_code": code})
+    elif isinstance(error, click.ClickException):
+        error.show()
+    else:
+        click.echo(f"error: {message}" if isinstance(error, CompactorError) else message, err=True)
+    if as_json:
+        click.echo(json.dumps({"error": message, "exit_code": code}))
+    if not isinstance(error, click.ClickException):
+        _logger.debug("the trace", exc_info=error)
+    return code
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, click.Abort):
+        return "stopped; nothing half-done is visible, run again to go on"
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, CompactorError):
+        return str(error)
+    # Anything else was not foreseen. Its message may quote the data at hand, so only its type and place are told.
+    places = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [place for place in places if place[0].startswith("compactor.")]
+    module, line = (ours or places)[-1]
+    return f"unexpected error: {type(error).__name__} at {module}:{line} (run with -v for the trace)"
+
+
+def run() -> NoReturn:
+    """The console script. SIGTERM stops it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        program.main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    # The engine's native threads can still be letting go of Python buffers. The interpreter's own tear-down races with
+    # them and has aborted runs that were complete, so it is left out: all that matters is committed or printed.
+    logging.shutdown()
+    with suppress(BrokenPipeError):  # the reader of our output, such as `head`, may have gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("configs/local.yaml"),
+    envvar="COMPACTOR_CONFIG",
+    show_default=True,
+    show_envvar=True,
+    help="The config file.",
+)
+@click.option("-v", "--verbose", "verbosity", count=True, help="Tell each step, and the trace of an error.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="Form of the log lines; default: log.format.")
+@click.pass_context
+def program(context: click.Context, config: Path, verbosity: int, log_format: log.LogFormat | None) -> None:
+    """Compacts gzipped NDJSON exports into deduplicated Iceberg tables."""
+    context.obj = Invocation(config, verbosity, log_format)
+    log.setup(log_format or "text", verbosity)
+
+
+_dataset = click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this one; can be repeated.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@program.command()
+@_dataset
+@click.option("--from", "start", metavar="HOUR", help="First UTC hour to look at: 2026-11-01T05 or 2026-11-01.")
+@click.option("--to", "stop", metavar="HOUR", help="Last UTC hour to look at, inclusive; a bare day means all of it.")
+@click.option("--full-scan", is_flag=True, help="List all hours, not only those that can hold new objects.")
+@_json
+@click.pass_obj
+def compact(
+    invocation: Invocation,
+    datasets: tuple[str, ...],
+    start: str | None,
+    stop: str | None,
+    full_scan: bool,
+    as_json: bool,
+) -> int:
+    """Load all pending objects into the tables: the nightly job."""
+    from compactor.compact import compact as compact_
+    from compactor.progress import Progress
+
+    first, last = _first_hour(start), _last_hour(stop)
+    config, registry = _open(invocation)
+    with Progress.for_terminal(json_logs=log.is_json()) as progress:
+        report = compact_(
+            config, registry, datasets=datasets, start=first, stop=last, full_scan=full_scan, progress=progress
+        )
+    return _print(report, as_json=as_json)
+
+
+@program.command()
+@_json
+@click.pass_obj
+def status(invocation: Invocation, as_json: bool) -> int:
+    """Show tables, pending objects, last runs and the quarantine."""
+    from compactor.status import status as status_
+
+    return _print(status_(*_open(invocation)), as_json=as_json)
+
+
+@program.command()
+@click.option("--rebuild", is_flag=True, help="Also check that the current tables equal what history says.")
+@_json
+@click.pass_obj
+def verify(invocation: Invocation, rebuild: bool, as_json: bool) -> int:
+    """Check uniqueness and the ledger's sums."""
+    from compactor.verify import verify as verify_
+
+    return _print(verify_(*_open(invocation), rebuild=rebuild), as_json=as_json)
+
+
+@program.command()
+@_dataset
+@_json
+@click.pass_obj
+def replay(invocation: Invocation, datasets: tuple[str, ...], as_json: bool) -> int:
+    """Read quarantined lines again, with today's registry."""
+    from compactor.progress import Progress
+    from compactor.replay import replay as replay_
+
+    config, registry = _open(invocation)
+    with Progress.for_terminal(json_logs=log.is_json()) as progress:
+        report = replay_(config, registry, datasets=datasets, progress=progress)
+    return _print(report, as_json=as_json)
+
+
+@program.command()
+@click.argument("sql")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Rows of a table, at most.")
+@click.pass_obj
+def query(invocation: Invocation, sql: str, form: str, as_json: bool, limit: int) -> None:
+    """Run SQL over the tables, in process. SQL is one statement, or - to read it from stdin."""
+    from compactor import render, rows
+    from compactor.query import query as query_
+
+    statement = sys.stdin.read() if sql == "-" else sql
+    with query_(*_open(invocation), statement) as reader:
+        if as_json or form == "json":
+            rows.write_json(reader, sys.stdout)
+        elif form == "csv":
+            rows.write_csv(reader, sys.stdout)
+        elif rows.write_table(reader, render.stdout(), limit):
+            click.echo(f"first {limit} rows; --limit shows more, --format csv all of them", err=True)
+
+
+def _open(invocation: Invocation) -> tuple[Config, Registry]:
+    from compactor import config, registry
+
+    loaded = config.load(invocation.config)
+    if invocation.log_format is None:
+        log.setup(loaded.log.format, invocation.verbosity)
+    return loaded, registry.load(loaded.schemas)
+
+
+def _first_hour(text: str | None) -> Hour | None:
+    from compactor.source import Hour
+
+    return Hour.parse(text) if text else None
+
+
+def _last_hour(text: str | None) -> Hour | None:
+    from compactor.source import Hour
+
+    hour = _first_hour(text)
+    return Hour(hour.date, 23) if hour and text and "T" not in text else hour
+
+
+def _print(report: RunReport | StatusReport | VerifyReport, *, as_json: bool) -> int:
+    from compactor import render
+
+    if as_json:
+        click.echo(json.dumps(report.to_json()))
+    else:
+        render.show(report, render.stdout())
+    return report.exit_code

@@ -1,0 +1,173 @@
+"""Reports as tables for people, on stdout: 100 columns, ASCII lines, no colour where stdout is no terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.box import Box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from compactor.report import DatasetReport, RunReport, StatusReport, TableStatus, VerifyReport
+
+_WIDTH = 100
+_FAILED_SHOWN = 10
+_WHY_QUARANTINED = '"select dataset, reason, count(*) from compactor_quarantine group by all"'
+_RUN_COUNTS = ("objects", "lines", "new", "quarantined")
+_UNDERLINE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+
+def stdout() -> Console:
+    """A console on stdout: a terminal's own width and colours, else a fixed width and none."""
+    if sys.stdout.isatty():
+        return Console(file=sys.stdout, highlight=False)
+    return Console(file=sys.stdout, highlight=False, force_terminal=False, width=_WIDTH)
+
+
+def new_table(columns: Mapping[str, bool], rows: Iterable[Sequence[str]], *, header: bool = True) -> Table:
+    """`columns` says of each whether it holds numbers, which stand to the right. Long cells are wrapped, not cut."""
+    box = _UNDERLINE if header else None
+    table = Table(box=box, show_header=header, show_edge=False, pad_edge=False, padding=(0, 1 if header else 2, 0, 0))
+    for name, is_number in columns.items():
+        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def printable(text: str) -> str:
+    """`text` with control characters escaped: a value from a fan's phone must not steer the operator's terminal."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def show(report: RunReport | StatusReport | VerifyReport, console: Console) -> None:
+    """Prints a report."""
+    match report:
+        case RunReport():
+            _show_run(report, console)
+        case StatusReport():
+            _show_status(report, console)
+        case VerifyReport():
+            _show_verify(report, console)
+
+
+def _show_run(report: RunReport, console: Console) -> None:
+    """One line a dataset, their sum, and in words what to do next."""
+    _say(console, f"run {report.run_id}")
+    total = _total(report)
+    if total.objects or total.lines or total.failed:
+        names = ("dataset", "files", "lines", "new", "duplicates", "quarantined", "MB/s")
+        datasets = [*report.datasets, total] if len(report.datasets) > 1 else report.datasets
+        columns = {name: name != "dataset" for name in names}
+        console.print(new_table(columns, [_dataset_row(dataset) for dataset in datasets]))
+    else:
+        _say(console, "nothing to do")
+    if total.ignored:
+        _say(console, f"{_count(total.ignored, 'object')} ignored: the key is not that of an export")
+    _say_what_next(total, console)
+
+
+def _dataset_row(dataset: DatasetReport) -> tuple[str, ...]:
+    counts = (dataset.objects, dataset.lines, dataset.new, dataset.duplicates, dataset.quarantined)
+    rate = f"{dataset.raw_bytes / 1e6 / dataset.seconds:,.1f}" if dataset.seconds else "-"
+    return (dataset.dataset, *(f"{count:,}" for count in counts), rate)
+
+
+def _total(report: RunReport) -> DatasetReport:
+    parts = report.datasets
+    return DatasetReport(
+        dataset="total",
+        objects=sum(part.objects for part in parts),
+        lines=sum(part.lines for part in parts),
+        new=sum(part.new for part in parts),
+        duplicates=sum(part.duplicates for part in parts),
+        quarantined=sum(part.quarantined for part in parts),
+        raw_bytes=sum(part.raw_bytes for part in parts),
+        ignored=sum(part.ignored for part in parts),
+        failed=tuple(failure for part in parts for failure in part.failed),
+        seconds=(report.finished_at - report.started_at).total_seconds(),
+    )
+
+
+def _say_what_next(total: DatasetReport, console: Console) -> None:
+    if total.failed:
+        _say(console, f"{_count(len(total.failed), 'object')} left pending, to be tried again by the next run:")
+        for key, reason in total.failed[:_FAILED_SHOWN]:
+            _say(console, f"  {reason}" if key in reason else f"  {key}: {reason}")
+        if more := total.failed[_FAILED_SHOWN:]:
+            _say(console, f"  and {len(more):,} more; --json lists them all")
+    if total.quarantined:
+        _say(console, f"{_count(total.quarantined, 'line')} quarantined; nothing is lost:")
+        _say(console, f"  to see why:                   compactor query {_WHY_QUARANTINED}")
+        _say(console, "  after mending the registry:   compactor replay")
+
+
+def _show_status(report: StatusReport, console: Console) -> None:
+    """Tables, pending objects, last runs, quarantine; a part with nothing in it is one line."""
+    columns = {"table": False, "rows": True, "newest": False, "files": True, "MB": True, "snapshot": True}
+    _section(console, "tables", columns, [_table_row(table) for table in report.tables])
+
+    pending = [(name, f"{left.objects:,}", _mb(left.bytes)) for name, left in report.pending.items() if left.objects]
+    _section(console, "pending", {"dataset": False, "objects": True, "MB": True}, pending)
+
+    columns = dict.fromkeys(("started", "verb", "dataset"), False) | dict.fromkeys(_RUN_COUNTS, True)
+    _section(console, "last runs", columns, [_run_row(run) for run in report.runs])
+
+    reasons = [(name, reason, f"{rows:,}") for name, each in report.quarantine.items() for reason, rows in each.items()]
+    _section(console, "quarantine", {"dataset": False, "reason": False, "rows": True}, reasons)
+
+
+def _table_row(table: TableStatus) -> tuple[str, ...]:
+    newest, snapshot = _minute(table.newest), str(table.snapshot_id or "-")
+    return (table.table, f"{table.rows:,}", newest, f"{table.data_files:,}", _mb(table.bytes), snapshot)
+
+
+def _run_row(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of a row of `compactor_runs`, what fits into a line."""
+    return (
+        _minute(run.get("started_at")),
+        run.get("verb", "-"),
+        run.get("dataset", "-"),
+        *(f"{run.get(count, 0):,}" for count in _RUN_COUNTS),
+    )
+
+
+def _show_verify(report: VerifyReport, console: Console) -> None:
+    """Each check with its outcome, and how many failed."""
+    rows = [(each.table, each.name, "ok" if each.ok else "FAILED", each.detail) for each in report.checks]
+    _section(console, "checks", dict.fromkeys(("table", "check", "result", "detail"), False), rows)
+    failed = sum(not check.ok for check in report.checks)
+    if report.checks:
+        _say(console, f"{failed} of {_count(len(report.checks), 'check')} failed" if failed else "all checks passed")
+
+
+def _section(console: Console, title: str, columns: Mapping[str, bool], rows: Sequence[Sequence[str]]) -> None:
+    if not rows:
+        _say(console, f"{title}: none")
+        return
+    _say(console, f"{title}:")
+    console.print(new_table(columns, [[printable(cell) for cell in row] for row in rows]))
+    _say(console, "")
+
+
+def _say(console: Console, sentence: str) -> None:
+    """One line however long, so that a command in it can be copied."""
+    console.print(Text(printable(sentence)), soft_wrap=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _mb(size: int) -> str:
+    """Bytes in units of 10**6 of them."""
+    return f"{size / 1e6:,.1f}"
+
+
+def _minute(moment: Any) -> str:
+    """`2026-11-01 05:00`, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" if isinstance(moment, datetime) else str(moment or "-")

@@ -1,0 +1,109 @@
+"""Reads quarantined lines again with today's registry: those that now fit are loaded as if they had come in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import duckdb
+import pyarrow as pa
+
+from compactor import accounts, engine, ledger
+from compactor.catalog import FILES, QUARANTINE, Lakehouse
+from compactor.config import Config
+from compactor.decode import Chunk, Decoder
+from compactor.load import register_files
+from compactor.progress import Progress
+from compactor.publish import plan, publish, settled
+from compactor.registry import Dataset, Registry
+from compactor.report import DatasetReport, RunReport
+from compactor.runs import Run, Tally, record
+
+# What the quarantine keeps of these lines is not their bytes, so it cannot be read again.
+_NOT_WHOLE = ("invalid_utf8", "line_too_long")
+_LINES = pa.schema([("file_no", pa.int32()), ("line_no", pa.int64()), ("line", pa.large_string())])
+
+
+def replay(config: Config, registry: Registry, *, datasets: tuple[str, ...] = (), progress: Progress) -> RunReport:
+    """Replays the quarantine of the datasets (default: all). `lines` of the report are the lines read again.
+
+    Raises:
+        UsageError: an unknown dataset.
+        CompactorError: the catalog or the storage of the tables failed.
+    """
+    chosen = [registry.get(name) for name in datasets or sorted(registry.datasets)]
+    lake = Lakehouse(config)
+    lake.ensure(registry, [dataset.name for dataset in chosen])
+    run = Run.begin("replay", lake, progress)
+    return run.report([_replay_dataset(run, dataset) for dataset in chosen])
+
+
+def _replay_dataset(run: Run, dataset: Dataset) -> DatasetReport:
+    began = time.monotonic()
+    tally = Tally(started_at=ledger.now())
+    for attempt in ledger.on_conflict(run.lake.config.commit.attempts):
+        with attempt, engine.session(run.lake.config.resources) as con:
+            history = settled(run.lake, dataset)
+            before = _read(con, run.lake, dataset)
+            if before:
+                _decode(con, dataset)
+                accepted = con.execute("SELECT count(*) FROM staged").fetchall()[0][0]
+                tally.lines, tally.quarantined = sum(before.values()), sum(before.values()) - accepted
+                if accepted:
+                    planned, rewrite = plan(con, dataset, history)
+                    totals = accounts.enter(con, dataset.name, before, planned.new, run.run_id, ledger.now())
+                    _add_to_ledger(con, run.lake, dataset)
+                    published = publish(
+                        run.lake, con, dataset, history, planned, rewrite, run_id=run.run_id, replaces_entries=True
+                    )
+                    tally.add(totals, published)
+    if tally.new or tally.duplicates:
+        record(run, dataset, tally)
+    return tally.report(dataset, seconds=time.monotonic() - began)
+
+
+def _read(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: Dataset) -> dict[int, int]:
+    """Loads the quarantine of the dataset into `files` and `quarantined`. Returns the number of lines per file_no."""
+    columns = ["dataset", "source_file", "etag", "source_line", "version", "reason", "detail", "raw"]
+    con.register("rows", lake.table(QUARANTINE).scan(columns, where={"dataset": dataset.name}).batches)
+    con.execute("CREATE TABLE quarantined AS SELECT * FROM rows")
+    con.unregister("rows")
+    files = con.execute("SELECT DISTINCT source_file, etag, 0 FROM quarantined ORDER BY 1, 2").fetchall()
+    register_files(con, files)
+    con.execute(
+        "CREATE TABLE again AS SELECT f.file_no, q.* FROM quarantined q"
+        " JOIN files f ON f.key = q.source_file AND f.etag = q.etag"
+    )
+    return dict(con.execute("SELECT file_no, count(*) FROM again GROUP BY 1").fetchall())
+
+
+def _decode(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
+    decoder = Decoder(con, dataset)
+    for chunk in _chunks(con):
+        decoder.decode(chunk)
+    con.execute(
+        "INSERT INTO rejected SELECT file_no, source_line, version, reason, detail, raw FROM again"
+        f" WHERE reason IN {_NOT_WHOLE}"
+    )
+
+
+def _chunks(con: duckdb.DuckDBPyConnection) -> Iterator[Chunk]:
+    cursor = con.cursor()  # of its own: the decoder works on `con` between two chunks
+    reader = cursor.execute(
+        f"SELECT file_no, source_line AS line_no, raw AS line FROM again WHERE reason NOT IN {_NOT_WHOLE}"
+    ).to_arrow_reader(16384)
+    for batch in reader:
+        yield Chunk(pa.Table.from_batches([batch]).cast(_LINES))
+    cursor.close()
+
+
+def _add_to_ledger(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: Dataset) -> None:
+    """Turns the sums of the lines read again into the whole sums of their files."""
+    table = lake.table(FILES)
+    con.register("entries", table.scan(table.schema.names, where={"dataset": dataset.name}).batches)
+    con.execute(
+        "CREATE OR REPLACE TABLE ledger_rows AS SELECT e.* REPLACE (e.new + n.new AS new,"
+        " e.duplicates + n.duplicates AS duplicates, n.quarantined AS quarantined)"
+        " FROM entries e JOIN ledger_rows n USING (dataset, key, etag)"
+    )
+    con.unregister("entries")

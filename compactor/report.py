@@ -1,0 +1,142 @@
+"""What each verb found or did, as frozen values: `to_json()` for programs, `exit_code` for schedulers.
+
+The numbers of a dataset keep the contract's sum: lines = new + duplicates + quarantined. Bytes are bytes, times are
+aware datetimes in UTC, durations are seconds. Nothing here holds record content: table names, keys, reasons, counts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+OK, FAILED, QUARANTINED = 0, 1, 3
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What one run did for one dataset.
+
+    `objects` were loaded, `ignored` lie under the prefix but are not ours, `failed` were left pending as (key, reason).
+    `raw_bytes` are uncompressed. `snapshots` gives, per table, the id of the last snapshot that this run committed.
+    """
+
+    dataset: str
+    objects: int = 0
+    lines: int = 0
+    new: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    raw_bytes: int = 0
+    ignored: int = 0
+    failed: tuple[tuple[str, str], ...] = ()
+    snapshots: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        failed = [{"key": key, "reason": reason} for key, reason in self.failed]
+        return {**_plain(self), "failed": failed}
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One run of `compact` or `replay` over its datasets."""
+
+    run_id: str
+    started_at: datetime
+    finished_at: datetime
+    datasets: tuple[DatasetReport, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """1 if an object was left pending, else 3 if a line was quarantined in this run, else 0."""
+        if any(dataset.failed for dataset in self.datasets):
+            return FAILED
+        return QUARANTINED if any(dataset.quarantined for dataset in self.datasets) else OK
+
+    def to_json(self) -> dict[str, Any]:
+        datasets = [dataset.to_json() for dataset in self.datasets]
+        return {**_plain(self), "datasets": datasets, "exit_code": self.exit_code}
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """One table as its current snapshot shows it.
+
+    `newest` is the greatest order column of its rows. `newest` and `snapshot_id` are None while the table has no rows.
+    """
+
+    table: str
+    rows: int
+    newest: datetime | None
+    data_files: int
+    bytes: int
+    snapshot_id: int | None
+
+
+@dataclass(frozen=True)
+class PendingObjects:
+    """Objects of one dataset that the source lists and no run has loaded yet; `bytes` are compressed."""
+
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """Where the lake stands. `pending` is by dataset, `runs` the last five rows of `compactor_runs`, newest first,
+    `quarantine` the rows of `compactor_quarantine` by dataset and reason.
+    """
+
+    tables: tuple[TableStatus, ...] = ()
+    pending: Mapping[str, PendingObjects] = field(default_factory=dict)
+    runs: tuple[Mapping[str, Any], ...] = ()
+    quarantine: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """Always 0: to look is never a failure."""
+        return OK
+
+    def to_json(self) -> dict[str, Any]:
+        return {**_plain(self), "exit_code": self.exit_code}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one table. `detail` says in words what was counted, and what to do next if `ok` is False."""
+
+    name: str
+    table: str
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """All checks of `verify`, passed and failed."""
+
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a check failed, else 0."""
+        return OK if all(check.ok for check in self.checks) else FAILED
+
+    def to_json(self) -> dict[str, Any]:
+        return {**_plain(self), "exit_code": self.exit_code}
+
+
+def _plain(value: Any) -> Any:
+    """`value` with dataclasses as dicts, tuples as lists and times as ISO 8601 in UTC, ending in Z."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {part.name: _plain(getattr(value, part.name)) for part in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value
