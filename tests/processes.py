@@ -1,0 +1,19 @@
+"""The command line as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from lake import ROOT, Lake
+
+
+def start(lake: Lake, *arguments: str, kill_at: int | None = None) -> subprocess.Popen[str]:
+    """Starts `compactor ARGUMENTS` on a lake, to be killed at its `kill_at`-th write (see fault_run)."""
+    program = ["-m", "compactor"] if kill_at is None else [str(ROOT / "tests" / "fault_run.py"), str(kill_at)]
+    command = [sys.executable, *program, "-c", str(lake.file), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )

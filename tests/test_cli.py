@@ -1,0 +1,330 @@
+"""The command line: what it hands on, what it prints where, and how it ends. The verbs themselves are fakes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner, Result
+
+from compactor.cli import program
+from compactor.errors import ConfigError, SourceError, UsageError
+from compactor.report import Check, DatasetReport, RunReport, StatusReport, VerifyReport
+from compactor.source import Hour
+
+pytestmark = pytest.mark.usefixtures("logging_restored")
+
+ROOT = Path(__file__).parent.parent
+VERBS = ["compact", "query", "replay", "status", "verify"]
+START = datetime(2026, 11, 24, 4, tzinfo=UTC)
+DONE = RunReport("run-1", START, START, (DatasetReport("fan_profiles", objects=2, lines=5, new=5),))
+
+
+def run_with(**numbers: Any) -> RunReport:
+    return RunReport("run-1", START, START, (DatasetReport("fan_profiles", **numbers),))
+
+
+class Lake:
+    """Stands in for config, registry and the verbs: notes how each was called, answers or raises what it was told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.config = types.SimpleNamespace(schemas="the schemas", log=types.SimpleNamespace(format="text"))
+        self.calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+        self._stand_in("compactor.config", "load", self.config)
+        self._stand_in("compactor.registry", "load", "the registry")
+
+    def answer(self, verb: str, answer: Any) -> None:
+        self._stand_in(f"compactor.{verb}", verb, answer)
+
+    def _stand_in(self, module: str, function: str, answer: Any) -> None:
+        def fake(*args: Any, **options: Any) -> Any:
+            self.calls[f"{module}.{function}"] = (args, options)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        stand_in = types.ModuleType(module)
+        setattr(stand_in, function, fake)
+        self._monkeypatch.setitem(sys.modules, module, stand_in)
+        self._monkeypatch.setattr(f"compactor.{module.removeprefix('compactor.')}", stand_in, raising=False)
+
+    def call(self, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return self.calls[f"compactor.{name}"]
+
+
+@pytest.fixture
+def lake(monkeypatch: pytest.MonkeyPatch) -> Lake:
+    monkeypatch.delenv("COMPACTOR_CONFIG", raising=False)
+    return Lake(monkeypatch)
+
+
+def invoke(*words: str, **options: Any) -> Result:
+    return CliRunner().invoke(program, words, **options)
+
+
+def test_compact_hands_on_what_was_asked_for(lake: Lake) -> None:
+    lake.answer("compact", DONE)
+    words = "--dataset a --dataset b --from 2026-11-01T05 --to 2026-11-02T06 --full-scan"
+
+    assert invoke("compact", *words.split()).exit_code == 0
+
+    args, options = lake.call("compact.compact")
+    assert args == (lake.config, "the registry")
+    assert options.pop("progress") is not None
+    assert options == {
+        "datasets": ("a", "b"),
+        "start": Hour("2026-11-01", 5),
+        "stop": Hour("2026-11-02", 6),
+        "full_scan": True,
+    }
+    assert lake.call("registry.load")[0] == ("the schemas",)
+
+
+def test_a_bare_day_is_the_whole_day_at_both_ends(lake: Lake) -> None:
+    lake.answer("compact", DONE)
+
+    invoke("compact", "--from", "2026-11-01", "--to", "2026-11-01")
+
+    options = lake.call("compact.compact")[1]
+    assert (options["start"], options["stop"]) == (Hour("2026-11-01", 0), Hour("2026-11-01", 23))
+
+
+def test_an_hour_that_is_none_is_wrong_usage(lake: Lake) -> None:
+    lake.answer("compact", DONE)
+
+    result = invoke("compact", "--from", "yesterday")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: 'yesterday' is not a UTC hour")
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "expected"),
+    [
+        ([], {}, "configs/local.yaml"),
+        ([], {"COMPACTOR_CONFIG": "other.yaml"}, "other.yaml"),
+        (["-c", "mine.yaml"], {"COMPACTOR_CONFIG": "other.yaml"}, "mine.yaml"),
+    ],
+)
+def test_the_config_comes_from_the_option_else_the_environment_else_the_default(
+    lake: Lake, words: list[str], environment: dict[str, str], expected: str
+) -> None:
+    lake.answer("status", StatusReport())
+
+    invoke(*words, "status", env=environment)
+
+    assert lake.call("config.load")[0] == (Path(expected),)
+
+
+@pytest.mark.parametrize(
+    ("verb", "report", "code"),
+    [
+        ("compact", DONE, 0),
+        ("compact", RunReport("run-1", START, START), 0),
+        ("compact", run_with(objects=1, lines=2, new=1, quarantined=1), 3),
+        ("compact", run_with(failed=(("a-key", "its reason"),), quarantined=1), 1),
+        ("replay", run_with(lines=1, quarantined=1), 3),
+        ("status", StatusReport(), 0),
+        ("verify", VerifyReport((Check("unique keys", "fan_profiles", ok=True),)), 0),
+        ("verify", VerifyReport((Check("unique keys", "fan_profiles", ok=False),)), 1),
+    ],
+)
+def test_the_report_decides_the_exit_code_in_both_forms(lake: Lake, verb: str, report: Any, code: int) -> None:
+    lake.answer(verb, report)
+
+    people, programs = invoke(verb), invoke(verb, "--json")
+
+    assert (people.exit_code, programs.exit_code) == (code, code)
+    assert json.loads(programs.stdout) == report.to_json()
+    assert json.loads(programs.stdout)["exit_code"] == code
+
+
+def test_verify_and_replay_hand_on_their_options(lake: Lake) -> None:
+    lake.answer("verify", VerifyReport())
+    lake.answer("replay", DONE)
+
+    invoke("verify", "--rebuild")
+    invoke("replay", "--dataset", "a")
+
+    assert lake.call("verify.verify")[1] == {"rebuild": True}
+    assert lake.call("replay.replay")[1]["datasets"] == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("unknown dataset 'x'"), 2),
+        (ConfigError(["a.yaml:1: this", "a.yaml:2: that"]), 2),
+        (SourceError("cannot list the bucket; grant s3:ListBucket"), 1),
+    ],
+)
+def test_an_error_of_ours_is_its_sentence_and_its_code(lake: Lake, error: Exception, code: int) -> None:
+    lake.answer("compact", error)
+
+    people, programs = invoke("compact"), invoke("compact", "--json")
+
+    assert (people.exit_code, people.stdout, people.stderr) == (code, "", f"error: {error}\n")
+    assert programs.exit_code == code
+    assert json.loads(programs.stdout) == {"error": str(error), "exit_code": code}
+
+
+def test_an_unforeseen_error_tells_type_and_place_but_not_its_message(lake: Lake) -> None:
+    lake.answer("status", ValueError("jane@example.com"))
+
+    quiet, told = invoke("status", "--json"), invoke("-v", "status")
+
+    assert quiet.exit_code == told.exit_code == 1
+    assert "jane@example.com" not in quiet.output
+    assert quiet.stderr.startswith("unexpected error: ValueError at compactor.cli:")
+    assert "-v" in quiet.stderr
+    assert json.loads(quiet.stdout)["exit_code"] == 1
+    assert told.stderr.rstrip().endswith("ValueError: jane@example.com")
+    assert told.stdout == ""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
+def test_a_stopped_run_is_a_failed_one_and_says_how_to_go_on(lake: Lake, error: BaseException) -> None:
+    lake.answer("compact", error)
+
+    result = invoke("compact", "--json")
+
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "stopped; nothing half-done is visible, run again to go on"
+    assert json.loads(result.stdout)["exit_code"] == 1
+
+
+def test_an_end_of_file_error_is_no_stop(lake: Lake) -> None:
+    lake.answer("compact", EOFError())
+
+    assert invoke("compact").stderr.strip().startswith("unexpected error: EOFError at compactor.cli:")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--bogus", "status"], ["bogus"], ["status", "--bogus"], ["query"], ["query", "select 1", "--limit", "0"]],
+)
+def test_wrong_usage_ends_with_2_and_an_empty_or_one_object_stdout(lake: Lake, words: list[str]) -> None:
+    people, programs = invoke(*words), invoke(*words, "--json")
+
+    assert (people.exit_code, people.stdout) == (2, "")
+    assert people.stderr.startswith("Usage: compactor")
+    assert programs.exit_code == json.loads(programs.stdout)["exit_code"] == 2
+
+
+def test_log_lines_stay_json_on_failure_too(lake: Lake) -> None:
+    lake.answer("status", SourceError("cannot list"))
+
+    result = invoke("--log-format", "json", "-v", "status")
+
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [(line["level"], line["message"]) for line in lines] == [("error", "cannot list"), ("debug", "the trace")]
+    assert lines[0]["exit_code"] == result.exit_code == 1
+
+
+def test_the_config_decides_the_log_format_unless_the_option_does(lake: Lake) -> None:
+    lake.config.log.format = "json"
+    lake.answer("status", SourceError("cannot list"))
+
+    assert invoke("status").stderr.startswith("{")
+    assert invoke("--log-format", "text", "status").stderr.startswith("error: ")
+
+
+def batches(*values: int) -> pa.RecordBatchReader:
+    schema = pa.schema([("n", pa.int64())])
+    return pa.RecordBatchReader.from_batches(schema, [pa.record_batch([[value]], schema=schema) for value in values])
+
+
+@pytest.mark.parametrize(
+    ("options", "stdout"),
+    [
+        (["--format", "csv"], "n\n1\n2\n"),
+        (["--format", "json"], '{"columns": ["n"], "rows": [{"n": 1}, {"n": 2}]}\n'),
+        (["--json"], '{"columns": ["n"], "rows": [{"n": 1}, {"n": 2}]}\n'),
+        ([], "n\n-\n1\n2\n"),
+    ],
+)
+def test_query_prints_its_rows_in_the_form_asked_for(lake: Lake, options: list[str], stdout: str) -> None:
+    lake.answer("query", batches(1, 2))
+
+    result = invoke("query", *options, "select n")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, stdout, "")
+    assert lake.call("query.query")[0] == (lake.config, "the registry", "select n")
+
+
+def test_query_says_on_stderr_that_a_table_was_cut(lake: Lake) -> None:
+    lake.answer("query", batches(1, 2))
+
+    result = invoke("query", "--limit", "1", "select n")
+
+    assert result.stdout == "n\n-\n1\n"
+    assert result.stderr == "first 1 rows; --limit shows more, --format csv all of them\n"
+
+
+def test_query_reads_its_statement_from_stdin(lake: Lake) -> None:
+    lake.answer("query", batches())
+
+    invoke("query", "-", input="select 5\n")
+
+    assert lake.call("query.query")[0][2] == "select 5\n"
+
+
+def test_a_query_that_fails_half_way_leaves_one_json_object(lake: Lake) -> None:
+    def rows() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"n": [1]})
+        raise SourceError("the file has gone")
+
+    lake.answer("query", pa.RecordBatchReader.from_batches(pa.schema([("n", pa.int64())]), rows()))
+
+    result = invoke("query", "--json", "select n")
+
+    assert json.loads(result.stdout)["exit_code"] == result.exit_code == 1
+
+
+def test_every_verb_and_option_has_help_and_is_documented() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text()
+    assert sorted(program.commands) == VERBS
+    for name, command in program.commands.items():
+        assert command.get_short_help_str(), name
+        assert page.count(f"\n## `{name}`\n") == 1, name
+        section = page.split(f"\n## `{name}`\n")[1].split("\n## ")[0]
+        assert f"    compactor {name}" in section, f"{name} has no example"
+        for option in command.params:
+            if isinstance(option, click.Option):
+                assert f"`{option.opts[0]}" in section, f"{name} {option.opts[0]}"
+
+
+def test_help_loads_neither_arrow_nor_duckdb_nor_pyiceberg_nor_the_aws_sdk() -> None:
+    code = (
+        "import sys; from compactor.cli import program\n"
+        "try: program.main(['compact', '--help'])\n"
+        "except SystemExit: print(sorted({'pyarrow', 'duckdb', 'pyiceberg', 'boto3', 'rich'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_sigterm_stops_the_program_as_ctrl_c_does(tmp_path: Path) -> None:
+    """A real process: the signal arrives while it waits for the statement on stdin."""
+    code = (
+        "import os, signal, sys, types\n"
+        "query = types.ModuleType('compactor.query'); sys.modules['compactor.query'] = query; query.query = None\n"
+        "from compactor import cli\n"
+        "sys.stdin = types.SimpleNamespace(read=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "cli.run()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, "query", "-"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.strip().startswith("stopped;")

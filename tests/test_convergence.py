@@ -1,0 +1,111 @@
+"""The tables depend on the set of delivered lines, and on nothing else."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from histories import DATASETS, Delivery, History
+from lake import ROOT, Lake
+from processes import start
+
+
+def deliver(lake: Lake, delivery: Delivery) -> None:
+    lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_any_history_ends_as_the_model_says(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    datasets = tuple(chance.sample(DATASETS, chance.randint(1, 2)))
+    lake = Lake(tmp_path, settings=f"batch: {{objects: {chance.choice([1, 2, 1000])}}}")
+    history = History(seed, datasets=datasets)
+    for _ in range(chance.randint(2, 4)):
+        for delivery in history.deliveries(chance.randint(1, 4), chance.choice([3, 12, 40])):
+            deliver(lake, delivery)
+        lake.compact(datasets=datasets, full_scan=True)
+        lake.assert_equals_model(datasets)
+
+
+def test_the_sample_in_three_orders_and_batchings_gives_the_same_rows(tmp_path: Path) -> None:
+    small = ["--fans=150", "--events=1500"]
+    subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "make_sample.py"), str(tmp_path / "sample"), "--days=2", *small],
+        check=True,
+        capture_output=True,
+    )
+    objects = sorted((tmp_path / "sample").rglob("*.ndjson.gz"))
+    seen = []
+    for order, (settings, nights) in enumerate([("", 1), ("batch: {objects: 40}", 3), ("batch: {bytes: 20KB}", 2)]):
+        lake = Lake(tmp_path / str(order), settings=settings)
+        random.Random(order).shuffle(objects)
+        for night in range(nights):
+            for path in objects[night::nights]:
+                lake.copy_in(path, tmp_path / "sample")
+            lake.compact(full_scan=True)
+        lake.assert_equals_model(DATASETS)
+        seen.append({name: sorted(map(repr, lake.rows(name))) for name in lake.record_tables})
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_running_again_changes_no_data_file(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    for delivery in History(5).deliveries(8, 30):
+        deliver(lake, delivery)
+    lake.compact()
+    before = lake.data_files()
+    report = lake.compact(full_scan=True)
+    assert lake.data_files() == before
+    assert not any(dataset.objects for dataset in report.datasets)
+
+
+def test_an_object_delivered_again_under_a_new_etag_changes_no_record_table(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    delivery = next(History(8, datasets=("fan_profiles",)).deliveries(1, 60))
+    deliver(lake, delivery)
+    lake.compact()
+    before = {name: lake.tables.table(name).snapshot_id for name in ("fan_profiles", "fan_profiles_history")}
+    key = next(iter(lake.source.rglob("*.gz")))
+    os.utime(key, ns=(1, 1))
+    report = lake.compact(datasets=("fan_profiles",))
+    assert report.datasets[0].new == 0
+    assert report.datasets[0].duplicates > 0
+    assert {name: lake.tables.table(name).snapshot_id for name in before} == before
+
+
+def test_a_late_older_record_never_brings_a_deleted_key_back(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+
+    def record(number: int, operation: str, day: int) -> bytes:
+        return (
+            f'{{"id":"r{number}","version":1,"roverID":"f","emittedAt":"2026-11-0{day}T00:00:00Z","identifierType":"email",'
+            f'"identifierValue":"a","operation":"{operation}","updatedAt":"2026-11-0{day}T00:00:00Z"}}'
+        ).encode()
+
+    for night, line in enumerate([record(1, "upsert", 3), record(2, "delete", 4), record(3, "upsert", 2)]):
+        lake.deliver("fan_identity_graph", [line], part=str(night))
+        lake.compact(datasets=("fan_identity_graph",))
+    assert lake.current("fan_identity_graph") == {}
+    assert len(lake.history("fan_identity_graph")) == 3
+    lake.deliver("fan_identity_graph", [record(4, "upsert", 5)], part="3")
+    lake.compact(datasets=("fan_identity_graph",))
+    assert len(lake.current("fan_identity_graph")) == 1
+    lake.assert_equals_model(("fan_identity_graph",))
+
+
+def test_runs_at_the_same_time_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, settings="batch: {objects: 3}")
+    history = History(21, entities=30, replaces=False)
+    for _ in range(3):
+        for delivery in history.deliveries(24, 15):
+            deliver(lake, delivery)
+        runs = [start(lake, "compact", "--full-scan") for _ in range(3)]
+        for run in runs:
+            _, errors = run.communicate(timeout=300)
+            assert run.returncode in (0, 3), errors
+    lake.assert_equals_model(DATASETS)

@@ -1,0 +1,149 @@
+"""Reports and rows as people see them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from compactor import render
+from compactor.report import Check, DatasetReport, PendingObjects, RunReport, StatusReport, TableStatus, VerifyReport
+
+START = datetime(2026, 11, 24, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def shown() -> Callable[[Any], list[str]]:
+    def show(report: Any) -> list[str]:
+        out = io.StringIO()
+        render.show(report, Console(file=out, width=100, force_terminal=False, highlight=False))
+        return [line.rstrip() for line in out.getvalue().splitlines()]
+
+    return show
+
+
+Shown = Callable[[Any], list[str]]
+
+
+def run(*datasets: DatasetReport, seconds: float = 4) -> RunReport:
+    return RunReport("run-1", START, START + timedelta(seconds=seconds), datasets)
+
+
+def test_a_run_has_a_line_for_each_dataset_and_their_sum(shown: Shown) -> None:
+    profiles = DatasetReport("fan_profiles", 2, 1000, 900, 100, 0, raw_bytes=30_000_000, seconds=2)
+    events = DatasetReport("fan_track_events", 3, 200_000, 200_000, 0, 0, raw_bytes=50_000_000, seconds=2)
+    assert shown(run(profiles, events)) == [
+        "run run-1",
+        "dataset           files    lines      new  duplicates  quarantined  MB/s",
+        "------------------------------------------------------------------------",
+        "fan_profiles          2    1,000      900         100            0  15.0",
+        "fan_track_events      3  200,000  200,000           0            0  25.0",
+        "total                 5  201,000  200,900         100            0  20.0",
+    ]
+
+
+def test_a_run_without_work_says_so(shown: Shown) -> None:
+    assert shown(run(DatasetReport("fan_profiles"))) == ["run run-1", "nothing to do"]
+
+
+def test_ignored_objects_are_told_even_if_there_was_nothing_to_do(shown: Shown) -> None:
+    lines = shown(run(DatasetReport("fan_profiles", ignored=2)))
+    assert lines[-1] == "2 objects ignored: the key is not that of an export"
+
+
+def test_quarantined_lines_come_with_the_commands_to_run_next(shown: Shown) -> None:
+    lines = shown(run(DatasetReport("fan_profiles", 1, 5, 4, 0, 1)))
+    sql = "select dataset, reason, count(*) from compactor_quarantine group by all"
+    assert lines[-3:] == [
+        "1 line quarantined; nothing is lost:",
+        f'  to see why:                   compactor query "{sql}"',
+        "  after mending the registry:   compactor replay",
+    ]
+
+
+def test_objects_left_pending_are_listed_with_their_reasons_up_to_ten(shown: Shown) -> None:
+    failed = tuple((f"exports/{number}", "its gzip is cut short; deliver it again") for number in range(12))
+    lines = shown(run(DatasetReport("fan_profiles", failed=failed)))
+    assert "12 objects left pending, to be tried again by the next run:" in lines
+    assert "  exports/9: its gzip is cut short; deliver it again" in lines
+    assert lines[-1] == "  and 2 more; --json lists them all"
+
+
+def test_a_reason_that_names_its_key_does_not_name_it_twice(shown: Shown) -> None:
+    lines = shown(run(DatasetReport("fan_profiles", failed=(("exports/a", "cannot read exports/a: denied"),))))
+    assert lines[-1] == "  cannot read exports/a: denied"
+
+
+def test_status_shows_each_part(shown: Shown) -> None:
+    started = {"run_id": "run-1", "dataset": "fan_profiles", "verb": "compact", "started_at": START}
+    report = StatusReport(
+        tables=(
+            TableStatus("fan_profiles", 1200, START, 3, 4_500_000, 8834834834834834834),
+            TableStatus("fan_track_events", 0, None, 0, 0, None),
+        ),
+        pending={"fan_profiles": PendingObjects(2, 3_000_000), "fan_track_events": PendingObjects(0, 0)},
+        runs=({**started, "objects": 2, "lines": 1000, "new": 900, "quarantined": 1},),
+        quarantine={"fan_profiles": {"not_json": 1}},
+    )
+    assert shown(report) == [
+        "tables:",
+        "table              rows  newest            files   MB             snapshot",
+        "--------------------------------------------------------------------------",
+        "fan_profiles      1,200  2026-11-24 04:05      3  4.5  8834834834834834834",
+        "fan_track_events      0  -                     0  0.0                    -",
+        "",
+        "pending:",
+        "dataset       objects   MB",
+        "--------------------------",
+        "fan_profiles        2  3.0",
+        "",
+        "last runs:",
+        "started           verb     dataset       objects  lines  new  quarantined",
+        "-------------------------------------------------------------------------",
+        "2026-11-24 04:05  compact  fan_profiles        2  1,000  900            1",
+        "",
+        "quarantine:",
+        "dataset       reason    rows",
+        "----------------------------",
+        "fan_profiles  not_json     1",
+        "",
+    ]
+
+
+def test_an_empty_status_is_one_line_a_part(shown: Shown) -> None:
+    assert shown(StatusReport()) == ["tables: none", "pending: none", "last runs: none", "quarantine: none"]
+
+
+def test_verify_counts_the_checks_that_failed(shown: Shown) -> None:
+    good = Check("unique keys", "fan_profiles", ok=True, detail="1,200 rows")
+    bad = Check("ledger", "compactor_files", ok=False, detail="5 lines are not 4 + 0 + 0")
+    assert shown(VerifyReport((good,)))[-1] == "all checks passed"
+    lines = shown(VerifyReport((good, bad)))
+    assert lines[-1] == "1 of 2 checks failed"
+    assert "compactor_files  ledger       FAILED  5 lines are not 4 + 0 + 0" in lines
+
+
+def test_nothing_is_wider_than_100_columns_or_other_than_ascii(shown: Shown) -> None:
+    check = Check("current equals history", "fan_identity_graph_history", ok=False, detail="a long story, " * 30)
+    dataset = DatasetReport("fan_identity_graph", 2_000_000, *(999_999_999_999,) * 4, raw_bytes=10**15, seconds=1)
+    for report in (VerifyReport((check,)), run(dataset)):
+        lines = shown(report)
+        assert all(line.isascii() for line in lines)
+        assert all(len(line) <= 100 for line in lines if "compactor query" not in line)
+
+
+def test_control_characters_and_markup_in_a_key_are_shown_not_obeyed(shown: Shown) -> None:
+    lines = shown(run(DatasetReport("fan_profiles", failed=(("exports/[red]\x1b[2J", "not readable"),))))
+    assert lines[-1] == "  exports/[red]\\x1b[2J: not readable"
+
+
+def test_what_is_no_terminal_gets_no_colour_even_if_forced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    render.show(run(DatasetReport("fan_profiles", 1, 1, 1)), render.stdout())
+    assert "\x1b" not in capsys.readouterr().out
