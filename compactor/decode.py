@@ -29,14 +29,19 @@ from compactor import strict
 from compactor.registry import Dataset, SchemaVersion
 
 # What the bulk parser lets through or writes in another way than `strict`: trailing commas, NaN and Infinity in any
-# case, numbers that are long or have an exponent, escapes of control characters. Each pattern begins with a literal
-# byte: the engine skips to that byte, which is several times as fast as one combined pattern.
+# case, numbers that are long, have an exponent, escapes of control characters. Each pattern begins with a
+# literal byte: the engine skips to that byte, which is several times as fast as one combined pattern.
 _ODD_VALUE = r"-?([nN][aA]|[iI][nN]|[0-9.]{16}|[0-9.]+[eE]|0\.0000)"
 _SUSPECT = (
     rf",[ \t\r\n]*([}}\]]|{_ODD_VALUE})",
     rf":[ \t\r\n]*{_ODD_VALUE}",
     rf"\[[ \t\r\n]*{_ODD_VALUE}",
     r"\\u00[01]",
+)
+# Brackets say at most how deep a line can be. Few lines are as long as one too deep must be, so few are counted.
+_SHALLOW = (
+    f"CASE WHEN strlen(line) > {2 * strict.MAX_DEPTH} THEN 2 * strlen(line) - strlen(replace(line, '[', ''))"
+    f" - strlen(replace(line, '{{', '')) <= {strict.MAX_DEPTH} ELSE true END"
 )
 _PLAIN_TIMESTAMP = r"[12]\d{3}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,9})?Z"
 _PLAIN_DATE = r"[12]\d{3}-\d\d-\d\d"
@@ -235,7 +240,7 @@ class Decoder:
         """The statement that types all lines of `plain` and stages them, with `ok` saying whether it was sure."""
         by_column = {field.column: field for field in shape.fields}
         values, conditions = [], [f"s.{quote(self._dataset.version_field.json)} = {shape.number}"]
-        conditions += [f"NOT regexp_matches(line, {literal(pattern)})" for pattern in _SUSPECT]
+        conditions += [_SHALLOW, *(f"NOT regexp_matches(line, {literal(pattern)})" for pattern in _SUSPECT)]
         for column, kind in self._columns:
             field = by_column.get(column)
             if field is None:

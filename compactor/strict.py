@@ -12,17 +12,21 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 from compactor.registry import Dataset, Field
 
 BLANK = None
+MAX_DEPTH = 500
+"""Levels of objects and arrays in a line, the record's own included: what every supported Python can parse."""
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
 _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|[\]}]')
+_WIDE = Context(prec=40)  # the usual 28 digits are fewer than a decimal column may have
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
 
 
@@ -63,12 +67,12 @@ def read_line(raw: bytes, dataset: Dataset) -> dict[str, Any] | Reject | None:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         return Reject("invalid_utf8", f"byte {error.start + 1} of the line is not UTF-8")
+    if _too_deep(text):
+        return Reject("not_json", f"nested deeper than {MAX_DEPTH} levels")
     try:
         record = _DECODER.decode(text.strip(" \t\r\n"))
         if "\\u" in text:
             _refuse_lone_surrogates(record)
-    except RecursionError:
-        return Reject("not_json", "nested too deep")
     except UnicodeEncodeError:
         return Reject("not_json", "a lone surrogate escape has no character")
     except ValueError as error:
@@ -132,7 +136,7 @@ def _long(value: Any) -> int:
 def _double(value: Any) -> float:
     if not isinstance(value, _Number):
         raise _Bad("not a number")
-    number = float(value)
+    number = float("0" if value == "-0" else value)  # -0 is an integer, and integers have one zero
     if number in (float("inf"), float("-inf")):
         raise _Bad("too large for a double")
     return number
@@ -142,10 +146,10 @@ def _decimal(value: Any, precision: int, scale: int) -> Decimal:
     if not isinstance(value, _Number):
         raise _Bad("not a number")
     number = _exact(value)
-    if abs(number) >= Decimal(10) ** (precision - scale):
+    if number.copy_abs() >= Decimal(10) ** (precision - scale):
         raise _Bad(f"too large for decimal({precision},{scale})")
     try:
-        fitted = number.quantize(Decimal(1).scaleb(-scale))
+        fitted = number.quantize(Decimal(1).scaleb(-scale), context=_WIDE)
     except InvalidOperation:
         raise _Bad(f"does not fit decimal({precision},{scale})") from None
     if fitted != number:
@@ -218,14 +222,28 @@ def _map_text(value: Any) -> str | None:
 
 def _json_text(value: Any) -> str:
     """Compact JSON text: keys as delivered, in their order, numbers in the shortest form that reads back the same."""
-    if isinstance(value, _Number):
-        return _number_text(value)
+    parts: list[str] = []
+    _write(value, parts)
+    return "".join(parts)
+
+
+def _write(value: Any, parts: list[str]) -> None:  # one frame a level, so that MAX_DEPTH levels fit the stack
     if isinstance(value, _Object):
-        inner = ",".join(f"{json.dumps(key, ensure_ascii=False)}:{_json_text(item)}" for key, item in value)
-        return "{" + inner + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_json_text, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+        separator = "{"
+        for key, item in value:
+            parts += separator, json.dumps(key, ensure_ascii=False), ":"
+            _write(item, parts)
+            separator = ","
+        parts.append("}" if value else "{}")
+    elif isinstance(value, list):
+        separator = "["
+        for item in value:
+            parts.append(separator)
+            _write(item, parts)
+            separator = ","
+        parts.append("]" if value else "[]")
+    else:
+        parts.append(_number_text(value) if isinstance(value, _Number) else json.dumps(value, ensure_ascii=False))
 
 
 def _number_text(value: _Number) -> str:
@@ -237,6 +255,20 @@ def _number_text(value: _Number) -> str:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
+
+
+def _too_deep(text: str) -> bool:
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        if found[1]:
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif found[0][0] != '"':
+            depth -= 1
+    return False
 
 
 def _refuse_lone_surrogates(value: Any) -> None:

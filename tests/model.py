@@ -5,7 +5,7 @@ dicts, and the current state is computed from the whole history at each question
 
 A line is judged in this order, and the first fault names its class: `line_too_long`, `invalid_utf8`, `not_json`,
 `not_object`, the version (`missing_field`, `bad_value`, `unknown_version`), then field by field in the order of the
-tables below `missing_field` or `bad_value`. Nesting that is too deep to be parsed counts as `not_json`.
+tables below `missing_field` or `bad_value`. Nesting of more than 500 levels counts as `not_json`.
 """
 
 from __future__ import annotations
@@ -181,6 +181,14 @@ def parse_line(spec: Dataset, line: bytes, limit: int | None = None) -> tuple[Ro
     return row, canonical
 
 
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for mark in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
+        depth += (mark in "[{") - (mark in "]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def _record(line: bytes, limit: int | None) -> tuple[dict[str, Any], str]:
     if limit is not None and len(line.rstrip(b"\n")) > limit:
         raise BadLineError("line_too_long")
@@ -188,13 +196,15 @@ def _record(line: bytes, limit: int | None) -> tuple[dict[str, Any], str]:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadLineError("invalid_utf8") from error
+    if _depth(text) > 500:
+        raise BadLineError("not_json")
     try:
         record = json.loads(
             text, parse_int=Number, parse_float=Number, parse_constant=_no_constant, object_pairs_hook=_object
         )
         canonical = _text(record, sort_keys=True)
         canonical.encode("utf-8")  # fails on a lone surrogate
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadLineError("not_json") from error
     if not isinstance(record, dict):
         raise BadLineError("not_object")
@@ -218,19 +228,27 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN, Infinity, -Infinity: Python's own additions to JSON
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Duplicate keys: the last one wins; but a lone surrogate in the one that loses is still not JSON."""
+class Object(dict[str, Any]):
+    """A JSON object. Of a key that stands twice the last one wins, where it is a field; a text keeps both."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Object:
+    """Refuses a lone surrogate also where its key is given again: the line is still not JSON."""
     for name, value in pairs:
         _text([name, value]).encode("utf-8")
-    return dict(pairs)
+    return Object(pairs)
 
 
 def _text(value: Any, *, sort_keys: bool = False) -> str:
     """Compact JSON text, in the order of delivery unless the keys are to be sorted."""
     if isinstance(value, Number):
         return value.text()
-    if isinstance(value, dict):
-        items = sorted(value.items()) if sort_keys else value.items()
+    if isinstance(value, Object):
+        items = sorted(value.items()) if sort_keys else value.pairs
         return "{" + ",".join(f"{_text(name)}:{_text(item, sort_keys=sort_keys)}" for name, item in items) + "}"
     if isinstance(value, list):
         return "[" + ",".join(_text(item, sort_keys=sort_keys) for item in value) + "]"

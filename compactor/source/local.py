@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -89,9 +90,7 @@ class LocalSource:
         """
         try:
             with os.scandir(self._root / folder) as entries:
-                keys = [
-                    (f"{folder}{e.name}/" if e.is_dir(follow_symlinks=links) else folder + e.name, e) for e in entries
-                ]
+                keys = [(f"{folder}{e.name}/" if _is_folder(e, links=links) else folder + e.name, e) for e in entries]
         except (FileNotFoundError, NotADirectoryError):
             if not self._root.is_dir():
                 raise SourceError(
@@ -111,10 +110,21 @@ class LocalSource:
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                return None
             raise _unlisted(self._root / key, error) from error
         if not stat.S_ISREG(status.st_mode):
             return None  # opening a pipe would wait for a writer
         return source_object(key, _etag(status), status.st_size)
+
+
+def _is_folder(entry: os.DirEntry[str], *, links: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=links)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False  # a link to itself
+        raise
 
 
 class _File(io.FileIO):
