@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,20 +29,13 @@ from pyiceberg.types import (
 )
 from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_random_exponential
 
+from compactor.aws import aws_reason
 from compactor.config import Config
-from compactor.errors import CompactorError
+from compactor.errors import CompactorError, MissingTableError, UsageError
 from compactor.registry import Dataset, Partition, Registry, TableLayout
 from compactor.table import Table
 
 log = logging.getLogger(__name__)
-
-_S3_ACTIONS = {
-    "DeleteObject": "s3:DeleteObject",
-    "GetObject": "s3:GetObject",
-    "HeadObject": "s3:GetObject",
-    "ListObjectsV2": "s3:ListBucket",
-}
-"""The right behind a request of Arrow's S3 client; all others write, and need s3:PutObject."""
 
 FILES, QUARANTINE, RUNS = "compactor_files", "compactor_quarantine", "compactor_runs"
 _UNPARTITIONED = TableLayout(Partition("none", None, None), ())
@@ -154,9 +146,13 @@ class Lakehouse:
         identifier: Sequence[str],
         bloom: Sequence[str] = (),
     ) -> None:
-        if self.exists(name):
-            return
         schema = _schema(columns, identifier)
+        try:
+            _refuse_other_shape(self.table(name), schema, _spec(schema, layout))
+        except MissingTableError:
+            pass
+        else:
+            return
         properties = {
             "format-version": "2",
             "write.parquet.compression-codec": "zstd",
@@ -181,6 +177,33 @@ class Lakehouse:
             pass  # another process was faster
 
 
+def _refuse_other_shape(table: Table, schema: Schema, spec: PartitionSpec) -> None:
+    """Raises UsageError where a table that exists cannot take what the registry says. It may have more columns."""
+    found = {field.name: str(field.field_type) for field in table.iceberg.schema().fields}
+    for field in schema.fields:
+        if field.name not in found:
+            raise UsageError(
+                f"table {table.identifier} has no column '{field.name}', which the registry now says;"
+                " a table does not follow the registry by itself: add the column to it, or take it out of the registry"
+            )
+        if found[field.name] != str(field.field_type):
+            raise UsageError(
+                f"column '{field.name}' of table {table.identifier} is a {found[field.name]}, by the registry it would"
+                f" be a {field.field_type}; a table does not follow the registry by itself: put the old type back"
+            )
+    there, due = _partition(table.iceberg.schema(), table.iceberg.spec()), _partition(schema, spec)
+    if there != due:
+        raise UsageError(
+            f"table {table.identifier} is partitioned by {there}, by the registry it would be by {due};"
+            " a table does not follow the registry by itself: put the old partition back"
+        )
+
+
+def _partition(schema: Schema, spec: PartitionSpec) -> str:
+    parts = [f"{field.transform}({schema.find_field(field.source_id).name})" for field in spec.fields]
+    return ", ".join(parts) or "none"
+
+
 @contextmanager
 def _explained(doing: str) -> Iterator[None]:
     """Turns a failure of AWS beneath PyIceberg into a CompactorError that names the missing right, and no other."""
@@ -191,28 +214,6 @@ def _explained(doing: str) -> Iterator[None]:
         if reason is None:
             raise
         raise CompactorError(f"{doing}: {reason}") from error
-
-
-def aws_reason(error: Exception) -> str | None:
-    """What an error of the AWS SDKs means and what to do, in words without record content; None for any other error.
-
-    boto3, which asks Glue, is told by its module's name, because this module must not import it; Arrow's own S3
-    client by its text.
-    """
-    if isinstance(error, OSError):
-        found = re.search(r"AWS Error (\w+) during (\w+) operation", str(error))
-        if found and found[1] == "ACCESS_DENIED":
-            return f"access denied; grant {_S3_ACTIONS.get(found[2], 's3:PutObject')} on the tables' bucket"
-        return f"S3 answered {found[1]} to {found[2]}; check catalog.properties and the network" if found else None
-    if not type(error).__module__.startswith("botocore."):
-        return None
-    operation: str | None = getattr(error, "operation_name", None)
-    if operation is None:
-        return f"AWS was not asked ({type(error).__name__}); check the credentials, the region and the network"
-    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-    if code == "AccessDeniedException":
-        return f"access denied; grant glue:{operation} on the catalog, the database and its tables"
-    return f"Glue answered {code} to {operation}; check the credentials, or run again later"
 
 
 def record_columns(dataset: Dataset) -> list[tuple[str, str, bool]]:

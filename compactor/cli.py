@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from compactor import log
+from compactor.aws import aws_reason
 from compactor.errors import CompactorError
 
 if TYPE_CHECKING:
@@ -82,11 +83,13 @@ def _fail(error: Exception, *, as_json: bool) -> int:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, click.Abort):
-        return "stopped; nothing half-done is visible, run again to go on"
+        return STOPPED
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, CompactorError):
         return str(error)
+    if reason := aws_reason(error):
+        return f"the tables' catalog or storage failed: {reason}"
     # Anything else was not foreseen. Its message may quote the data at hand, so only its type and place are told.
     places = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
     ours = [place for place in places if place[0].startswith("compactor.")]
@@ -100,7 +103,7 @@ def run() -> NoReturn:
     try:
         program.main()
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     # The engine's native threads can still be letting go of Python buffers. The interpreter's own tear-down races with
     # them and has aborted runs that were complete, so it is left out: all that matters is committed or printed.
     logging.shutdown()

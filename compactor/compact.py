@@ -22,6 +22,8 @@ from compactor.source import Hour, Ignored, Source, SourceObject, open_source
 
 log = logging.getLogger(__name__)
 
+_LISTING_SHARE = 1 / 8
+
 
 def compact(
     config: Config,
@@ -64,7 +66,7 @@ def _compact_dataset(
     tally, ignored = Tally(started_at=ledger.now()), Ignored()
     config = run.lake.config
     settled(run.lake, dataset)
-    with engine.session(config.resources) as con:
+    with engine.session(config.resources, share=_LISTING_SHARE) as con:  # stays open beside the batches' sessions
         listed = ledger.list_pending(
             con, run.lake, source, dataset.name, ignored, start=start, stop=stop, full_scan=full_scan
         )

@@ -17,7 +17,6 @@ Steps 1 and 2 may only accept what `strict` accepts, with the same values: tests
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -26,7 +25,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from compactor import strict
+from compactor.chunk import Chunk
 from compactor.registry import Dataset, SchemaVersion
+from compactor.sql import arrow_type, literal, quote, sql_type
 
 # What the bulk parser lets through or writes in another way than `strict`: trailing commas, NaN and Infinity in any
 # case, numbers that are long, have an exponent, escapes of control characters. Each pattern begins with a
@@ -58,105 +59,6 @@ _JSON_TYPES = {
     "boolean": {"BOOLEAN"},
     "map": {"OBJECT"},
 }
-_SQL_TYPES = {
-    "string": "VARCHAR",
-    "timestamp": "TIMESTAMP",
-    "date": "DATE",
-    "long": "BIGINT",
-    "double": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "map": "MAP(VARCHAR, VARCHAR)",
-}
-_ARROW_TYPES: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "timestamp": pa.timestamp("us"),
-    "date": pa.date32(),
-    "long": pa.int64(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "map": pa.map_(pa.string(), pa.string()),
-}
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Whole lines of one or more objects.
-
-    `lines` has the columns file_no int32, line_no int64 (1-based) and line string, each line with or without its
-    newline. `broken` holds the lines that are not text at all: (file_no, line_no, reject, raw bytes).
-    """
-
-    lines: pa.Table
-    broken: tuple[tuple[int, int, strict.Reject, bytes], ...] = ()
-
-
-def sql_type(field_type: str) -> str:
-    """The engine's type of a registry type. Timestamps are UTC and have no zone inside the engine."""
-    return _SQL_TYPES.get(field_type, field_type.upper())
-
-
-def quote(name: str) -> str:
-    """A name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def chunk_of(parts: Iterable[tuple[int, int, bytes]], line_limit: int) -> Chunk:
-    """Cuts blocks of whole lines into a chunk. A part is (file_no, number of its first line, bytes).
-
-    Lines over `line_limit` bytes and lines that are not UTF-8 are set apart, so that the rest is valid text.
-    """
-    file_nos: list[npt.NDArray[np.int32]] = []
-    line_nos: list[npt.NDArray[np.int64]] = []
-    blocks: list[bytes] = []
-    ends: list[npt.NDArray[np.int64]] = []
-    offset = 0
-    for file_no, first_line, block in parts:
-        end = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + 1
-        file_nos.append(np.full(len(end), file_no, np.int32))
-        line_nos.append(np.arange(first_line, first_line + len(end), dtype=np.int64))
-        ends.append(end + offset)
-        blocks.append(block)
-        offset += len(block)
-    data = b"".join(blocks)
-    offsets = np.concatenate([np.zeros(1, np.int64), *ends])
-    lines = pa.table(
-        {
-            "file_no": np.concatenate([np.zeros(0, np.int32), *file_nos]),
-            "line_no": np.concatenate([np.zeros(0, np.int64), *line_nos]),
-            "line": pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data)),
-        }
-    )
-    bad: dict[int, strict.Reject] = {}
-    for index in np.flatnonzero(np.diff(offsets) - 1 > line_limit).tolist():
-        bad[index] = strict.Reject("line_too_long", f"longer than the limit of {line_limit} bytes")
-    try:
-        lines["line"].validate(full=True)
-    except pa.ArrowInvalid:
-        for index in range(len(offsets) - 1):
-            raw = data[offsets[index] : offsets[index + 1]]
-            try:
-                raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                bad.setdefault(index, strict.Reject("invalid_utf8", f"byte {error.start + 1} is not UTF-8"))
-    if not bad:
-        return Chunk(lines)
-    broken = tuple(
-        (
-            lines["file_no"][index].as_py(),
-            lines["line_no"][index].as_py(),
-            reject,
-            data[offsets[index] : offsets[index + 1]][:line_limit],
-        )
-        for index, reject in sorted(bad.items())
-    )
-    sound = np.ones(len(offsets) - 1, bool)
-    sound[list(bad)] = False
-    return Chunk(lines.filter(pa.array(sound)), broken)
 
 
 class Decoder:
@@ -294,7 +196,7 @@ class Decoder:
             return
         fields = [("file_no", pa.int32()), ("line_no", pa.int64())]
         fields += [(column, arrow_type(kind)) for column, kind in self._columns]
-        fields += [("extra", _ARROW_TYPES["map"]), ("ok", pa.bool_())]
+        fields += [("extra", arrow_type("map")), ("ok", pa.bool_())]
         self._con.register("rows", pa.Table.from_pylist(rows, pa.schema(fields)))
         self._con.execute("INSERT INTO staged SELECT * FROM rows")
         self._con.unregister("rows")
@@ -317,14 +219,6 @@ class Decoder:
             self._con.register("rows", pa.Table.from_pylist(rows, pa.schema(list(zip(rows[0], types, strict=True)))))
             self._con.execute("INSERT INTO rejected SELECT * FROM rows")
             self._con.unregister("rows")
-
-
-def arrow_type(field_type: str) -> pa.DataType:
-    """The Arrow type of a registry type, as the engine takes it in."""
-    if field_type in _ARROW_TYPES:
-        return _ARROW_TYPES[field_type]
-    precision, scale = field_type.removeprefix("decimal(").removesuffix(")").split(",")
-    return pa.decimal128(int(precision), int(scale))
 
 
 def _fits(keys: list[str] | None, types: list[str | None] | None, shape: SchemaVersion) -> bool:

@@ -14,8 +14,8 @@ from compactor.config import Resources
 
 
 @contextmanager
-def session(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Opens an empty in-memory database that takes `resources.memory` bytes at most and spills past that.
+def session(resources: Resources, *, share: float = 1.0) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens an empty in-memory database that takes a share of `resources.memory` at most and spills past that.
 
     The spill folder carries the process id, so that what a killed run left can be told from a living one's.
     """
@@ -23,7 +23,7 @@ def session(resources: Resources) -> Iterator[duckdb.DuckDBPyConnection]:
         resources.temp_dir.mkdir(parents=True, exist_ok=True)
     folder = tempfile.mkdtemp(prefix=f"compactor-{os.getpid()}-", dir=resources.temp_dir)
     config: dict[str, str | int] = {
-        "memory_limit": f"{int(resources.memory)}B",
+        "memory_limit": f"{int(resources.memory * share)}B",
         "temp_directory": folder,
         "preserve_insertion_order": "false",
         "autoinstall_known_extensions": "false",

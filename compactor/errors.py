@@ -7,6 +7,7 @@
     ├── ObjectError             ONE object cannot be read: it stays pending, the run goes on  (exit 1 at the end)
     │   ├── DamagedObject       its gzip is truncated, corrupt, or unpacks past the limit
     │   └── ChangedObject       it was replaced between listing and reading
+    ├── MissingTableError       the table is not in the catalog: make it, or tell the operator to
     ├── ConflictError           another writer committed first: plan again from a fresh load
     └── InvariantError          our own sums do not hold: nothing of the batch is published   (exit 1)
 
@@ -54,6 +55,10 @@ class DamagedObject(ObjectError):
 
 class ChangedObject(ObjectError):
     """The object's ETag is no longer the listed one."""
+
+
+class MissingTableError(CompactorError):
+    """A table does not exist (yet)."""
 
 
 class ConflictError(CompactorError):

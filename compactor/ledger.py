@@ -19,10 +19,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from compactor import engine
 from compactor.catalog import FILES, RUNS, Lakehouse
-from compactor.decode import quote
 from compactor.errors import ConflictError
 from compactor.source import Hour, Source, SourceObject
 from compactor.source.base import Ignored
+from compactor.sql import quote
 from compactor.table import RUN_ID, DataFile, Table
 
 log = logging.getLogger(__name__)

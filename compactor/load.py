@@ -10,8 +10,9 @@ from typing import BinaryIO
 import duckdb
 import pyarrow as pa
 
+from compactor.chunk import chunk_of
 from compactor.config import Config
-from compactor.decode import Decoder, chunk_of
+from compactor.decode import Decoder
 from compactor.errors import DamagedObject
 from compactor.progress import Progress
 from compactor.registry import Dataset

@@ -21,8 +21,8 @@ from typing import Protocol
 import duckdb
 import pyarrow as pa
 
-from compactor.decode import literal, quote, sql_type
 from compactor.registry import Dataset, Partition, TableLayout
+from compactor.sql import literal, quote, sql_type
 
 _BEST_PLACE = "{'moment': b.top.moment, 'id': b.top.id}"
 

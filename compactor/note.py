@@ -7,6 +7,7 @@ step. Notes lie under the ledger table's location, as two Parquet files: `<commi
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 
 import duckdb
@@ -89,13 +90,14 @@ class Note:
                         con.register("part", batch)
                         con.execute(f"INSERT INTO {part}_rows SELECT * FROM part")
                     con.unregister("part")
-            except FileNotFoundError:
+            except OSError:
+                if self.exists():
+                    raise
                 return False
         return True
 
     def settle(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Puts quarantine and ledger in place, then deletes the note."""
-        needed = self.exists if self.found_in else None
+        """Puts quarantine and ledger in place, unless somebody else has, then deletes the note."""
         # The ledger comes last: an object counts as loaded only when all else is in place.
         ledger.put(
             self.lake,
@@ -106,7 +108,7 @@ class Note:
             scope="(SELECT dataset, key AS source_file, etag FROM ledger_rows)",
             commit_id=self.commit_id,
             run_id=self.run_id,
-            needed=needed,
+            needed=self.exists,
         )
         ledger.put(
             self.lake,
@@ -117,15 +119,16 @@ class Note:
             existing="replace" if self.replaces_entries else "keep",
             commit_id=self.commit_id,
             run_id=self.run_id,
-            needed=needed,
+            needed=self.exists,
         )
         self.delete()
 
     def delete(self) -> None:
         table = self.lake.table(FILES)
         for part in _PARTS:
-            if table.has(self._path(part)):
-                table.delete(self._path(part))
+            with suppress(FileNotFoundError):  # somebody else was as fast
+                if table.has(self._path(part)):
+                    table.delete(self._path(part))
 
     def _path(self, part: str) -> str:
         return f"{self.base}-{part}.parquet"

@@ -14,6 +14,7 @@ it before it plans anything on that dataset (`settled`). See docs/design/0001-co
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,11 +23,11 @@ import pyarrow as pa
 from duckdb.func import PythonUDFType
 
 from compactor import engine, ledger, merge
-from compactor.catalog import Lakehouse, bloom
-from compactor.decode import quote
-from compactor.errors import ConflictError, InvariantError
+from compactor.catalog import FILES, Lakehouse, bloom
+from compactor.errors import CompactorError, ConflictError, InvariantError
 from compactor.note import Note
 from compactor.registry import Dataset, TableLayout
+from compactor.sql import quote
 from compactor.table import RUN_ID, DataFile, Scan, Table
 
 log = logging.getLogger(__name__)
@@ -82,36 +83,55 @@ def publish(
         InvariantError: what was written is not what was planned. Nothing is visible.
     """
     published = Published(planned.new)
+    quarantined = int(con.execute("SELECT count(*) FROM quarantine_rows").fetchall()[0][0])
+    if not (planned.rows or quarantined or replaces_entries):
+        # Duplicates alone. The ledger keeps the first word on an object, so this may be said late and twice.
+        commit_id = uuid.uuid4().hex
+        ledger.put(lake, con, FILES, "ledger_rows", ledger.OBJECT, existing="keep", commit_id=commit_id, run_id=run_id)
+        return published
     note = Note.new(lake, run_id, replaces_entries=replaces_entries)
-    if planned.rows:
-        note.write(con)
-        try:
-            snapshot_id = _swap(
-                lake,
-                con,
-                dataset,
-                history,
-                dataset.history,
-                rows=planned.rows,
-                dropped=planned.replaced,
-                remove=rewrite,
-                source=merge.history_source,
-                properties={RUN_ID: run_id, **note.properties},
-                commit_id=note.commit_id,
-            )
-        except ConflictError:
-            note.delete()
-            raise
-        published.snapshots[dataset.history_table] = snapshot_id
-        if planned.replaced:
-            # Stored records changed: order alone does not tell what that does to current state. Start from history.
-            settled(lake, dataset)
-            return published
-        if dataset.current_table:
-            current = _merge_current(lake, con, dataset, note)
-            published.snapshots.update({dataset.current_table: current} if current else {})
-    note.settle(con)
+    note.write(con)
+    try:
+        published.snapshots[dataset.history_table] = _swap(
+            lake,
+            con,
+            dataset,
+            history,
+            dataset.history,
+            rows=planned.rows,
+            dropped=planned.replaced,
+            remove=rewrite,
+            source=merge.history_source,
+            properties={RUN_ID: run_id, **note.properties},
+            commit_id=note.commit_id,
+        )
+    except ConflictError:
+        note.delete()
+        raise
+    try:
+        _follow(lake, con, dataset, planned, note)
+    except ConflictError as error:
+        raise CompactorError(
+            f"{dataset.name}: other runs kept committing first; the batch is in the history, and the next run"
+            " brings the other tables up to it: run again"
+        ) from error
+    if dataset.current_table:
+        current = _current(lake, dataset).find(note.commit_id)
+        published.snapshots.update({dataset.current_table: current.snapshot_id} if current else {})
     return published
+
+
+def _follow(
+    lake: Lakehouse, con: duckdb.DuckDBPyConnection, dataset: Dataset, planned: merge.HistoryPlan, note: Note
+) -> None:
+    """Brings the other tables up to the history commit that has just landed."""
+    if planned.replaced:
+        # Stored records changed: order alone does not tell what that does to current state. Start from history.
+        settled(lake, dataset)
+        return
+    if dataset.current_table and planned.rows:
+        _merge_current(lake, con, dataset, note)
+    note.settle(con)
 
 
 def _finish(lake: Lakehouse, dataset: Dataset, history: Table, note: Note) -> None:
@@ -120,7 +140,7 @@ def _finish(lake: Lakehouse, dataset: Dataset, history: Table, note: Note) -> No
         if dataset.current_table:
             if removed:
                 _replan_current(lake, con, dataset, note, [*added, *removed])
-            else:
+            elif added:
                 rows = history.scan_files(merge.record_columns(dataset), added)
                 con.register("added", rows.batches)
                 con.execute("CREATE TABLE fresh AS SELECT * FROM added")
@@ -130,8 +150,12 @@ def _finish(lake: Lakehouse, dataset: Dataset, history: Table, note: Note) -> No
             note.settle(con)
 
 
-def _merge_current(lake: Lakehouse, con: duckdb.DuckDBPyConnection, dataset: Dataset, note: Note) -> int | None:
-    """Brings `fresh` into the current table. Returns the snapshot made, None if nothing changed."""
+def _merge_current(lake: Lakehouse, con: duckdb.DuckDBPyConnection, dataset: Dataset, note: Note) -> None:
+    """Brings `fresh` into the current table, unless somebody else has finished the batch.
+
+    Asked after the table was loaded, `note.exists` says that no later batch can have committed anything before that
+    load; what one commits after it makes our commit a conflict.
+    """
     columns = merge.columns_for_current(dataset)
 
     def deletes() -> pa.RecordBatchReader:
@@ -143,20 +167,24 @@ def _merge_current(lake: Lakehouse, con: duckdb.DuckDBPyConnection, dataset: Dat
     for attempt in ledger.on_conflict(lake.config.commit.attempts):
         with attempt:
             current = _current(lake, dataset)
+            if not note.exists():
+                return
             scan = current.scan([*dataset.key, *_order(dataset)], with_file=True)
             numbers = merge.plan_current(con, dataset, scan.batches, deletes if dataset.delete else None)
-            return _swap_current(lake, con, dataset, current, scan, numbers, note)
-    return None
+            _swap_current(lake, con, dataset, current, scan, numbers, note)
 
 
 def _replan_current(
     lake: Lakehouse, con: duckdb.DuckDBPyConnection, dataset: Dataset, note: Note, files: Sequence[DataFile]
 ) -> None:
-    """Derives the current rows of all keys in the given history files anew."""
+    """Derives the current rows of all keys in the given history files anew. As to others, see `_merge_current`."""
     keys = ", ".join(map(quote, dataset.key))
     for attempt in ledger.on_conflict(lake.config.commit.attempts):
         with attempt:
-            current, history = _current(lake, dataset), lake.table(dataset.history_table)
+            current = _current(lake, dataset)
+            if not note.exists():
+                return
+            history = lake.table(dataset.history_table)
             con.register("changed", history.scan_files(list(dataset.key), files).batches)
             con.execute(f"CREATE OR REPLACE TABLE touched AS SELECT DISTINCT {keys} FROM changed")
             con.unregister("changed")
@@ -177,12 +205,12 @@ def _swap_current(
     scan: Scan,
     numbers: Sequence[int],
     note: Note,
-) -> int | None:
+) -> None:
     inserted, removed = merge.sizes(con)
     if not inserted and not removed:
-        return None
+        return
     assert dataset.current is not None
-    return _swap(
+    _swap(
         lake,
         con,
         dataset,

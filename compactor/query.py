@@ -18,10 +18,10 @@ import pyarrow as pa
 from compactor import engine
 from compactor.catalog import FILES, QUARANTINE, RUNS, Lakehouse
 from compactor.config import Config
-from compactor.decode import literal, quote
 from compactor.errors import CompactorError, UsageError
 from compactor.registry import Registry
 from compactor.source import aws_credentials
+from compactor.sql import literal, quote
 from compactor.table import Table
 
 _BATCH_ROWS = 8192

@@ -168,6 +168,7 @@ def _mistakes(form: DatasetForm, path: Path) -> Iterator[Mistake]:
     newest = _newest(form)
     if newest:
         columns = {column: field for _, column, field in form.versions[newest].columns()}
+        yield from _in_types(form, newest, columns)
         yield from _in_promotions(form, columns)
         yield from _in_key_and_order(form, newest, columns)
         yield from _in_delete(form, columns)
@@ -237,6 +238,16 @@ def _in_version_field(form: DatasetForm) -> Iterator[Mistake]:
             if json != first[1]:
                 sentence = f"column 'version' is field '{json}' here and '{first[1]}' in version {first[0]}; use one"
                 yield ("versions", number, "fields", json, "column"), sentence
+
+
+def _in_types(form: DatasetForm, newest: str, columns: dict[str, FieldForm]) -> Iterator[Mistake]:
+    """A column has one type, in which the fields of all versions are read."""
+    for number, version in form.versions.items():
+        for json, column, field in version.columns():
+            due = normal_type(columns[column].type) if column in columns else None
+            if due and normal_type(field.type) not in (due, None):
+                sentence = f"column '{column}' is a {field.type} here and a {due} in version {newest}; use one type"
+                yield ("versions", number, "fields", json, "type"), sentence
 
 
 def _in_promotions(form: DatasetForm, columns: dict[str, FieldForm]) -> Iterator[Mistake]:

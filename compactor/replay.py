@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from compactor import accounts, engine, ledger
 from compactor.catalog import FILES, QUARANTINE, Lakehouse
+from compactor.chunk import Chunk
 from compactor.config import Config
-from compactor.decode import Chunk, Decoder
+from compactor.decode import Decoder
 from compactor.load import register_files
 from compactor.progress import Progress
 from compactor.publish import plan, publish, settled

@@ -31,8 +31,9 @@ from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
+from compactor.aws import aws_reason
 from compactor.datafile import DataFileWriter, arrow_schema
-from compactor.errors import CompactorError, ConflictError
+from compactor.errors import CompactorError, ConflictError, MissingTableError
 
 # DataFile and Snapshot: what callers hand from a scan to a commit.
 __all__ = ["COMMIT_ID", "RUN_ID", "DataFile", "Scan", "Snapshot", "Table", "summary"]
@@ -66,7 +67,7 @@ class Table:
         try:
             self.iceberg: IcebergTable = catalog.load_table(identifier)
         except NoSuchTableError as error:
-            raise CompactorError(f"table {identifier} does not exist yet; run `compactor compact` first") from error
+            raise MissingTableError(f"table {identifier} does not exist yet; run `compactor compact` first") from error
         self._tasks: list[FileScanTask] | None = None
 
     def reload(self) -> Table:
@@ -189,11 +190,17 @@ class Table:
             raise ConflictError(f"{self.identifier}: another writer committed first") from error
         except Exception as error:
             # The answer was lost or the catalog broke: only a fresh load can tell whether the commit landed.
-            landed = self.reload().find(commit_id)
+            reason = aws_reason(error) or type(error).__name__
+            try:
+                landed = self.reload().find(commit_id)
+            except Exception:  # noqa: BLE001  whatever keeps us from looking, the answer is the same
+                raise CompactorError(
+                    f"{self.identifier}: the commit failed ({reason}) and the catalog does not tell whether it landed;"
+                    " run again when the catalog answers: the run finds out"
+                ) from error
             if landed is None:
                 raise CompactorError(
-                    f"{self.identifier}: the commit failed ({type(error).__name__});"
-                    " nothing of it is visible, run again"
+                    f"{self.identifier}: the commit failed ({reason}); nothing of it is visible, run again"
                 ) from error
             log.warning("%s: the catalog failed after applying the commit; it is in place", self.identifier)
             return landed.snapshot_id

@@ -9,10 +9,10 @@ import duckdb
 from compactor import engine, merge
 from compactor.catalog import FILES, QUARANTINE, Lakehouse
 from compactor.config import Config
-from compactor.decode import quote
 from compactor.note import Note
 from compactor.registry import Dataset, Registry
 from compactor.report import Check, VerifyReport
+from compactor.sql import quote
 
 
 def verify(config: Config, registry: Registry, *, rebuild: bool) -> VerifyReport:

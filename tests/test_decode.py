@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from compactor import engine, registry, strict
+from compactor.chunk import chunk_of
 from compactor.config import Resources
-from compactor.decode import Decoder, chunk_of
+from compactor.decode import Decoder
 from compactor.registry import Dataset
 from compactor.unpack import whole_lines
 from lake import SCHEMAS, Lake
