@@ -36,6 +36,10 @@ compact: .venv/.runtime ## load what is pending into the tables (CONFIG=configs/
 test: .venv/.dev ## run the tests (PYTEST_ARGS='-k merge' for some)
 	$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
+.PHONY: soak
+soak: .venv/.dev ## run the long proofs: thousands of histories, each write of a run killed (PYTEST_ARGS as for test)
+	$(VENV_PYTHON) -m pytest -m soak --log-cli-level=INFO $(PYTEST_ARGS)
+
 .PHONY: lint
 lint: .venv/.dev ## check style, types and import contracts
 	$(VENV_PYTHON) -m ruff check

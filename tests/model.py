@@ -169,7 +169,7 @@ class Model:
 
 def parse_line(spec: Dataset, line: bytes, limit: int | None = None) -> tuple[Row, str]:
     """The row of one line and its canonical JSON. Raises BadLineError."""
-    record, canonical = _record(line, limit)
+    record = _record(line, limit)
     row: Row = {"version": _version(spec, record)}
     for name, (column, kind) in spec.fields.items():
         value = record.get(name)
@@ -178,7 +178,34 @@ def parse_line(spec: Dataset, line: bytes, limit: int | None = None) -> tuple[Ro
         row[column] = None if value is None else CONVERT[kind](value)
     unknown = record.keys() - spec.fields.keys() - {"version"}
     row["extra"] = {name: _text(value) for name, value in record.items() if name in unknown}
-    return row, canonical
+    return row, _canonical(spec, row)
+
+
+def _canonical(spec: Dataset, row: Row) -> str:
+    """What a table keeps of a record as JSON: sorted keys, no spaces, no nulls, times with six digits."""
+    entries = {"version": str(row["version"]), **row["extra"]}
+    for name, (column, kind) in spec.fields.items():
+        value = row[column]
+        if isinstance(value, datetime):
+            entries[name] = f'"{value:%Y-%m-%dT%H:%M:%S.%fZ}"' if value.year > 999 else f'"{value.isoformat()}"'
+        elif kind == "map" and value is not None:
+            entries[name] = _joined({key: _reading(text) for key, text in value.items()})
+        elif value is not None:
+            entries[name] = _text(value)
+    return _joined(entries)
+
+
+def _reading(text: str | None) -> str:
+    """A map's text as a JSON value: what reads as a number, boolean, object or array is taken for one."""
+    try:
+        known = text is not None and text != "null" and not text.startswith('"') and json.loads(text) is not None
+    except ValueError:
+        known = False
+    return str(text) if known else _text(text)
+
+
+def _joined(texts: dict[str, str]) -> str:
+    return "{" + ",".join(f"{_text(key)}:{text}" for key, text in sorted(texts.items())) + "}"
 
 
 def _depth(text: str) -> int:
@@ -189,7 +216,7 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _record(line: bytes, limit: int | None) -> tuple[dict[str, Any], str]:
+def _record(line: bytes, limit: int | None) -> dict[str, Any]:
     if limit is not None and len(line.rstrip(b"\n")) > limit:
         raise BadLineError("line_too_long")
     try:
@@ -202,13 +229,12 @@ def _record(line: bytes, limit: int | None) -> tuple[dict[str, Any], str]:
         record = json.loads(
             text, parse_int=Number, parse_float=Number, parse_constant=_no_constant, object_pairs_hook=_object
         )
-        canonical = _text(record, sort_keys=True)
-        canonical.encode("utf-8")  # fails on a lone surrogate
+        _text(record).encode("utf-8")  # fails on a lone surrogate
     except ValueError as error:
         raise BadLineError("not_json") from error
     if not isinstance(record, dict):
         raise BadLineError("not_object")
-    return record, canonical
+    return record
 
 
 class Number(str):
@@ -243,15 +269,14 @@ def _object(pairs: list[tuple[str, Any]]) -> Object:
     return Object(pairs)
 
 
-def _text(value: Any, *, sort_keys: bool = False) -> str:
-    """Compact JSON text, in the order of delivery unless the keys are to be sorted."""
+def _text(value: Any) -> str:
+    """Compact JSON text, in the order of delivery."""
     if isinstance(value, Number):
         return value.text()
     if isinstance(value, Object):
-        items = sorted(value.items()) if sort_keys else value.pairs
-        return "{" + ",".join(f"{_text(name)}:{_text(item, sort_keys=sort_keys)}" for name, item in items) + "}"
+        return "{" + ",".join(f"{_text(name)}:{_text(item)}" for name, item in value.pairs) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(_text(item, sort_keys=sort_keys) for item in value) + "]"
+        return "[" + ",".join(_text(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -13,6 +15,8 @@ from compactor.verify import verify
 from histories import DATASETS, History
 from lake import Lake
 from processes import start
+
+log = logging.getLogger(__name__)
 
 
 def assert_sound(lake: Lake, datasets: tuple[str, ...]) -> None:
@@ -26,41 +30,60 @@ def fill(lake: Lake, history: History, deliveries: int, lines: int) -> None:
         lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
 
 
-def test_killed_fifty_times_at_random_moments_the_next_run_completes(tmp_path: Path) -> None:
-    chance = random.Random(11)
+@pytest.mark.parametrize("kills", [12, pytest.param(50, marks=pytest.mark.soak)])
+def test_killed_again_and_again_at_random_moments_the_next_run_completes(tmp_path: Path, kills: int) -> None:
+    chance = random.Random(kills)
     lake = Lake(tmp_path, settings="batch: {objects: 2}")
-    history = History(11, entities=20, replaces=False)
-    killed = 0
-    for _ in range(50):
-        fill(lake, history, 6, 20)
+    history = History(kills, entities=20, replaces=False)
+    killed = runs = 0
+    while killed < kills:
+        fill(lake, history, 4, 20)
         run = start(lake, "compact", "--full-scan")
         try:
-            run.communicate(timeout=chance.uniform(0.5, 3.0))
+            run.communicate(timeout=chance.uniform(0.5, 4.0))
         except subprocess.TimeoutExpired:
             run.send_signal(signal.SIGKILL)
             run.communicate()
             killed += 1
-    assert killed >= 25, "most runs ended before they were killed: the test shows too little"
+        runs += 1
+        assert runs <= 3 * kills, "most runs ended before they were killed: the test shows too little"
     lake.compact(full_scan=True)
     assert_sound(lake, DATASETS)
 
 
-@pytest.mark.parametrize("share", range(4))
-def test_killed_at_each_of_its_writes_the_next_run_completes(tmp_path: Path, share: int) -> None:
-    """One lake for all points of a share: each is killed on its way over new objects, then finished and compared."""
+@pytest.mark.parametrize("first", range(4))
+def test_killed_at_some_of_its_writes_the_next_run_completes(tmp_path: Path, first: int) -> None:
+    killed = kill_at_writes(tmp_path, seed=100, objects=4, first=3 * first + 1, step=12)
+    assert killed >= 4, f"only {killed} writes: the test shows too little"
+
+
+@pytest.mark.soak
+def test_killed_at_each_write_of_a_run_over_fifty_files_the_next_run_completes(tmp_path: Path) -> None:
+    killed = kill_at_writes(tmp_path, seed=200, objects=50, first=1, step=1)
+    log.info("killed at %d writes, one after another", killed)
+    assert killed > 100
+
+
+def kill_at_writes(folder: Path, *, seed: int, objects: int, first: int, step: int) -> int:
+    """Kills the same run at its writes `first`, `first + step`…, then finishes it. Returns how often it was killed."""
     datasets = ("fan_identity_graph", "fan_profiles")
-    lake = Lake(tmp_path)
-    history = History(100 + share, datasets=datasets, entities=5)
+    lake = Lake(folder, settings=f"batch: {{objects: {max(objects // 10, 4)}}}")
+    history = History(seed, datasets=datasets, entities=5)
     fill(lake, history, 4, 12)
     lake.compact(datasets=datasets, full_scan=True)
-    point, survived = share + 1, False
-    while not survived:
-        fill(lake, history, 4, 12)
+    fill(lake, history, objects, 12)
+    warehouse, before = folder / "warehouse", folder / "before"
+    shutil.copytree(warehouse, before)
+    killed = 0
+    for point in range(first, 10_000, step):
+        shutil.rmtree(warehouse)
+        shutil.copytree(before, warehouse)
         run = start(lake, "compact", "--full-scan", *(f"--dataset={name}" for name in datasets), kill_at=point)
-        _, errors = run.communicate(timeout=120)
-        survived = run.returncode != -signal.SIGKILL
-        assert not survived or run.returncode in (0, 3), errors
+        _, errors = run.communicate(timeout=300)
+        if run.returncode != -signal.SIGKILL:
+            assert run.returncode in (0, 3), errors
+            break
+        killed += 1
         lake.compact(datasets=datasets, full_scan=True)
         assert_sound(lake, datasets)
-        point += 4
-    assert point > 60, f"only {point} writes: the test shows too little"
+    return killed

@@ -162,12 +162,20 @@ promote:
 
 
 def test_the_newest_version_decides_the_columns(tmp_path: Path) -> None:
-    second = STATE[STATE.index("    fields:") :].replace("score: double", "points: {type: long, column: score}")
+    second = STATE[STATE.index("    fields:") :].replace("score: double", "points: {type: double, column: score}")
     dataset = one(tmp_path, f"{STATE}  10:\n{second}  9:\n{second.replace('      rank: {type', '      xrank: {type')}")
     assert sorted(dataset.versions) == [1, 9, 10]
     assert dataset.newest.number == 10
-    assert Field("points", "score", "long", False) in dataset.newest.fields
+    assert Field("points", "score", "double", False) in dataset.newest.fields
     assert ("rank", "long", True) in dataset.columns
+
+
+def test_a_column_has_one_type_in_all_versions(tmp_path: Path) -> None:
+    second = STATE[STATE.index("    fields:") :].replace("score: double", "score: string")
+    with pytest.raises(ConfigError) as caught:
+        one(tmp_path, f"{STATE}  2:\n{second}")
+    (problem,) = caught.value.problems
+    assert problem.endswith("column 'score' is a double here and a string in version 2; use one type")
 
 
 def test_a_word_that_yaml_may_take_for_a_boolean_stays_a_word(tmp_path: Path) -> None:
