@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+DEFAULT_CONFIG = Path("configs/local.yaml")
 STOPPED = "stopped; nothing half-done is visible, run again to go on"
 
 
@@ -118,7 +120,7 @@ def run() -> NoReturn:
     "-c",
     "--config",
     type=click.Path(path_type=Path),
-    default=Path("configs/local.yaml"),
+    default=DEFAULT_CONFIG,
     envvar="COMPACTOR_CONFIG",
     show_default=True,
     show_envvar=True,
@@ -162,7 +164,7 @@ def compact(
         report = compact_(
             config, registry, datasets=datasets, start=first, stop=last, full_scan=full_scan, progress=progress
         )
-    return _print(report, as_json=as_json)
+    return _print(invocation, report, as_json=as_json)
 
 
 @program.command()
@@ -172,7 +174,7 @@ def status(invocation: Invocation, as_json: bool) -> int:
     """Show tables, pending objects, last runs and the quarantine."""
     from compactor.status import status as status_
 
-    return _print(status_(*_open(invocation)), as_json=as_json)
+    return _print(invocation, status_(*_open(invocation)), as_json=as_json)
 
 
 @program.command()
@@ -183,7 +185,7 @@ def verify(invocation: Invocation, rebuild: bool, as_json: bool) -> int:
     """Check uniqueness and the ledger's sums."""
     from compactor.verify import verify as verify_
 
-    return _print(verify_(*_open(invocation), rebuild=rebuild), as_json=as_json)
+    return _print(invocation, verify_(*_open(invocation), rebuild=rebuild), as_json=as_json)
 
 
 @program.command()
@@ -198,7 +200,7 @@ def replay(invocation: Invocation, datasets: tuple[str, ...], as_json: bool) -> 
     config, registry = _open(invocation)
     with Progress.for_terminal(json_logs=log.is_json()) as progress:
         report = replay_(config, registry, datasets=datasets, progress=progress)
-    return _print(report, as_json=as_json)
+    return _print(invocation, report, as_json=as_json)
 
 
 @program.command()
@@ -244,11 +246,13 @@ def _last_hour(text: str | None) -> Hour | None:
     return Hour(hour.date, 23) if hour and text and "T" not in text else hour
 
 
-def _print(report: RunReport | StatusReport | VerifyReport, *, as_json: bool) -> int:
+def _print(invocation: Invocation, report: RunReport | StatusReport | VerifyReport, *, as_json: bool) -> int:
     from compactor import render
 
     if as_json:
         click.echo(json.dumps(report.to_json()))
     else:
-        render.show(report, render.stdout())
+        config = invocation.config
+        command = "compactor" if config == DEFAULT_CONFIG else f"compactor -c {shlex.quote(str(config))}"
+        render.show(report, render.stdout(), command=command)
     return report.exit_code

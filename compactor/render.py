@@ -44,18 +44,18 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
-def show(report: RunReport | StatusReport | VerifyReport, console: Console) -> None:
-    """Prints a report."""
+def show(report: RunReport | StatusReport | VerifyReport, console: Console, *, command: str = "compactor") -> None:
+    """Prints a report. `command` is how this program was called, up to the verb, for what to run next."""
     match report:
         case RunReport():
-            _show_run(report, console)
+            _show_run(report, console, command)
         case StatusReport():
             _show_status(report, console)
         case VerifyReport():
             _show_verify(report, console)
 
 
-def _show_run(report: RunReport, console: Console) -> None:
+def _show_run(report: RunReport, console: Console, command: str) -> None:
     """One line a dataset, their sum, and in words what to do next."""
     _say(console, f"run {report.run_id}")
     total = _total(report)
@@ -68,7 +68,7 @@ def _show_run(report: RunReport, console: Console) -> None:
         _say(console, "nothing to do")
     if total.ignored:
         _say(console, f"{_count(total.ignored, 'object')} ignored: the key is not that of an export")
-    _say_what_next(total, console)
+    _say_what_next(total, console, command)
 
 
 def _dataset_row(dataset: DatasetReport) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def _total(report: RunReport) -> DatasetReport:
     )
 
 
-def _say_what_next(total: DatasetReport, console: Console) -> None:
+def _say_what_next(total: DatasetReport, console: Console, command: str) -> None:
     if total.failed:
         _say(console, f"{_count(len(total.failed), 'object')} left pending, to be tried again by the next run:")
         for key, reason in total.failed[:_FAILED_SHOWN]:
@@ -102,8 +102,8 @@ def _say_what_next(total: DatasetReport, console: Console) -> None:
             _say(console, f"  and {len(more):,} more; --json lists them all")
     if total.quarantined:
         _say(console, f"{_count(total.quarantined, 'line')} quarantined; nothing is lost:")
-        _say(console, f"  to see why:                   compactor query {_WHY_QUARANTINED}")
-        _say(console, "  after mending the registry:   compactor replay")
+        _say(console, f"  to see why:                   {command} query {_WHY_QUARANTINED}")
+        _say(console, f"  after mending the registry:   {command} replay")
 
 
 def _show_status(report: StatusReport, console: Console) -> None:

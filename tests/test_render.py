@@ -65,6 +65,13 @@ def test_quarantined_lines_come_with_the_commands_to_run_next(shown: Shown) -> N
     ]
 
 
+def test_the_commands_to_run_next_name_the_config_of_the_run() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=False, highlight=False)
+    render.show(run(DatasetReport("fan_profiles", 1, 5, 4, 0, 1)), console, command="compactor -c a.yaml")
+    assert "compactor -c a.yaml replay" in out.getvalue()
+
+
 def test_objects_left_pending_are_listed_with_their_reasons_up_to_ten(shown: Shown) -> None:
     failed = tuple((f"exports/{number}", "its gzip is cut short; deliver it again") for number in range(12))
     lines = shown(run(DatasetReport("fan_profiles", failed=failed)))

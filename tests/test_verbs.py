@@ -198,3 +198,39 @@ versions:
     assert (str(row["price"]), row["weight"], row["paid"], str(row["day"])) == ("12.50", 1000.0, True, "2026-11-01")
     assert verify(lake.config, lake.registry, rebuild=True).exit_code == 0
     assert len(lake.tables.table("ticket_sales_history").iceberg.scan(row_filter="seat = 1").to_arrow()) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "device: map",
+            "device: map\n      seat: string",
+            r"events has no column 'seat', which the registry",
+        ),
+        (
+            "event: {type: string}",
+            "event: {type: long}",
+            r"column .event. of table \S+ is a string, by the registry",
+        ),
+        (
+            "day(occurred_at)",
+            "month(occurred_at)",
+            r"by day\(occurred_at\), .* be by month\(occurred_at\)",
+        ),
+    ],
+)
+def test_a_registry_that_a_table_does_not_fit_is_refused_before_anything_is_loaded(
+    tmp_path: Path, schemas: Path, old: str, new: str, sentence: str
+) -> None:
+    lake = Lake(tmp_path / "lake", schemas=schemas)
+    lake.deliver("fan_track_events", [event(1)])
+    lake.compact(datasets=("fan_track_events",))
+    file = schemas / "fan_track_events.yaml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    changed = Lake(tmp_path / "lake", schemas=schemas)
+    changed.deliver("fan_track_events", [event(2)], part="b")
+    with pytest.raises(UsageError, match=sentence):
+        changed.compact(datasets=("fan_track_events",))
+    assert set(changed.history("fan_track_events")) == {"e1"}
