@@ -29,7 +29,7 @@ from pyiceberg.types import (
 )
 from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_random_exponential
 
-from compactor.aws import aws_reason
+from compactor import failures
 from compactor.config import Config
 from compactor.errors import CompactorError, MissingTableError, UsageError
 from compactor.registry import Dataset, Partition, Registry, TableLayout
@@ -210,7 +210,7 @@ def _explained(doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = aws_reason(error)
+        reason = failures.reason(error)
         if reason is None:
             raise
         raise CompactorError(f"{doing}: {reason}") from error

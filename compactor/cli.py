@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from compactor import log
-from compactor.aws import aws_reason
+from compactor import failures, log
 from compactor.errors import CompactorError
 
 if TYPE_CHECKING:
@@ -90,8 +89,8 @@ def _sentence(error: Exception) -> str:
         return error.format_message()
     if isinstance(error, CompactorError):
         return str(error)
-    if reason := aws_reason(error):
-        return f"the tables' catalog or storage failed: {reason}"
+    if reason := failures.reason(error):
+        return f"the run failed: {reason}; run again then: what was begun is completed"
     # Anything else was not foreseen. Its message may quote the data at hand, so only its type and place are told.
     places = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
     ours = [place for place in places if place[0].startswith("compactor.")]

@@ -31,7 +31,7 @@ from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
-from compactor.aws import aws_reason
+from compactor import failures
 from compactor.datafile import DataFileWriter, arrow_schema
 from compactor.errors import CompactorError, ConflictError, MissingTableError
 
@@ -190,7 +190,7 @@ class Table:
             raise ConflictError(f"{self.identifier}: another writer committed first") from error
         except Exception as error:
             # The answer was lost or the catalog broke: only a fresh load can tell whether the commit landed.
-            reason = aws_reason(error) or type(error).__name__
+            reason = failures.reason(error) or type(error).__name__
             try:
                 landed = self.reload().find(commit_id)
             except Exception:  # noqa: BLE001  whatever keeps us from looking, the answer is the same
