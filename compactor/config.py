@@ -120,7 +120,7 @@ class Batch(_Section):
     """How much of the source goes into one commit. Whichever limit is reached first ends the batch."""
 
     objects: Count = Field(default=20_000, description="Objects of one commit, at most")
-    bytes: Size = Field(default=ByteSize(64 * _MIB), description="Compressed bytes of one commit, at most")
+    bytes: Size = Field(default=ByteSize(32 * _MIB), description="Compressed bytes of one commit, at most")
 
 
 class Tables(_Section):
