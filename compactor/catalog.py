@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.exceptions import TableAlreadyExistsError
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
@@ -124,8 +124,10 @@ class Lakehouse:
             if not self._catalog.namespace_exists(self.namespace):  # asked first: not everyone may create one
                 try:
                     self._catalog.create_namespace(self.namespace)
-                except NamespaceAlreadyExistsError:
-                    pass  # another process was faster
+                except Exception:
+                    # Another process was faster. Catalogs say so in many ways, a SQL one by an error of its database.
+                    if not self._catalog.namespace_exists(self.namespace):
+                        raise
         for name, (columns, sort) in _OWN_TABLES.items():
             layout = TableLayout(_UNPARTITIONED.partition, sort)
             self._ensure(name, columns, layout, identifier=())

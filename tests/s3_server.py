@@ -213,3 +213,9 @@ def hop_before_server(moto_server: str) -> Iterator[Hop]:
     hop = Hop(moto_server)
     yield hop
     hop.stop()
+
+
+@pytest.fixture(name="no_backoff")
+def without_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK does not wait before it sends a request again."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 
 from compactor import ledger, publish
 from compactor.errors import CompactorError, ConflictError
@@ -142,6 +143,22 @@ def test_a_run_that_cannot_finish_its_batch_says_so_and_the_next_one_does(
     lake.compact(datasets=("fan_profiles",))
     lake.assert_equals_model(("fan_profiles",))
     assert len(lake.current("fan_profiles")) == 5
+
+
+def test_two_first_runs_may_make_the_namespace_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(tmp_path)
+    lake.deliver("fan_profiles", [record(1, 1)])
+    Lake(tmp_path).tables.ensure(lake.registry, [])
+    original = SqlCatalog.namespace_exists
+    asked = iter([False, False])  # by us, and by the catalog itself before it makes the namespace
+    monkeypatch.setattr(
+        SqlCatalog, "namespace_exists", lambda self, name: next(asked, None) is None and original(self, name)
+    )
+    lake.compact(datasets=("fan_profiles",))
+    assert next(asked, None) is None
+    lake.assert_equals_model(("fan_profiles",))
 
 
 def hash_of(text: str) -> int:

@@ -37,6 +37,7 @@ from s3_server import (  # noqa: F401 - fixtures
     fresh_bucket,
     hop_before_server,
     moto_server,
+    without_backoff,
 )
 
 FIRST, SECOND, THIRD = Hour("2026-11-01", 5), Hour("2026-11-01", 6), Hour("2026-11-02", 0)
@@ -612,12 +613,6 @@ def test_messages_have_no_record_content(remote: Remote, fault: Answer) -> None:
 
 
 # What the operator reads when a bucket does not work
-
-
-@pytest.fixture
-def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK does not wait before it sends a request again."""
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
 
 
 REFUSALS = [

@@ -33,15 +33,16 @@ class ResumingBody(io.RawIOBase):
         self,
         url: str,
         key: str,
-        connect: Callable[[int], tuple[StreamingBody, int]],
+        connect: Callable[[int], StreamingBody],
         *,
+        size: int,
         max_attempts: int,
         wait: tenacity.wait.WaitBaseT,
     ) -> None:
         """Connect, so that an object which cannot be read says so here.
 
-        `connect` gives the listed version of the object from a byte offset on, and the size of the whole in bytes;
-        or it raises a CompactorError.
+        `connect` gives the listed version of the object from a byte offset on, or raises a CompactorError. `size` is
+        that of the listing: a body that ends before it broke off, whatever length its own headers tell.
         """
         super().__init__()
         self._url = url
@@ -49,7 +50,8 @@ class ResumingBody(io.RawIOBase):
         self._connect = connect
         self._offset = 0
         self._body: StreamingBody | None = None  # `close` runs even if connecting fails
-        self._body, self._size = connect(0)
+        self._size = size
+        self._body = connect(0)
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(BROKEN_BODY),
             stop=tenacity.stop_after_attempt(max_attempts),
@@ -78,7 +80,7 @@ class ResumingBody(io.RawIOBase):
     def _read(self, wanted: int) -> bytes:
         """The next bytes, at least one. Raises one of BROKEN_BODY, and then the connection is done with."""
         if self._body is None:
-            self._body, self._size = self._connect(self._offset)
+            self._body = self._connect(self._offset)
         try:
             piece = self._body.read(wanted)
             if not piece:

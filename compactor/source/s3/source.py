@@ -82,6 +82,7 @@ class S3Source:
             self._object_url(obj.key),
             obj.key,
             lambda offset: self._get(obj, offset),
+            size=obj.size,
             max_attempts=self._config.max_attempts,
             wait=self._wait,
         )
@@ -97,8 +98,8 @@ class S3Source:
         except failures.SDK_ERRORS as error:
             raise failures.of_listing(self.url, self._bucket, error, self._config.role_arn) from error
 
-    def _get(self, obj: SourceObject, offset: int) -> tuple[StreamingBody, int]:
-        """The listed version of the object from a byte offset on, and its whole size in bytes."""
+    def _get(self, obj: SourceObject, offset: int) -> StreamingBody:
+        """The listed version of the object from a byte offset on."""
         url = self._object_url(obj.key)
         request: GetObjectRequestTypeDef = {
             "Bucket": self._bucket,
@@ -121,7 +122,7 @@ class S3Source:
             raise ObjectError(
                 obj.key, f"cannot read {url}: it broke off, and the service cannot resume; run again later"
             )
-        return body, offset + response.get("ContentLength", obj.size - offset)
+        return body
 
 
 def _bucket_and_prefix(url: str) -> tuple[str, str]:
