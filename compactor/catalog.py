@@ -237,9 +237,12 @@ def _connect(config: Config) -> Catalog:
     try:
         return _patiently(lambda: load_catalog(config.catalog.name, **properties))
     except Exception as error:
+        doing = f"cannot open the catalog {config.catalog.name!r}"
+        reason = failures.reason(error)
+        if reason:
+            raise CompactorError(f"{doing}: {reason}") from error
         raise CompactorError(
-            f"cannot open the catalog {config.catalog.name!r} ({type(error).__name__}); check catalog.properties"
-            " and the credentials"
+            f"{doing} ({type(error).__name__}); check catalog.properties and the credentials"
         ) from error
 
 
