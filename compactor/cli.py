@@ -178,13 +178,14 @@ def status(invocation: Invocation, as_json: bool) -> int:
 
 @program.command()
 @click.option("--rebuild", is_flag=True, help="Also check that the current tables equal what history says.")
+@click.option("--files", is_flag=True, help="Also look for files that are missing, and for files left over.")
 @_json
 @click.pass_obj
-def verify(invocation: Invocation, rebuild: bool, as_json: bool) -> int:
+def verify(invocation: Invocation, rebuild: bool, files: bool, as_json: bool) -> int:
     """Check uniqueness and the ledger's sums."""
     from compactor.verify import verify as verify_
 
-    return _print(invocation, verify_(*_open(invocation), rebuild=rebuild), as_json=as_json)
+    return _print(invocation, verify_(*_open(invocation), rebuild=rebuild, files=files), as_json=as_json)
 
 
 @program.command()

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import duckdb
 
-from compactor import engine, merge
-from compactor.catalog import FILES, QUARANTINE, Lakehouse
+from compactor import engine, inventory, merge
+from compactor.catalog import FILES, QUARANTINE, RUNS, Lakehouse
 from compactor.config import Config
 from compactor.note import Note
 from compactor.registry import Dataset, Registry
@@ -15,8 +15,9 @@ from compactor.report import Check, VerifyReport
 from compactor.sql import quote
 
 
-def verify(config: Config, registry: Registry, *, rebuild: bool) -> VerifyReport:
-    """Runs all checks. `rebuild` also derives current state from history and compares it row by row.
+def verify(config: Config, registry: Registry, *, rebuild: bool, files: bool = False) -> VerifyReport:
+    """Runs all checks. `rebuild` also derives current state from history and compares it row by row; `files` looks
+    for files that tables refer to and that are gone, and for files that no table refers to.
 
     Nothing is changed. Raises CompactorError where the catalog or the storage cannot be read.
     """
@@ -31,6 +32,10 @@ def verify(config: Config, registry: Registry, *, rebuild: bool) -> VerifyReport
             if rebuild and dataset.current_table:
                 with engine.session(config.resources) as con:
                     checks.append(_rebuild(con, lake, dataset))
+    if files:
+        names = [name for each in registry.datasets.values() for name in (each.history_table, each.current_table)]
+        for name in (*sorted(filter(None, names)), FILES, QUARANTINE, RUNS):
+            checks += _files(lake, name) if lake.exists(name) else ()
     return VerifyReport(tuple(checks))
 
 
@@ -95,3 +100,17 @@ def _row(con: duckdb.DuckDBPyConnection, statement: str) -> tuple[int, ...]:
     row = con.execute(statement).fetchone()
     assert row is not None
     return tuple(map(int, row))
+
+
+def _files(lake: Lakehouse, name: str) -> Iterator[Check]:
+    found = inventory.take(lake.table(name))
+    such_as = f", such as {found.missing[0]}" if found.missing else ""
+    detail = f"{found.referenced} files, {len(found.missing)} missing{such_as}"
+    yield Check("each file is there", name, not found.missing, detail)
+    if found.left_over:
+        size = sum(found.left_over.values()) / 1e6
+        detail = (
+            f"{len(found.left_over)} files ({size:,.1f} MB) of killed runs, or of one under way,"
+            f" such as {next(iter(found.left_over))}; left alone"
+        )
+        yield Check("files that nothing refers to", name, ok=True, detail=detail)

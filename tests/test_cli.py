@@ -156,7 +156,7 @@ def test_verify_and_replay_hand_on_their_options(lake: Lake) -> None:
     invoke("verify", "--rebuild")
     invoke("replay", "--dataset", "a")
 
-    assert lake.call("verify.verify")[1] == {"rebuild": True}
+    assert lake.call("verify.verify")[1] == {"rebuild": True, "files": False}
     assert lake.call("replay.replay")[1]["datasets"] == ("a",)
 
 

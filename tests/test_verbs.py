@@ -14,7 +14,7 @@ from compactor.registry import load
 from compactor.replay import replay
 from compactor.source import Hour
 from compactor.status import status
-from compactor.verify import verify
+from compactor.verify import _files, verify
 from histories import History
 from lake import SCHEMAS, Lake
 
@@ -234,3 +234,26 @@ def test_a_registry_that_a_table_does_not_fit_is_refused_before_anything_is_load
     with pytest.raises(UsageError, match=sentence):
         changed.compact(datasets=("fan_track_events",))
     assert set(changed.history("fan_track_events")) == {"e1"}
+
+
+def test_verify_tells_of_files_that_are_missing_and_of_files_left_over(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    for delivery in History(3, datasets=("fan_profiles",)).deliveries(4, 20):
+        lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
+    lake.compact(datasets=("fan_profiles",))
+    checks = verify(lake.config, lake.registry, rebuild=False, files=True).checks
+    assert all(check.ok for check in checks)
+    assert "files that nothing refers to" not in {check.name for check in checks}
+
+    table = lake.tables.table("fan_profiles_history")
+    victim = Path(table.files[0].file_path.removeprefix("file://"))
+    (victim.parent / "orphan.parquet").write_bytes(b"x" * 2_000_000)
+    victim.unlink()
+    found = {check.name: check for check in _files(lake.tables, "fan_profiles_history")}
+    missing = found["each file is there"]
+    assert (missing.ok, missing.detail.endswith(f"1 missing, such as {victim}")) == (False, True)
+    left = found["files that nothing refers to"]
+    assert left.ok
+    assert left.detail.startswith("1 files (2.0 MB)")
+    assert left.detail.endswith("orphan.parquet; left alone")
+    assert (victim.parent / "orphan.parquet").exists()
