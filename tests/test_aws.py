@@ -301,7 +301,7 @@ def test_the_policy_grants_what_the_verbs_need_and_no_action_more(lake: AwsLake,
     lake.compact(datasets=mine, full_scan=True)
     replay(lake.config, lake.registry, datasets=mine, progress=NullProgress())
     status(lake.config, lake.registry)
-    verify(lake.config, lake.registry, rebuild=True)
+    verify(lake.config, lake.registry, rebuild=True, files=True)
     with query.query(lake.config, lake.registry, "SELECT count(*) FROM fan_profiles") as reader:
         reader.read_all()
     calls = set(aws_server.calls)

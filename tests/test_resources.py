@@ -118,10 +118,11 @@ def test_a_run_that_is_told_to_stop_does_so_within_seconds_and_says_how_to_go_on
 ) -> None:
     for seed in range(3, 9):
         deliver(lake, seed)
+    lake.file.write_text(f"{lake.file.read_text()}\nbatch: {{objects: 1}}\n")
     run = start(lake, "-v", "compact", "--full-scan")
     assert run.stderr is not None
-    for line in run.stderr:  # it is at work once it logs
-        if "fan_profiles" in line:
+    for line in run.stderr:
+        if "fan_profiles:" in line:  # that dataset is done, and the next one has a commit for each object before it
             break
     run.send_signal(sent)
     began = time.monotonic()
