@@ -116,7 +116,7 @@ def test_a_catalog_that_stays_locked_fails_the_run_with_a_sentence(lake: Lake) -
 def test_a_run_that_is_told_to_stop_does_so_within_seconds_and_says_how_to_go_on(
     lake: Lake, sent: signal.Signals
 ) -> None:
-    for seed in range(3, 9):
+    for seed in range(3, 6):
         deliver(lake, seed)
     lake.file.write_text(f"{lake.file.read_text()}\nbatch: {{objects: 1}}\n")
     run = start(lake, "-v", "compact", "--full-scan")
