@@ -112,9 +112,17 @@ def test_a_catalog_that_stays_locked_fails_the_run_with_a_sentence(lake: Lake) -
     assert_next_run_completes(lake)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that was itself started in the background ignores SIGINT, and would hand that on to what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_told_to_stop_does_so_within_seconds_and_says_how_to_go_on(
-    lake: Lake, sent: signal.Signals
+    lake: Lake, interruptible: None, sent: signal.Signals
 ) -> None:
     for seed in range(3, 6):
         deliver(lake, seed)
