@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from compactor import strict
+from compactor import strict, upgrade
 from compactor.chunk import Chunk
+from compactor.convert import plain_text
 from compactor.registry import Dataset, SchemaVersion
 from compactor.sql import arrow_type, literal, quote, sql_type
 
@@ -44,8 +45,6 @@ _SHALLOW = (
     f"CASE WHEN strlen(line) > {2 * strict.MAX_DEPTH} THEN 2 * strlen(line) - strlen(replace(line, '[', ''))"
     f" - strlen(replace(line, '{{', '')) <= {strict.MAX_DEPTH} ELSE true END"
 )
-_PLAIN_TIMESTAMP = r"[12]\d{3}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,9})?Z"
-_PLAIN_DATE = r"[12]\d{3}-\d\d-\d\d"
 _NO_EXTRA = "MAP {}::MAP(VARCHAR, VARCHAR)"
 _CAN_OVERFLOW = ("long", "double")
 _MOST_EXTRA_KEYS = 100  # per chunk; past that the keys are data, not fields, and the exact path serves as well
@@ -83,7 +82,7 @@ class Decoder:
         counts = _count(lines["file_no"])
         for number in sorted(self._dataset.versions, reverse=True):
             if lines.num_rows:
-                lines = self._bulk(lines, SchemaVersion(number, self._dataset.fields_of(number)))
+                lines = self._bulk(lines, self._dataset.versions[number])
         for file_no, blanks in self._one_by_one(lines).items():
             counts[file_no] -= blanks
         for file_no, _, _, _ in chunk.broken:
@@ -140,23 +139,23 @@ class Decoder:
 
     def _insert(self, shape: SchemaVersion, extra_keys: list[str]) -> str:
         """The statement that types all lines of `plain` and stages them, with `ok` saying whether it was sure."""
-        by_column = {field.column: field for field in shape.fields}
-        values, conditions = [], [f"s.{quote(self._dataset.version_field.json)} = {shape.number}"]
+        base: dict[str, str] = {}
+        conditions = [f"s.{quote(self._dataset.version_field.json)} = {shape.number}"]
         conditions += [_SHALLOW, *(f"NOT regexp_matches(line, {literal(pattern)})" for pattern in _SUSPECT)]
-        for column, kind in self._columns:
-            field = by_column.get(column)
-            if field is None:
-                values.append(f"CAST(NULL AS {sql_type(kind)})")
-                continue
+        for position, field in enumerate(shape.fields, 1):
             text = f"s.{quote(field.json)}"
-            value, condition = _typed(text, field.type)
-            values.append(f"try_cast({value} AS {sql_type(kind)})" if field.type != kind else value)
+            base[field.column], condition = _typed(text, field.type)
             sure = f"({text} IS NOT NULL{condition})" if field.required else ""
             sure = sure or (f"({text} IS NULL OR (true{condition}))" if condition else "")
             if not field.required and field.type in _CAN_OVERFLOW:
                 # NULL is only sure where the line has no number: else the number did not fit.
-                sure = f"({text} IS NOT NULL OR coalesce(t[{shape.fields.index(field) + 1}], 'NULL') = 'NULL')"
+                sure = f"({text} IS NOT NULL OR coalesce(t[{position}], 'NULL') = 'NULL')"
             conditions += [sure] if sure else []
+        values = []
+        for expression in self._dataset.upgrades(shape.number).values():
+            value, more = upgrade.sql(expression, base.__getitem__)
+            values.append(value)
+            conditions += more
         reading = {field.json: _reading_type(field.type) for field in shape.fields}
         structure = "{" + ",".join(f"{_json_string(name)}:{_json_string(kind)}" for name, kind in reading.items()) + "}"
         needs_types = any(not field.required and field.type in _CAN_OVERFLOW for field in shape.fields)
@@ -236,20 +235,9 @@ def _fits(keys: list[str] | None, types: list[str | None] | None, shape: SchemaV
 
 def _typed(text: str, kind: str) -> tuple[str, str]:
     """SQL for a field's value, and the condition (beginning with AND) under which that value is surely right."""
-    if kind == "timestamp":
-        value = f"try_cast({text} AS TIMESTAMP)"
-        return value, f" AND regexp_full_match({text}, {literal(_PLAIN_TIMESTAMP)}) AND {value} IS NOT NULL"
-    if kind == "date":
-        value = f"try_cast({text} AS DATE)"
-        return value, f" AND regexp_full_match({text}, {literal(_PLAIN_DATE)}) AND {value} IS NOT NULL"
-    if kind.startswith("decimal"):
-        precision, scale = map(int, kind.removeprefix("decimal(").removesuffix(")").split(","))
-        # Up to 15 digits a double prints as it was written, so the cast is exact.
-        whole = max(0, min(precision - scale, 15 - scale))
-        fraction = rf"(\.\d{{1,{scale}}})?" if scale else ""
-        value = f"try_cast({text} AS {kind.upper()})"
-        pattern = rf"-?\d{{1,{max(whole, 1)}}}{fraction}"
-        return value, f" AND regexp_full_match({text}, {literal(pattern)}) AND {value} IS NOT NULL"
+    if kind in ("timestamp", "date") or kind.startswith("decimal"):
+        value, sure = plain_text(text, kind)
+        return value, f" AND {sure}"
     if kind == "map":
         return text, f" AND list_unique(map_keys({text})) = cardinality({text})"
     return text, ""

@@ -6,31 +6,17 @@ How the files are written and checked: `compactor.registry_file`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from compactor.errors import ConfigError, UsageError
-from compactor.registry_file import DatasetForm, LayoutForm, Reading, normal_type, parsed_partition, read
+from compactor.field import Field, normal_type
+from compactor.registry_file import DatasetForm, LayoutForm, Reading, parsed_partition, read
+from compactor.upgrade import Column, Expression, put_into
 from compactor.yamlfile import did_you_mean
-
-
-@dataclass(frozen=True)
-class Field:
-    """A field of a record.
-
-    Attributes:
-        json: its key in the JSON object.
-        column: its column in the tables.
-        type: string, long, double, boolean, timestamp (UTC, microseconds), date, decimal(P,S) or map (to strings).
-        required: a record without it, or with null in it, is quarantined.
-    """
-
-    json: str
-    column: str
-    type: str
-    required: bool
 
 
 @dataclass(frozen=True)
@@ -77,10 +63,15 @@ class DeleteRule:
 
 @dataclass(frozen=True)
 class SchemaVersion:
-    """The fields of a record whose `version` is `number`, in the order of the file."""
+    """The fields of a record whose `version` is `number`, in order.
+
+    Attributes:
+        derived: each column's expression over the columns of the version before; of the first, its own columns.
+    """
 
     number: int
     fields: tuple[Field, ...]
+    derived: Mapping[str, Expression]
 
 
 @dataclass(frozen=True)
@@ -97,6 +88,7 @@ class Dataset:
         history: layout of the table with each record once; for events, the one table.
         promoted: columns beyond the fields.
         versions: schema version by its number, at least one.
+        later: versions that the registry lists and the tables do not have yet (see `at`).
         file: the YAML file, for messages.
     """
 
@@ -110,6 +102,7 @@ class Dataset:
     promoted: tuple[Promotion, ...]
     versions: Mapping[int, SchemaVersion]
     file: str
+    later: tuple[int, ...] = ()
 
     @property
     def newest(self) -> SchemaVersion:
@@ -121,10 +114,55 @@ class Dataset:
         """The field that tells a record's version; its JSON key is the same in every version."""
         return next(field for field in self.newest.fields if field.column == "version")
 
-    def fields_of(self, number: int) -> tuple[Field, ...]:
-        """The fields of a version that the tables have a column for; what else it has goes to `extra`."""
-        columns = {field.column for field in self.newest.fields}
-        return tuple(field for field in self.versions[number].fields if field.column in columns)
+    def upgrades(self, number: int) -> Mapping[str, Expression]:
+        """The newest version's columns, in order, as expressions over the columns of version `number`."""
+        return self._upgrades[number]
+
+    @cached_property
+    def _upgrades(self) -> dict[int, dict[str, Expression]]:
+        found = {}
+        expressions: dict[str, Expression] = {f.column: Column(f.column, f.type) for f in self.newest.fields}
+        for number in sorted(self.versions, reverse=True):
+            found[number] = expressions
+            derived = self.versions[number].derived
+            expressions = {column: put_into(each, derived) for column, each in expressions.items()}
+        return found
+
+    def why_unknown(self, number: int) -> str:
+        """What keeps records of a version from being read, and what to do."""
+        if number in self.later:
+            return (
+                f"version {number} is in the registry, but the tables are still of version {self.newest.number};"
+                " run `compactor migrate apply`, then `compactor replay`"
+            )
+        return f"version {number} is not in the registry"
+
+    def at(self, number: int, promoted: Sequence[Promotion]) -> Dataset:
+        """The dataset as it was when `number` was the newest version: what tables of that version can take."""
+        if number == self.newest.number and tuple(promoted) == self.promoted:
+            return self
+        older = self.upgrades(number)
+
+        def name(column: str) -> str:
+            then = older[column]
+            assert isinstance(then, Column)  # what the layout and the rules speak of was at most renamed
+            return then.name
+
+        def layout(table: TableLayout) -> TableLayout:
+            partition = replace(table.partition, column=name(column)) if (column := table.partition.column) else None
+            return TableLayout(partition or table.partition, tuple(map(name, table.sort)))
+
+        return replace(
+            self,
+            key=tuple(map(name, self.key)),
+            order=name(self.order),
+            delete=replace(self.delete, column=name(self.delete.column)) if self.delete else None,
+            current=layout(self.current) if self.current else None,
+            history=layout(self.history),
+            promoted=tuple(promoted),
+            versions={each: version for each, version in self.versions.items() if each <= number},
+            later=tuple(sorted(each for each in self.versions if each > number)),
+        )
 
     @property
     def history_table(self) -> str:
@@ -138,8 +176,12 @@ class Dataset:
 
     @property
     def columns(self) -> tuple[tuple[str, str, bool], ...]:
-        """(column, type, required) of the newest version's fields, then of the promoted columns."""
-        fields = [(field.column, field.type, field.required) for field in self.newest.fields]
+        """(column, type, required) of the newest version's fields, then of the promoted columns.
+
+        A column is required only if each version has it as it is: rows of an older one may have nothing in a new one.
+        """
+        oldest = self.upgrades(min(self.versions))
+        fields = [(f.column, f.type, f.required and isinstance(oldest[f.column], Column)) for f in self.newest.fields]
         return (*fields, *((promotion.column, promotion.type, False) for promotion in self.promoted))
 
 
@@ -210,14 +252,7 @@ def _dataset(form: DatasetForm, file: str) -> Dataset:
             Promotion(each.source, each.key, each.column_name, normal_type(each.type) or "") for each in form.promote
         ),
         versions={
-            int(number): SchemaVersion(
-                int(number),
-                tuple(
-                    Field(json, column, normal_type(field.type) or "", field.required)
-                    for json, column, field in version.columns()
-                ),
-            )
-            for number, version in form.versions.items()
+            number: SchemaVersion(number, tuple(shape.fields), shape.derived) for number, shape in form.shapes().items()
         },
         file=file,
     )

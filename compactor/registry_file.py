@@ -11,30 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field as Key
+from pydantic import model_validator
 
 from compactor import yamlfile
+from compactor.changes import ENVELOPE, ChangeForm, Shape, applied
 from compactor.errors import ConfigError
-from compactor.yamlfile import Place, Problem, YamlFile, did_you_mean
+from compactor.field import SCALAR_TYPES, Field, Mistake, column_mistake, column_name, normal_type, type_mistake
+from compactor.upgrade import Column
+from compactor.yamlfile import Form, Place, Problem, YamlFile, did_you_mean
 
-RESERVED_COLUMNS = ("extra", "source_file", "source_line")  # every table of records has them by itself
-
-SCALAR_TYPES = ("string", "long", "double", "boolean", "timestamp", "date", "decimal(P,S)")
 _KEY_TYPES = ("string", "long")
 _ORDER_TYPES = ("timestamp", "long", "date")
-MAX_PRECISION = 38  # digits of a decimal, in Iceberg and in the engines
-_ENVELOPE = {"id": "string", "version": "long", "emitted_at": "timestamp"}
-"""Columns of the envelope that the program itself reads, and their types: every version of every dataset has them."""
-
-Mistake = tuple[Place, str]
 Transform = Literal["day", "month", "bucket", "none"]
 
 
-class _Form(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FieldForm(_Form):
+class FieldForm(Form):
     """`traits: map`, or `traits: {type: map, required: false, column: traits}`."""
 
     type: str = ""
@@ -48,20 +40,24 @@ class FieldForm(_Form):
         return value if isinstance(value, dict) else {"type": value if isinstance(value, str) else ""}
 
 
-class VersionForm(_Form):
-    """`fields: {<JSON key>: <field>, …}`."""
+class VersionForm(Form):
+    """`fields: {<JSON key>: <field>, …}` for the first version, `changes` (see `compactor.changes`) for the others."""
 
-    fields: dict[str, FieldForm] = {}
+    fields: dict[str, FieldForm] = Key(default_factory=dict)
+    changes: tuple[ChangeForm, ...] = ()
 
-    def columns(self) -> list[tuple[str, str, FieldForm]]:
-        """(JSON key, column, field) of each field."""
-        return [(json, field.column or column_name(json), field) for json, field in self.fields.items()]
+    def listed(self) -> list[Field]:
+        """The fields, of the first version."""
+        return [
+            Field(json, form.column or column_name(json), normal_type(form.type) or form.type, form.required)
+            for json, form in self.fields.items()
+        ]
 
 
-class PromotionForm(_Form):
+class PromotionForm(Form):
     """`{from: traits, key: loyaltyTier, column: loyalty_tier, type: string}`; `column` by the rule if not given."""
 
-    source: str = Field(default="", alias="from")
+    source: str = Key(default="", alias="from")
     key: str = ""
     column: str | None = None
     type: str = ""
@@ -71,14 +67,14 @@ class PromotionForm(_Form):
         return self.column or column_name(self.key)
 
 
-class LayoutForm(_Form):
+class LayoutForm(Form):
     """`{partition: day(updated_at), sort: [rover_id]}`."""
 
     partition: str | None = None
     sort: tuple[str, ...] = ()
 
 
-class TablesForm(_Form):
+class TablesForm(Form):
     """`current` and `history` for kind state, `events` for kind events."""
 
     current: LayoutForm = LayoutForm()
@@ -86,14 +82,14 @@ class TablesForm(_Form):
     events: LayoutForm = LayoutForm()
 
 
-class DeleteForm(_Form):
+class DeleteForm(Form):
     """`{column: operation, equals: [delete]}`."""
 
     column: str = ""
     equals: tuple[str, ...] = ()
 
 
-class DatasetForm(_Form):
+class DatasetForm(Form):
     """The whole file."""
 
     dataset: str = ""
@@ -103,7 +99,21 @@ class DatasetForm(_Form):
     delete: DeleteForm | None = None
     tables: TablesForm = TablesForm()
     promote: tuple[PromotionForm, ...] = ()
-    versions: dict[str, VersionForm] = {}
+    versions: dict[str, VersionForm] = Key(default_factory=dict)
+
+    def shapes(self) -> dict[int, Shape]:
+        """The shape of each version, oldest first."""
+        found: dict[int, Shape] = {}
+        fields: list[Field] = []
+        for number in sorted(int(text) for text in self.versions if _is_version(text)):
+            version = self.versions[str(number)]
+            if found:
+                found[number] = applied(fields, version.changes, ("versions", str(number), "changes"))
+            else:
+                fields = version.listed()
+                found[number] = Shape(fields, {field.column: Column(field.column, field.type) for field in fields})
+            fields = found[number].fields
+        return found
 
 
 @dataclass
@@ -128,25 +138,6 @@ def read(path: Path) -> Reading:
     return Reading(file, form, problems)
 
 
-def column_name(json: str) -> str:
-    """Lower snake case of a JSON key: `roverID` is `rover_id`, `HTMLTitle` is `html_title`, `utm-source` `utm_source`.
-
-    A word begins at a capital after a small letter or digit, and at the last capital of a run before a small letter.
-    """
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", json)
-    return re.sub(r"[\s.-]+", "_", words).lower()
-
-
-def normal_type(text: str) -> str | None:
-    """A type as `Field.type` has it, a decimal without spaces. None if it is no type."""
-    if text == "map" or text in SCALAR_TYPES[:-1]:
-        return text
-    if decimal := re.fullmatch(r"decimal\( *(\d{1,2}) *, *(\d{1,2}) *\)", text):
-        precision, scale = int(decimal[1]), int(decimal[2])
-        return f"decimal({precision},{scale})" if max(scale, 1) <= precision <= MAX_PRECISION else None
-    return None
-
-
 def parsed_partition(text: str) -> tuple[Transform, str | None, int | None] | None:
     """(transform, column, buckets) of `day(c)`, `month(c)`, `bucket(16, c)` or `none`; None if it is none of them."""
     compact = text.replace(" ", "")
@@ -162,23 +153,20 @@ def parsed_partition(text: str) -> tuple[Transform, str | None, int | None] | No
 def _mistakes(form: DatasetForm, path: Path) -> Iterator[Mistake]:
     """All that the form's types cannot say. A check is left out where its own ground is already a mistake."""
     yield from _in_names(form, path)
-    for number, version in form.versions.items():
-        yield from _in_version(number, version)
-    yield from _in_version_field(form)
-    newest = _newest(form)
-    if newest:
-        columns = {column: field for _, column, field in form.versions[newest].columns()}
-        yield from _in_types(form, newest, columns)
-        yield from _in_promotions(form, columns)
-        yield from _in_key_and_order(form, newest, columns)
-        yield from _in_delete(form, columns)
-        yield from _in_tables(form, columns)
-
-
-def _newest(form: DatasetForm) -> str | None:
-    """The largest version number, unless that version has no fields to look at."""
-    number = max(filter(_is_version, form.versions), key=int, default=None)
-    return number if number and form.versions[number].fields else None
+    shapes = form.shapes()
+    first = str(next(iter(shapes), ""))
+    for text, version in form.versions.items():
+        yield from _in_version(text, version, first)
+    if not shapes or not form.versions[first].fields:
+        return
+    for shape in shapes.values():
+        yield from shape.mistakes
+    columns = {field.column: field for field in shapes[max(shapes)].fields}
+    yield from _in_promotions(form, shapes, columns)
+    yield from _in_key_and_order(form, first, columns)
+    yield from _in_delete(form, columns)
+    yield from _in_tables(form, columns)
+    yield from _in_what_lasts(form, shapes)
 
 
 def _is_version(number: str) -> bool:
@@ -200,59 +188,72 @@ def _in_names(form: DatasetForm, path: Path) -> Iterator[Mistake]:
         yield ("kind",), f"unknown kind '{form.kind}'{did_you_mean(form.kind, ('state', 'events'))}"
 
 
-def _in_version(number: str, version: VersionForm) -> Iterator[Mistake]:
+def _in_version(number: str, version: VersionForm, first: str) -> Iterator[Mistake]:
     here: Place = ("versions", number)
     if not _is_version(number):
         yield here, f"version '{number}' should be a positive whole number"
+    elif number == first:
+        if version.changes:
+            yield (*here, "changes"), f"version {number} is the first one: list its `fields`"
+        yield from _in_fields(number, version)
+    elif version.fields:
+        yield (*here, "fields"), f"the fields are listed in version {first} alone; say here what changed: `changes`"
+    elif not version.changes:
+        yield (*here, "changes"), f"version {number} has no changes"
+
+
+def _in_fields(number: str, version: VersionForm) -> Iterator[Mistake]:
+    here: Place = ("versions", number, "fields")
     if not version.fields:
-        yield (*here, "fields"), f"version {number} has no fields"
+        yield here, f"version {number} has no fields"
         return
-    taken: dict[str, str] = {}
-    for json, column, field in version.columns():
-        place = (*here, "fields", json)
-        if mistake := _type_mistake(field.type, (*SCALAR_TYPES, "map")):
-            yield (*place, "type"), f"field '{json}' {mistake}"
-        if mistake := _column_mistake(column):
-            yield (*place, "column"), f"field '{json}': {mistake}"
-        if column in taken:
-            yield place, f"fields '{taken[column]}' and '{json}' share the column '{column}'; give one a `column`"
-        taken.setdefault(column, json)
-    for column, wanted in _ENVELOPE.items():
+    taken: dict[str, Field] = {}
+    for field in version.listed():
+        if mistake := type_mistake(field.type, (*SCALAR_TYPES, "map")):
+            yield (*here, field.json, "type"), f"field '{field.json}' {mistake}"
+        if mistake := column_mistake(field.column):
+            yield (*here, field.json, "column"), f"field '{field.json}': {mistake}"
+        if field.column in taken:
+            both = f"fields '{taken[field.column].json}' and '{field.json}'"
+            yield (*here, field.json), f"{both} share the column '{field.column}'; give one a `column`"
+        taken.setdefault(field.column, field)
+    for column, wanted in ENVELOPE.items():
         if column not in taken:
             sentence = f"version {number} has no field for column '{column}'; every record has it: a required {wanted}"
-            yield (*here, "fields", "?"), sentence
+            yield (*here, "?"), sentence
             continue
-        place, field = (*here, "fields", taken[column]), version.fields[taken[column]]
+        field = taken[column]
         if normal_type(field.type) not in (wanted, None):
-            yield (*place, "type"), f"column '{column}' is a {field.type}; it should be a {wanted}"
+            yield (*here, field.json, "type"), f"column '{column}' is a {field.type}; it should be a {wanted}"
         if not field.required:
-            yield (*place, "required"), f"column '{column}' should be required: every record has it"
+            yield (*here, field.json, "required"), f"column '{column}' should be required: every record has it"
 
 
-def _in_version_field(form: DatasetForm) -> Iterator[Mistake]:
-    """A record's version is read before anything tells by which schema to read it: one JSON key must do for all."""
-    first: tuple[str, str] | None = None
-    for number, version in form.versions.items():
-        for json, _, _ in (each for each in version.columns() if each[1] == "version"):
-            first = first or (number, json)
-            if json != first[1]:
-                sentence = f"column 'version' is field '{json}' here and '{first[1]}' in version {first[0]}; use one"
-                yield ("versions", number, "fields", json, "column"), sentence
+def _in_what_lasts(form: DatasetForm, shapes: dict[int, Shape]) -> Iterator[Mistake]:
+    """What tells, orders, places or deletes an entity's rows must mean the same in every version: it may be renamed."""
+    lasting: dict[str, str] = {}
+    for name in ("current", "history", "events"):
+        layout: LayoutForm = getattr(form.tables, name)
+        _, column, _ = parsed_partition(layout.partition or "") or ("none", None, None)
+        lasting |= dict.fromkeys((*layout.sort, *([column] if column else [])), f"tables.{name}")
+    lasting |= dict.fromkeys(form.key, "key") | {form.order: "order"}
+    if form.delete:
+        lasting[form.delete.column] = "delete"
+    for number in list(shapes)[:0:-1]:
+        derived = shapes[number].derived
+        for column, role in list(lasting.items()):
+            expression = derived.get(column)
+            if expression is not None and not isinstance(expression, Column):
+                del lasting[column]
+                sentence = f"column '{column}' is in '{role}': it may be renamed, but change in no other way"
+                yield ("versions", str(number), "changes"), sentence
+            elif isinstance(expression, Column) and expression.name != column:
+                lasting[expression.name] = lasting.pop(column)
 
 
-def _in_types(form: DatasetForm, newest: str, columns: dict[str, FieldForm]) -> Iterator[Mistake]:
-    """A column has one type, in which the fields of all versions are read."""
-    for number, version in form.versions.items():
-        for json, column, field in version.columns():
-            due = normal_type(columns[column].type) if column in columns else None
-            if due and normal_type(field.type) not in (due, None):
-                sentence = f"column '{column}' is a {field.type} here and a {due} in version {newest}; use one type"
-                yield ("versions", number, "fields", json, "type"), sentence
-
-
-def _in_promotions(form: DatasetForm, columns: dict[str, FieldForm]) -> Iterator[Mistake]:
+def _in_promotions(form: DatasetForm, shapes: dict[int, Shape], columns: dict[str, Field]) -> Iterator[Mistake]:
     sources = ("extra", *(column for column, field in columns.items() if field.type == "map"))
-    taken = {column for version in form.versions.values() for _, column, _ in version.columns()}
+    taken = {field.column for shape in shapes.values() for field in shape.fields}
     for index, each in enumerate(form.promote):
         here: Place = ("promote", index)
         for key, value in (("from", each.source), ("key", each.key)):
@@ -261,32 +262,32 @@ def _in_promotions(form: DatasetForm, columns: dict[str, FieldForm]) -> Iterator
         if each.source and each.source not in sources:
             sentence = f"'{each.source}' is no map column of the newest version"
             yield (*here, "from"), sentence + did_you_mean(each.source, sources)
-        if mistake := _type_mistake(each.type, SCALAR_TYPES):
+        if mistake := type_mistake(each.type, SCALAR_TYPES):
             yield (*here, "type"), f"promotion of '{each.key}' {mistake}"
         if not each.column_name:
             continue
-        if mistake := _column_mistake(each.column_name):
+        if mistake := column_mistake(each.column_name):
             yield (*here, "column"), f"promotion of '{each.key}': {mistake}"
         if each.column_name in taken:
             yield (*here, "column"), f"column '{each.column_name}' is taken already; give another `column`"
         taken.add(each.column_name)
 
 
-def _in_key_and_order(form: DatasetForm, number: str, columns: dict[str, FieldForm]) -> Iterator[Mistake]:
+def _in_key_and_order(form: DatasetForm, first: str, columns: dict[str, Field]) -> Iterator[Mistake]:
     if form.kind == "events" and form.key not in ((), ("id",)):
         yield ("key",), "events are told apart by 'id' alone; remove 'key'"
     yield from _in_columns(("key",), form.key, columns)
     yield from _in_columns(("order",), (form.order,), columns)
-    for json, column, field in form.versions[number].columns():
+    for column, field in columns.items():
         for role, names, types in (("key", form.key, _KEY_TYPES), ("order", (form.order,), _ORDER_TYPES)):
             if column in names and normal_type(field.type) not in (*types, None):
                 yield (role,), f"{role} column '{column}' is a {field.type}; it should be one of {', '.join(types)}"
-            if column in names and not field.required and column not in _ENVELOPE:
-                place = ("versions", number, "fields", json, "required")
+            if column in names and not field.required and column not in ENVELOPE:
+                place = ("versions", first, "fields", field.json, "required")
                 yield place, f"column '{column}' should be required: it is in '{role}'"
 
 
-def _in_delete(form: DatasetForm, columns: dict[str, FieldForm]) -> Iterator[Mistake]:
+def _in_delete(form: DatasetForm, columns: dict[str, Field]) -> Iterator[Mistake]:
     if not form.delete:
         return
     if form.kind == "events":
@@ -299,7 +300,7 @@ def _in_delete(form: DatasetForm, columns: dict[str, FieldForm]) -> Iterator[Mis
         yield ("delete", "column"), f"delete column '{form.delete.column}' is a {field.type}; it should be a string"
 
 
-def _in_tables(form: DatasetForm, columns: dict[str, FieldForm]) -> Iterator[Mistake]:
+def _in_tables(form: DatasetForm, columns: dict[str, Field]) -> Iterator[Mistake]:
     own = {"state": ("current", "history"), "events": ("events",)}.get(form.kind)
     if not own:
         return
@@ -314,7 +315,7 @@ def _in_tables(form: DatasetForm, columns: dict[str, FieldForm]) -> Iterator[Mis
         yield from _in_partition(("tables", name, "partition"), layout.partition, form.order, columns)
 
 
-def _in_partition(place: Place, text: str | None, order: str, columns: dict[str, FieldForm]) -> Iterator[Mistake]:
+def _in_partition(place: Place, text: str | None, order: str, columns: dict[str, Field]) -> Iterator[Mistake]:
     if not text:
         if order not in columns:
             return
@@ -334,28 +335,10 @@ def _in_partition(place: Place, text: str | None, order: str, columns: dict[str,
         yield place, f"partition {text} cannot be: '{column}' is a {type_}, which has no buckets; use another column"
 
 
-def _in_columns(place: Place, names: tuple[str, ...], columns: dict[str, FieldForm]) -> Iterator[Mistake]:
+def _in_columns(place: Place, names: tuple[str, ...], columns: dict[str, Field]) -> Iterator[Mistake]:
     """The names that are no columns of the newest version, and those given twice."""
     for index, name in enumerate(names):
         if name and name not in columns:
             yield (*place, index), f"no column '{name}' in the newest version{did_you_mean(name, list(columns))}"
         elif name in names[:index]:
             yield (*place, index), f"column '{name}' is named twice; once is enough"
-
-
-def _type_mistake(text: str, types: tuple[str, ...]) -> str | None:
-    if not text:
-        return f"has no type; give it one of {', '.join(types)}"
-    if normal_type(text) not in (None, "map") or text in types:
-        return None
-    if text.startswith("decimal"):
-        return 'should be a decimal(P,S), S <= P <= 38; in {…}, put it in "quotes": it has a comma'
-    return f"has the unknown type '{text}'{did_you_mean(text, types)}"
-
-
-def _column_mistake(column: str) -> str | None:
-    if column in RESERVED_COLUMNS:
-        return f"column '{column}' is one that every table has by itself; give it another `column`"
-    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,254}", column):
-        return f"column '{column[:60]}' should be a-z, 0-9 and _, no digit first, 255 at most; give it a `column`"
-    return None

@@ -20,7 +20,7 @@ from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -42,6 +42,12 @@ _PLAIN_WORDS = {
     "byte_size_unit": "should be a size, such as 512MiB",
 }
 """pydantic's error types whose own sentence speaks of Python, not of YAML."""
+
+
+class Form(BaseModel):
+    """A mapping in a file. Unknown keys are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True)

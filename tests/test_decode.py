@@ -474,23 +474,11 @@ versions:
       note: string
       attributes: map
   2:
-    fields:
-      id: {type: string, required: true}
-      version: {type: long, required: true}
-      emittedAt: {type: timestamp, required: true}
-      occurredAt: {type: timestamp, required: true, column: happened_at}
-      endedAt: timestamp
-      count: {type: long, required: true}
-      points: {type: double, required: true, column: score}
-      flag: {type: boolean, required: true}
-      day: {type: date, required: true}
-      price: {type: "decimal(10,2)", required: true}
-      wide: "decimal(38,20)"
-      whole: "decimal(18,0)"
-      note: {type: string, required: true}
-      attributes: {type: map, required: true}
-      colour: string
-      "odd/na~me'": {type: long, column: odd}
+    changes:
+      - rename: {from: happenedAt, to: occurredAt, column: happened_at}
+      - rename: {from: score, to: points, column: score}
+      - add: {field: colour, type: string}
+      - add: {field: "odd/na~me'", type: long, required: true, column: odd}
 """
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from compactor import registry
 from compactor.errors import ConfigError, UsageError
-from compactor.registry import DeleteRule, Field, Partition, Promotion, TableLayout
-from compactor.registry_file import column_name
+from compactor.field import Field, column_name
+from compactor.registry import DeleteRule, Partition, Promotion, TableLayout
 
 SCHEMAS = Path(__file__).parents[1] / "configs" / "schemas"
 
@@ -161,23 +161,6 @@ promote:
     assert dataset.columns[-2:] == (("loyalty_tier", "string", False), ("spent", "decimal(10,2)", False))
 
 
-def test_the_newest_version_decides_the_columns(tmp_path: Path) -> None:
-    second = STATE[STATE.index("    fields:") :].replace("score: double", "points: {type: double, column: score}")
-    dataset = one(tmp_path, f"{STATE}  10:\n{second}  9:\n{second.replace('      rank: {type', '      xrank: {type')}")
-    assert sorted(dataset.versions) == [1, 9, 10]
-    assert dataset.newest.number == 10
-    assert Field("points", "score", "double", False) in dataset.newest.fields
-    assert ("rank", "long", True) in dataset.columns
-
-
-def test_a_column_has_one_type_in_all_versions(tmp_path: Path) -> None:
-    second = STATE[STATE.index("    fields:") :].replace("score: double", "score: string")
-    with pytest.raises(ConfigError) as caught:
-        one(tmp_path, f"{STATE}  2:\n{second}")
-    (problem,) = caught.value.problems
-    assert problem.endswith("column 'score' is a double here and a string in version 2; use one type")
-
-
 def test_a_word_that_yaml_may_take_for_a_boolean_stays_a_word(tmp_path: Path) -> None:
     dataset = one(tmp_path, STATE + "      on: string\ndelete: {column: on, equals: [no, 1]}\n")
     assert dataset.delete == DeleteRule("on", ("no", "1"))
@@ -291,7 +274,6 @@ versions:
         (("kind: state", "kind: events"), "3: events are told apart by 'id' alone; remove 'key'"),
         (("  1:\n", "  0:\n"), "6: version '0' should be a positive whole number"),
         (("  1:\n", "  v1:\n"), "6: version 'v1' should be a positive whole number"),
-        (("notes: map", "notes: map\n  2: {}"), "17: version 2 has no fields"),
         (("      id: {type: string, required: true}\n", ""), "7: version 1 has no field for column 'id'; every record"),
         (
             ("id: {type: string, required: true}", "id: string"),
@@ -357,13 +339,6 @@ def test_a_decimal_or_bucket_cut_by_a_flow_mappings_comma_is_told_to_be_quoted(t
         "things.yaml:18: 'bucket(4' should be day(column), month(column), bucket(16, column) or none (in {…}"
         in found[3]
     )
-
-
-def test_the_version_field_has_one_json_name_in_all_versions(tmp_path: Path) -> None:
-    second = STATE[STATE.index("    fields:") :].replace("version: {", "schemaVersion: {column: version, ")
-    assert problems(write(tmp_path, f"{STATE}  2:\n{second}")) == [
-        "things.yaml:20: column 'version' is field 'schemaVersion' here and 'version' in version 1; use one"
-    ]
 
 
 def test_a_file_that_would_not_be_read_is_refused(tmp_path: Path) -> None:

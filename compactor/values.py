@@ -1,0 +1,151 @@
+"""A single value by the letter: what a field of a type takes, and what it becomes.
+
+Numbers come as `Number`, their JSON text, so that no digit is lost before a type asks for it. Each function raises
+`BadValue` with a reason that names no value: it may be logged.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from decimal import Context, Decimal, InvalidOperation
+from typing import Any
+
+_LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
+_TIMESTAMP = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
+)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_WIDE = Context(prec=40)  # the usual 28 digits are fewer than a decimal column may have
+
+
+class Number(str):
+    """A JSON number as its text."""
+
+    __slots__ = ()
+
+
+class BadValue(Exception):
+    """The value is none of the type; `str(error)` says why, without the value."""
+
+
+def string(value: Any) -> str:
+    if isinstance(value, str) and not isinstance(value, Number):
+        return value
+    raise BadValue("not a string")
+
+
+def long(value: Any) -> int:
+    if not isinstance(value, Number):
+        raise BadValue("not an integer")
+    number = exact(value)
+    if number != number.to_integral_value() or not _LONG_MIN <= number <= _LONG_MAX:
+        raise BadValue("not a 64-bit integer")
+    return int(number)
+
+
+def double(value: Any) -> float:
+    if not isinstance(value, Number):
+        raise BadValue("not a number")
+    number = float("0" if value == "-0" else value)  # -0 is an integer, and integers have one zero
+    if number in (float("inf"), float("-inf")):
+        raise BadValue("too large for a double")
+    return number
+
+
+def decimal(value: Any, precision: int, scale: int) -> Decimal:
+    if not isinstance(value, Number):
+        raise BadValue("not a number")
+    number = exact(value)
+    if number.copy_abs() >= Decimal(10) ** (precision - scale):
+        raise BadValue(f"too large for decimal({precision},{scale})")
+    try:
+        fitted = number.quantize(Decimal(1).scaleb(-scale), context=_WIDE)
+    except InvalidOperation:
+        raise BadValue(f"does not fit decimal({precision},{scale})") from None
+    if fitted != number:
+        raise BadValue(f"has more than {scale} fraction digits")
+    return fitted or fitted.copy_abs()  # there is one zero
+
+
+def exact(value: Number) -> Decimal:
+    """The number's exact value. An exponent beyond any column's reach is refused before it costs memory."""
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise BadValue("out of range") from None
+    if abs(number.adjusted()) > 400:
+        raise BadValue("out of range")
+    return number
+
+
+def boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise BadValue("not a boolean")
+
+
+def timestamp(value: Any) -> dt.datetime:
+    """RFC 3339, with or without a zone (none means UTC); digits past the microsecond are cut off."""
+    found = _TIMESTAMP.fullmatch(string(value))
+    if not found:
+        raise BadValue("not a timestamp")
+    year, month, day, hour, minute, second = (int(found[n]) for n in range(1, 7))
+    microsecond = int((found[7] or "0").ljust(6, "0")[:6])
+    zone = found[8] or "Z"
+    offset = dt.timedelta()
+    if zone not in "Zz":
+        digits = zone[1:].replace(":", "").ljust(4, "0")
+        if int(digits[:2]) > 23 or int(digits[2:]) > 59:
+            raise BadValue("not a timestamp (zone offset)")
+        offset = dt.timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+        offset = -offset if zone[0] == "-" else offset
+    try:
+        moment = dt.datetime(year, month, day, hour, minute, second, microsecond, dt.UTC) - offset
+        return moment.replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        raise BadValue("not a timestamp (no such date or time)") from None
+
+
+def date(value: Any) -> dt.date:
+    text = string(value)
+    if not _DATE.fullmatch(text):
+        raise BadValue("not a date")
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise BadValue("not a date (no such day)") from None
+
+
+def number_text(value: Number) -> str:
+    """The text that is kept of a number: the shortest that reads back the same, whole numbers with all digits."""
+    if not any(mark in value for mark in ".eE"):
+        return "0" if value == "-0" else str(value)
+    number = float(value)
+    return str(value) if number in (float("inf"), float("-inf")) else repr(number)
+
+
+def decimal_of(kind: str) -> tuple[int, int] | None:
+    """(precision, scale) of the type `decimal(P,S)`; None of any other."""
+    if not kind.startswith("decimal("):
+        return None
+    precision, scale = kind.removeprefix("decimal(").removesuffix(")").split(",")
+    return int(precision), int(scale)
+
+
+def reader(kind: str) -> Callable[[Any], Any]:
+    """What makes a column's value of a JSON value, for any type but map."""
+    if parts := decimal_of(kind):
+        return lambda value: decimal(value, *parts)
+    return _READERS[kind]
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "string": string,
+    "long": long,
+    "double": double,
+    "boolean": boolean,
+    "timestamp": timestamp,
+    "date": date,
+}
