@@ -15,24 +15,14 @@ from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField,
 from pyiceberg.schema import Schema
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
 from pyiceberg.transforms import BucketTransform, DayTransform, IdentityTransform, MonthTransform, Transform
-from pyiceberg.types import (
-    BooleanType,
-    DateType,
-    DecimalType,
-    DoubleType,
-    IcebergType,
-    LongType,
-    MapType,
-    NestedField,
-    StringType,
-    TimestamptzType,
-)
+from pyiceberg.types import NestedField
 from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_random_exponential
 
 from compactor import failures
 from compactor.config import Config
 from compactor.errors import CompactorError, MissingTableError, UsageError
 from compactor.registry import Dataset, Partition, Registry, TableLayout
+from compactor.reshape import iceberg_type
 from compactor.table import Table
 
 log = logging.getLogger(__name__)
@@ -260,28 +250,11 @@ def _patiently(connect: Callable[[], Catalog]) -> Catalog:
 def _schema(columns: Sequence[tuple[str, str, bool]], identifier: Sequence[str]) -> Schema:
     nested = iter(range(len(columns) + 1, 10_000))
     fields = [
-        NestedField(number, name, _type(kind, nested), required=required)
+        NestedField(number, name, iceberg_type(kind, nested), required=required)
         for number, (name, kind, required) in enumerate(columns, 1)
     ]
     ids = [field.field_id for field in fields if field.name in identifier]
     return Schema(*fields, identifier_field_ids=ids)
-
-
-def _type(kind: str, ids: Any) -> IcebergType:
-    if kind.startswith("decimal("):
-        precision, scale = kind.removeprefix("decimal(").removesuffix(")").split(",")
-        return DecimalType(int(precision), int(scale))
-    if kind == "map":
-        return MapType(next(ids), StringType(), next(ids), StringType(), value_required=False)
-    simple: dict[str, IcebergType] = {
-        "string": StringType(),
-        "long": LongType(),
-        "double": DoubleType(),
-        "boolean": BooleanType(),
-        "timestamp": TimestamptzType(),
-        "date": DateType(),
-    }
-    return simple[kind]
 
 
 def _spec(schema: Schema, layout: TableLayout) -> PartitionSpec:

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -50,21 +49,39 @@ def _small(field: pa.Field) -> pa.Field:
 class DataFileWriter(AbstractContextManager["DataFileWriter"]):
     """Writes record batches, ordered by partition, into as few files near `target_bytes` as they take.
 
-    Batches have the table's columns in any order, plus `_partition` (the partition value, or null) when the table is
-    partitioned. Encoding runs in a thread of its own, so that it overlaps with what produces the batches. On an
-    exception all files written so far are removed: none of them is referenced by anything.
+    Batches have the schema's columns in any order, plus `_partition` (the partition value, or null) when the table is
+    partitioned and there is no `like`. Encoding runs in a thread of its own, so that it overlaps with what produces the
+    batches. On an exception all files written so far are removed: none of them is referenced by anything.
     """
 
-    def __init__(self, table: Table, *, target_bytes: int, bloom_columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        *,
+        target_bytes: int,
+        bloom_columns: Sequence[str],
+        schema: Schema | None = None,
+        like: DataFile | None = None,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            schema: what the files are to have, if that is not the table's schema (yet).
+            like: the file that all rows come from, in its order: they keep its partition and its sort order.
+        """
         self._table = table
-        self._schema = arrow_schema(table.schema())
+        self._iceberg_schema = schema or table.schema()
+        self._schema = arrow_schema(self._iceberg_schema)
         self._target_bytes = target_bytes
         self._bloom_columns = bloom_columns
         self._partitioned = not table.spec().is_unpartitioned()
         self._locations = load_location_provider(table.location(), table.metadata.properties)
         self._run = uuid.uuid4()
         self._open: _OpenFile | None = None
-        self._partition: Any = None
+        self._like = like
+        self._partition: Record | None = None
+        metadata = table.metadata
+        self._sort_order_id = like.sort_order_id if like else metadata.default_sort_order_id or None
         self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = 0
         self._rows = 0
@@ -98,16 +115,16 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
         return self._rows
 
     def _write(self, batch: pa.RecordBatch) -> None:
-        if not self._partitioned:
-            self._add(batch, None)
+        if self._like or not self._partitioned:
+            self._add(batch, self._like.partition if self._like else Record())
             return
         values = batch.column(batch.schema.get_field_index(PARTITION_COLUMN))
         start = 0
         for run_end in _run_ends(values):
-            self._add(batch.slice(start, run_end - start), values[start].as_py())
+            self._add(batch.slice(start, run_end - start), Record(values[start].as_py()))
             start = run_end
 
-    def _add(self, batch: pa.RecordBatch, partition: Any) -> None:
+    def _add(self, batch: pa.RecordBatch, partition: Record) -> None:
         if partition != self._partition:
             self._close_file()
             self._partition = partition
@@ -125,7 +142,7 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
         if self._open is None:
             path = self._path()
             self._paths.append(path)
-            self._open = _OpenFile(self._table, path, self._schema, self._bloom_columns, table.num_rows)
+            self._open = _OpenFile(self._table, path, self._iceberg_schema, self._bloom_columns, table.num_rows)
         self._open.write(table)
         if self._open.size >= self._target_bytes:
             self._finish()
@@ -136,14 +153,15 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
 
     def _finish(self) -> None:
         if self._open:
-            record = Record(self._partition) if self._partitioned else Record()
-            self.files.append(self._open.finish(record))
+            assert self._partition is not None
+            self.files.append(self._open.finish(self._partition, self._sort_order_id))
             self._open = None
 
     def _path(self) -> str:
         name = f"{len(self._paths):05d}-{self._run}.parquet"
         if self._partitioned:
-            folder = self._table.spec().partition_to_path(Record(self._partition), self._table.schema())
+            assert self._partition is not None
+            folder = self._table.spec().partition_to_path(self._partition, self._iceberg_schema)
             name = f"{folder}/{name}"
         return self._locations.new_data_location(name)
 
@@ -151,8 +169,9 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
 class _OpenFile:
     """One Parquet file being written. Each call of `write` makes one row group."""
 
-    def __init__(self, table: Table, path: str, schema: pa.Schema, bloom: Sequence[str], rows: int) -> None:
+    def __init__(self, table: Table, path: str, schema: Schema, bloom: Sequence[str], rows: int) -> None:
         self._table = table
+        self._schema = schema
         self._path = path
         self._output = table.io.new_output(path)
         self._stream = self._output.create(overwrite=True)
@@ -162,7 +181,7 @@ class _OpenFile:
         level = int(table.metadata.properties.get("write.parquet.compression-level", "3"))
         self._writer = pq.ParquetWriter(
             self._sink,
-            schema,
+            arrow_schema(schema),
             compression="zstd",
             compression_level=level,
             bloom_filter_options={column: {"ndv": max(rows, 1), "fpp": 0.01} for column in bloom},
@@ -176,15 +195,15 @@ class _OpenFile:
     def write(self, table: pa.Table) -> None:
         self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
 
-    def finish(self, partition: Record) -> DataFile:
+    def finish(self, partition: Record, sort_order_id: int | None) -> DataFile:
         self._writer.close()
         size = self.size
         self._sink.close()
-        metadata, schema = self._table.metadata, self._table.schema()
+        metadata = self._table.metadata
         statistics = data_file_statistics_from_parquet_metadata(
             self._writer.writer.metadata,
-            stats_columns=compute_statistics_plan(schema, metadata.properties),
-            parquet_column_mapping=parquet_path_to_id_mapping(schema),
+            stats_columns=compute_statistics_plan(self._schema, metadata.properties),
+            parquet_column_mapping=parquet_path_to_id_mapping(self._schema),
         )
         return DataFile.from_args(
             content=DataFileContent.DATA,
@@ -192,7 +211,7 @@ class _OpenFile:
             file_format=FileFormat.PARQUET,
             partition=partition,
             file_size_in_bytes=size,
-            sort_order_id=metadata.default_sort_order_id or None,
+            sort_order_id=sort_order_id,
             spec_id=metadata.default_spec_id,
             equality_ids=None,
             key_metadata=None,

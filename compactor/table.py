@@ -4,11 +4,13 @@ All that is private to PyIceberg 0.12 and that we rely on is here and in `datafi
 
 A commit replaces files: `remove` leaves, `add` arrives, in one snapshot, if and only if the table is still at the
 metadata that was loaded to plan it. There is no rebasing: after a conflict the caller plans again from a fresh load,
-because a plan says what is new *relative to what it saw*.
+because a plan says what is new *relative to what it saw*. A change of columns (`reshape`) and its undoing
+(`roll_back`) are commits under the same rule.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -22,21 +24,27 @@ from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, Valida
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In
 from pyiceberg.io.pyarrow import ArrowScan, _read_all_delete_files
 from pyiceberg.manifest import DataFile, ManifestEntryStatus, ManifestFile
-from pyiceberg.table import FileScanTask
+from pyiceberg.schema import Schema
+from pyiceberg.table import FileScanTask, Transaction
 from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
-from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId
+from pyiceberg.table.update import (
+    RemoveSnapshotRefUpdate,
+    SetCurrentSchemaUpdate,
+    SetPropertiesUpdate,
+)
 from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
 from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
-from compactor import failures
+from compactor import failures, updates
 from compactor.datafile import DataFileWriter, arrow_schema
-from compactor.errors import CompactorError, ConflictError, MissingTableError
+from compactor.errors import CompactorError, ConflictError, MissingTableError, UsageError
 
-# DataFile and Snapshot: what callers hand from a scan to a commit.
-__all__ = ["COMMIT_ID", "RUN_ID", "DataFile", "Scan", "Snapshot", "Table", "summary"]
+# DataFile, Schema and Snapshot: what callers hand from a scan to a commit.
+__all__ = ["COMMIT_ID", "RESHAPE_ID", "RUN_ID", "DataFile", "Scan", "Schema", "Snapshot", "Table", "summary"]
 
 log = logging.getLogger(__name__)
 # It announces a retry before `_Replace` refuses it; what really happens is said by whoever plans again.
@@ -44,6 +52,8 @@ logging.getLogger("pyiceberg.table").setLevel(logging.ERROR)
 
 COMMIT_ID = "compactor.commit-id"
 RUN_ID = "compactor.run-id"
+RESHAPE_ID = "compactor.reshape-id"  # a table property: the last change of columns, which may have made no snapshot
+_EMPTY_AT_TAG = "compactor.empty-at-tag."  # a table property, for want of a snapshot that a tag could name
 FILE_COLUMN = "_file"
 _MANIFEST_TARGET_BYTES = 8 << 20
 _MANIFESTS_BEFORE_MERGE = 20
@@ -88,6 +98,34 @@ class Table:
         return snapshot.snapshot_id if snapshot else None
 
     @property
+    def schema_id(self) -> int:
+        return self.iceberg.metadata.current_schema_id
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        return self.iceberg.metadata.properties
+
+    def at(self, snapshot_id: int) -> Table:
+        """The table as a snapshot left it, with the columns of that time, to read. A commit on it is a conflict.
+
+        Columns that changed in place after the snapshot, before the next one, have their names from before.
+        Raises CompactorError where the snapshot is no longer kept.
+        """
+        now = self.iceberg
+        snapshot = now.metadata.snapshot_by_id(snapshot_id)
+        if snapshot is None:
+            raise CompactorError(
+                f"{self.identifier}: snapshot {snapshot_id} is no longer kept; choose one that the table still has"
+            )
+        schema_id = now.metadata.current_schema_id if snapshot.schema_id is None else snapshot.schema_id
+        # The library would bind a filter to today's columns.
+        metadata = now.metadata.model_copy(update={"current_snapshot_id": snapshot_id, "current_schema_id": schema_id})
+        past = copy.copy(self)
+        past.iceberg = IcebergTable(now.name(), metadata, now.metadata_location, now.io, now.catalog)
+        past._tasks = None
+        return past
+
+    @property
     def files(self) -> list[DataFile]:
         return [task.file for task in self._all_tasks()]
 
@@ -103,6 +141,7 @@ class Table:
         where: Mapping[str, Sequence[str] | str] | None = None,
         paths: Iterable[str] | None = None,
         with_file: bool = False,
+        snapshot_id: int | None = None,
     ) -> Scan:
         """Streams columns of the table, file by file, so that memory holds a few batches whatever the table's size.
 
@@ -112,7 +151,10 @@ class Table:
                 not opened.
             paths: only these data files.
             with_file: adds `_file` int32.
+            snapshot_id: reads the table as that snapshot left it, columns by their names of that time (see `at`).
         """
+        if snapshot_id is not None:
+            return self.at(snapshot_id).scan(columns, where=where, paths=paths, with_file=with_file)
         row_filter: BooleanExpression = AlwaysTrue()
         for name, value in (where or {}).items():
             row_filter = And(
@@ -152,8 +194,17 @@ class Table:
 
         return Scan(pa.RecordBatchReader.from_batches(schema, batches()), [task.file for task in tasks], bool(deletes))
 
-    def writer(self, *, target_bytes: int, bloom_columns: Sequence[str] = ()) -> DataFileWriter:
-        return DataFileWriter(self.iceberg, target_bytes=target_bytes, bloom_columns=bloom_columns)
+    def writer(
+        self,
+        *,
+        target_bytes: int,
+        bloom_columns: Sequence[str] = (),
+        schema: Schema | None = None,
+        like: DataFile | None = None,
+    ) -> DataFileWriter:
+        return DataFileWriter(
+            self.iceberg, target_bytes=target_bytes, bloom_columns=bloom_columns, schema=schema, like=like
+        )
 
     def commit(
         self, add: Iterable[DataFile], remove: Iterable[DataFile], properties: Mapping[str, str], *, commit_id: str
@@ -165,46 +216,142 @@ class Table:
             CompactorError: the catalog failed and the commit did not land; its data files must be left alone.
         """
         transaction = self.iceberg.transaction()
+        transaction._stage((), updates.as_loaded(self.iceberg.metadata))
+        producer = self._replace(transaction, add, remove, {**properties, COMMIT_ID: commit_id})
+        self._publish(transaction, producer, lambda table: table.find(commit_id) is not None)
+        return producer.snapshot_id
+
+    def reshape(
+        self,
+        schema: Schema,
+        add: Iterable[DataFile],
+        remove: Iterable[DataFile],
+        *,
+        properties: Mapping[str, str | None],
+        summary: Mapping[str, str],
+        commit_id: str,
+    ) -> int | None:
+        """Changes the columns, and files where some are given, in one commit. Returns the snapshot's id, if any.
+
+        Args:
+            schema: what `compactor.reshape.evolved_schema` made of this table's.
+            add: files of that schema, in place of `remove`. Without either, no snapshot is made.
+            properties: table properties to set; None removes one.
+            summary: properties of the snapshot.
+
+        Raises: as `commit` does.
+        """
+        transaction = self.iceberg.transaction()
         metadata = self.iceberg.metadata
+        marked = {**properties, RESHAPE_ID: commit_id}
         transaction._stage(
-            (),
-            (
-                AssertDefaultSpecId(default_spec_id=metadata.default_spec_id),
-                AssertCurrentSchemaId(current_schema_id=metadata.current_schema_id),
-            ),
+            (*updates.to_schema(metadata, schema), *updates.to_properties(metadata, schema, marked)),
+            updates.as_loaded(metadata),
         )
+        add, remove = list(add), list(remove)
+        producer = None
+        if add or remove:  # planned on the staged columns: snapshot and manifests are to name the new schema
+            producer = self._replace(transaction, add, remove, {**summary, COMMIT_ID: commit_id})
+        self._publish(transaction, producer, lambda table: table.properties.get(RESHAPE_ID) == commit_id)
+        return producer.snapshot_id if producer else None
+
+    def roll_back(self, tag: str, *, schema_id: int, properties: Mapping[str, str | None], commit_id: str) -> None:
+        """Goes back to the rows that `tag` was put on and to a schema that the table has had, in one commit.
+
+        What was committed after the tag is no longer in the table, and the tag stays.
+
+        Raises: as `commit` does; UsageError where the table was never tagged so, or never had that schema.
+        """
+        metadata = self.iceberg.metadata
+        schema = metadata.schema_by_id(schema_id)
+        if schema is None:
+            raise UsageError(f"{self.identifier} has no schema {schema_id}; choose one that it has had")
+        snapshot_id = self.tagged(tag)
+        if snapshot_id is None and _EMPTY_AT_TAG + tag not in self.properties:
+            raise UsageError(f"{self.identifier} has no tag '{tag}'; choose one that it has")
+        transaction = self.iceberg.transaction()
+        if snapshot_id is None:
+            rows: Any = (RemoveSnapshotRefUpdate(ref_name=MAIN_BRANCH),)
+        else:
+            rows, _ = transaction._set_ref_snapshot(snapshot_id, MAIN_BRANCH, SnapshotRefType.BRANCH)
+        marked = {**properties, RESHAPE_ID: commit_id}
+        transaction._stage(
+            (*rows, SetCurrentSchemaUpdate(schema_id=schema_id), *updates.to_properties(metadata, schema, marked)),
+            updates.as_loaded(metadata),
+        )
+        self._publish(transaction, None, lambda table: table.properties.get(RESHAPE_ID) == commit_id)
+
+    def tag(self, name: str) -> int | None:
+        """Tags the current snapshot, so that it can be read and gone back to. Returns its id; None without rows yet.
+
+        Done twice, it changes nothing.
+
+        Raises: as `commit` does; UsageError where the tag is on another snapshot.
+        """
+        snapshot_id = self.snapshot_id
+        empty = _EMPTY_AT_TAG + name
+        if name in self.iceberg.metadata.refs or empty in self.properties:
+            if self.tagged(name) != snapshot_id:
+                raise UsageError(f"{self.identifier} has a tag '{name}' on another snapshot; choose another name")
+            return snapshot_id
+        transaction = self.iceberg.transaction()
+        required: tuple[Any, ...] = updates.as_loaded(self.iceberg.metadata)
+        if snapshot_id is None:
+            changes: Any = (SetPropertiesUpdate(updates={empty: "true"}),)
+        else:
+            changes, absent = transaction._set_ref_snapshot(snapshot_id, name, SnapshotRefType.TAG)
+            required += absent
+        transaction._stage(changes, required)
+        self._publish(
+            transaction,
+            None,
+            lambda table: table.tagged(name) == snapshot_id if snapshot_id else empty in table.properties,
+        )
+        return snapshot_id
+
+    def tagged(self, name: str) -> int | None:
+        """The id of the snapshot that a tag is on; None if there is no such tag, or the table had no rows then."""
+        ref = self.iceberg.metadata.refs.get(name)
+        return ref.snapshot_id if ref and ref.snapshot_ref_type == SnapshotRefType.TAG else None
+
+    def _replace(
+        self, transaction: Transaction, add: Iterable[DataFile], remove: Iterable[DataFile], properties: dict[str, str]
+    ) -> _Replace:
         producer = _Replace(
-            Operation.OVERWRITE,
-            transaction=transaction,
-            io=self.iceberg.io,
-            snapshot_properties={**properties, COMMIT_ID: commit_id},
+            Operation.OVERWRITE, transaction=transaction, io=self.iceberg.io, snapshot_properties=properties
         )
         for file in remove:
             producer.delete_data_file(file)
         for file in add:
             producer.append_data_file(file)
+        return producer
+
+    def _publish(self, transaction: Transaction, producer: _Replace | None, landed: Callable[[Table], bool]) -> None:
+        """Commits what is staged. `landed` tells by a fresh load whether it is in place. Raises as `commit` does."""
         try:
-            producer.commit()
+            if producer:
+                producer.commit()
             transaction.commit_transaction()
-        except (CommitFailedException, ValidationException) as error:
-            raise ConflictError(f"{self.identifier}: another writer committed first") from error
         except Exception as error:
-            # The answer was lost or the catalog broke: only a fresh load can tell whether the commit landed.
-            reason = failures.reason(error) or type(error).__name__
+            # The answer was lost or the catalog broke: only a fresh load can tell whether the commit landed. Even a
+            # conflict can be with oneself, if the transport asked again after an answer that was lost.
+            conflict = isinstance(error, CommitFailedException | ValidationException)
+            reason = "conflict" if conflict else failures.reason(error) or type(error).__name__
             try:
-                landed = self.reload().find(commit_id)
+                done = landed(self.reload())
             except Exception:  # noqa: BLE001  whatever keeps us from looking, the answer is the same
                 raise CompactorError(
                     f"{self.identifier}: the commit failed ({reason}) and the catalog does not tell whether it landed;"
                     " run again when the catalog answers: the run finds out"
                 ) from error
-            if landed is None:
+            if done:
+                log.warning("%s: the catalog failed after applying the commit; it is in place", self.identifier)
+            elif conflict:
+                raise ConflictError(f"{self.identifier}: another writer committed first") from error
+            else:
                 raise CompactorError(
                     f"{self.identifier}: the commit failed ({reason}); nothing of it is visible, run again"
                 ) from error
-            log.warning("%s: the catalog failed after applying the commit; it is in place", self.identifier)
-            return landed.snapshot_id
-        return producer.snapshot_id
 
     def bucket(self, column: str, buckets: int) -> Callable[[pa.Array], pa.Array]:
         """Iceberg's bucket transform of a column's values."""
@@ -244,6 +391,14 @@ class Table:
 
     def delete(self, path: str) -> None:
         self.iceberg.io.delete(path)
+
+    def discard(self, files: Iterable[DataFile]) -> None:
+        """Deletes data files that a commit would have added, and provably has not."""
+        for file in files:
+            try:
+                self.delete(file.file_path)
+            except OSError:
+                continue  # an orphan costs storage, not correctness
 
     def history(self) -> Iterable[Snapshot]:
         """Snapshots from the current one back."""
