@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pyiceberg.transforms import BucketTransform, DayTransform, IdentityTransfor
 from pyiceberg.types import NestedField
 from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_random_exponential
 
-from compactor import failures
+from compactor import failures, shape
 from compactor.config import Config
 from compactor.errors import CompactorError, MissingTableError, UsageError
 from compactor.registry import Dataset, Partition, Registry, TableLayout
@@ -108,8 +108,18 @@ class Lakehouse:
         with _explained(f"cannot load table {self.namespace}.{name}"):
             return self._catalog.table_exists(f"{self.namespace}.{name}")
 
+    def shaped(self, dataset: Dataset) -> Dataset:
+        """The dataset as its tables take it (see `compactor.shape`); as the registry has it while there are none."""
+        if not self.exists(dataset.history_table):
+            return dataset
+        current = dataset.current_table if dataset.current_table and self.exists(dataset.current_table) else None
+        return shape.of_dataset(dataset, self.table(dataset.history_table), self.table(current) if current else None)
+
     def ensure(self, registry: Registry, datasets: Sequence[str]) -> None:
-        """Makes the namespace and the tables of these datasets where they do not exist yet."""
+        """Makes the namespace and the tables of these datasets where they do not exist yet.
+
+        Raises UsageError where the registry says of the tables' version what they are not.
+        """
         with _explained(f"cannot make namespace {self.namespace}"):
             if not self._catalog.namespace_exists(self.namespace):  # asked first: not everyone may create one
                 try:
@@ -120,13 +130,20 @@ class Lakehouse:
                         raise
         for name, (columns, sort) in _OWN_TABLES.items():
             layout = TableLayout(_UNPARTITIONED.partition, sort)
-            self._ensure(name, columns, layout, identifier=())
-        for dataset in map(registry.get, datasets):
+            self._ensure(name, columns, layout, identifier=(), properties={})
+        for listed in map(registry.get, datasets):
+            dataset = self.shaped(listed)
+            shape.tell_if_behind(listed, dataset)
             columns = record_columns(dataset)
-            self._ensure(dataset.history_table, columns, dataset.history, identifier=("id",), bloom=bloom(dataset))
+            properties = {
+                # For other engines that write to the table: this program's writer is told directly.
+                **{f"write.parquet.bloom-filter-enabled.column.{column}": "true" for column in bloom(dataset)},
+                **shape.marks(dataset),
+            }
+            self._ensure(dataset.history_table, columns, dataset.history, identifier=("id",), properties=properties)
             if dataset.current_table and dataset.current:
                 self._ensure(
-                    dataset.current_table, columns, dataset.current, identifier=dataset.key, bloom=bloom(dataset)
+                    dataset.current_table, columns, dataset.current, identifier=dataset.key, properties=properties
                 )
 
     def _ensure(
@@ -136,7 +153,7 @@ class Lakehouse:
         layout: TableLayout,
         *,
         identifier: Sequence[str],
-        bloom: Sequence[str] = (),
+        properties: Mapping[str, str],
     ) -> None:
         schema = _schema(columns, identifier)
         try:
@@ -146,13 +163,12 @@ class Lakehouse:
         else:
             return
         properties = {
+            **properties,
             "format-version": "2",
             "write.parquet.compression-codec": "zstd",
             "write.metadata.delete-after-commit.enabled": "true",
             "write.metadata.previous-versions-max": "50",
             "write.target-file-size-bytes": str(self.config.tables.target_file_bytes),
-            # For other engines that write to the table: this program's writer is told directly.
-            **{f"write.parquet.bloom-filter-enabled.column.{column}": "true" for column in bloom},
             **self.config.tables.properties,
         }
         try:
@@ -175,13 +191,13 @@ def _refuse_other_shape(table: Table, schema: Schema, spec: PartitionSpec) -> No
     for field in schema.fields:
         if field.name not in found:
             raise UsageError(
-                f"table {table.identifier} has no column '{field.name}', which the registry now says;"
-                " a table does not follow the registry by itself: add the column to it, or take it out of the registry"
+                f"table {table.identifier} has no column '{field.name}', which the registry now has in the version of"
+                " the table; a field that came unannounced is promoted from `extra`, any other comes with a new version"
             )
         if found[field.name] != str(field.field_type):
             raise UsageError(
                 f"column '{field.name}' of table {table.identifier} is a {found[field.name]}, by the registry it would"
-                f" be a {field.field_type}; a table does not follow the registry by itself: put the old type back"
+                f" be a {field.field_type}; put the old type back: a field changes its type by a new version (`retype`)"
             )
     there, due = _partition(table.iceberg.schema(), table.iceberg.spec()), _partition(schema, spec)
     if there != due:

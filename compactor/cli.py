@@ -27,7 +27,7 @@ from compactor.errors import CompactorError
 if TYPE_CHECKING:
     from compactor.config import Config
     from compactor.registry import Registry
-    from compactor.report import RunReport, StatusReport, VerifyReport
+    from compactor.report import Report
     from compactor.source import Hour
 
 _logger = logging.getLogger(__name__)
@@ -203,6 +203,54 @@ def replay(invocation: Invocation, datasets: tuple[str, ...], as_json: bool) -> 
     return _print(invocation, report, as_json=as_json)
 
 
+@program.group()
+def migrate() -> None:
+    """Bring the tables to the registry's newest version: plan, apply, rollback."""
+
+
+@migrate.command("plan")
+@_dataset
+@_json
+@click.pass_obj
+def migrate_plan(invocation: Invocation, datasets: tuple[str, ...], as_json: bool) -> int:
+    """Show what `apply` would do to each table. Changes nothing."""
+    from compactor.migrate import plan
+
+    return _print(invocation, plan(*_open(invocation), datasets=datasets), as_json=as_json)
+
+
+@migrate.command("apply")
+@_dataset
+@click.option("--plan", "plan_id", metavar="ID", help="The plan that was looked at: refused if it is another by now.")
+@_json
+@click.pass_obj
+def migrate_apply(invocation: Invocation, datasets: tuple[str, ...], plan_id: str | None, as_json: bool) -> int:
+    """Migrate the tables. Safe to run again after a crash at any point."""
+    from compactor.migrate import apply
+    from compactor.progress import Progress
+
+    config, registry = _open(invocation)
+    with Progress.for_terminal(json_logs=log.is_json()) as progress:
+        report = apply(config, registry, datasets=datasets, plan_id=plan_id, progress=progress)
+    return _print(invocation, report, as_json=as_json)
+
+
+@migrate.command("rollback")
+@_dataset
+@click.option("--yes", "confirmed", is_flag=True, help="Do it. Without, only what would be done is told.")
+@_json
+@click.pass_obj
+def migrate_rollback(invocation: Invocation, datasets: tuple[str, ...], confirmed: bool, as_json: bool) -> int:
+    """Take the last migration back; what was loaded since is pending again."""
+    from compactor.migrate import rollback
+    from compactor.progress import Progress
+
+    config, registry = _open(invocation)
+    with Progress.for_terminal(json_logs=log.is_json()) as progress:
+        report = rollback(config, registry, datasets=datasets, confirmed=confirmed, progress=progress)
+    return _print(invocation, report, as_json=as_json)
+
+
 @program.command()
 @click.argument("sql")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
@@ -246,7 +294,7 @@ def _last_hour(text: str | None) -> Hour | None:
     return Hour(hour.date, 23) if hour and text and "T" not in text else hour
 
 
-def _print(invocation: Invocation, report: RunReport | StatusReport | VerifyReport, *, as_json: bool) -> int:
+def _print(invocation: Invocation, report: Report, *, as_json: bool) -> int:
     from compactor import render
 
     if as_json:

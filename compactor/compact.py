@@ -12,7 +12,7 @@ from compactor import accounts, engine, ledger
 from compactor.catalog import Lakehouse
 from compactor.config import Config
 from compactor.errors import UsageError
-from compactor.load import drop_files, read_batch
+from compactor.load import drop_files, read_batch, unknown_versions
 from compactor.progress import Progress
 from compactor.publish import plan, publish, settled
 from compactor.registry import Dataset, Registry
@@ -60,10 +60,28 @@ def compact(
 
 
 def _compact_dataset(
-    run: Run, source: Source, dataset: Dataset, start: Hour | None, stop: Hour | None, *, full_scan: bool
+    run: Run, source: Source, listed: Dataset, start: Hour | None, stop: Hour | None, *, full_scan: bool
 ) -> DatasetReport:
     began = time.monotonic()
-    tally, ignored = Tally(started_at=ledger.now()), Ignored()
+    tally = Tally(started_at=ledger.now())
+    for attempt in ledger.on_new_shape():
+        with attempt:
+            dataset = run.lake.shaped(listed)
+            _load_pending(run, source, dataset, start, stop, tally, full_scan=full_scan)
+    return tally.report(dataset, seconds=time.monotonic() - began)
+
+
+def _load_pending(
+    run: Run,
+    source: Source,
+    dataset: Dataset,
+    start: Hour | None,
+    stop: Hour | None,
+    tally: Tally,
+    *,
+    full_scan: bool,
+) -> None:
+    ignored = Ignored()
     config = run.lake.config
     settled(run.lake, dataset)
     with engine.session(config.resources, share=_LISTING_SHARE) as con:  # stays open beside the batches' sessions
@@ -83,7 +101,6 @@ def _compact_dataset(
         )
     if tally.objects or tally.failed:
         record(run, dataset, tally, _frontier(listed, start, tally))
-    return tally.report(dataset, seconds=time.monotonic() - began)
 
 
 def _load_batch(run: Run, source: Source, dataset: Dataset, objects: Sequence[SourceObject], tally: Tally) -> None:
@@ -103,6 +120,7 @@ def _load_batch(run: Run, source: Source, dataset: Dataset, objects: Sequence[So
                 published = publish(
                     run.lake, con, dataset, history, planned, rewrite, run_id=run.run_id, replaces_entries=False
                 )
+        tally.unknown_versions |= unknown_versions(con)
         tally.objects += con.execute("SELECT count(*) FROM files").fetchall()[0][0]
     tally.lines += totals.lines
     tally.quarantined += totals.quarantined

@@ -9,6 +9,7 @@
     │   └── ChangedObject       it was replaced between listing and reading
     ├── MissingTableError       the table is not in the catalog: make it, or tell the operator to
     ├── ConflictError           another writer committed first: plan again from a fresh load
+    ├── ShapeChanged            the tables were migrated meanwhile: begin again with their new shape
     └── InvariantError          our own sums do not hold: nothing of the batch is published   (exit 1)
 
 Every message ends with the next step, and carries no record content: ids, file names and line numbers only.
@@ -63,6 +64,10 @@ class MissingTableError(CompactorError):
 
 class ConflictError(CompactorError):
     """A concurrent commit won. Nothing of ours is visible; the caller plans again from a fresh load."""
+
+
+class ShapeChanged(CompactorError):
+    """The tables no longer have the columns that the caller knows. Nothing of ours is visible; begin again."""
 
 
 class InvariantError(CompactorError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from compactor import engine
 from compactor.catalog import FILES, RUNS, Lakehouse
-from compactor.errors import ConflictError
+from compactor.errors import CompactorError, ConflictError, ShapeChanged
 from compactor.source import Hour, Source, SourceObject
 from compactor.source.base import Ignored
 from compactor.sql import quote
@@ -36,12 +36,20 @@ _LISTED = pa.schema([("key", pa.string()), ("etag", pa.string()), ("size", pa.in
 
 def on_conflict(attempts: int) -> Retrying:
     """Planning again after a conflict, a little later each time, `attempts` times at most."""
+    return _again(ConflictError, attempts)
 
+
+def on_new_shape() -> Retrying:
+    """Beginning again with the tables' new shape, should they be migrated meanwhile. That happens once, if at all."""
+    return _again(ShapeChanged, 3)
+
+
+def _again(kind: type[CompactorError], attempts: int) -> Retrying:
     def tell(state: RetryCallState) -> None:
         log.info("%s; planning again", state.outcome.exception() if state.outcome else "conflict")
 
     return Retrying(
-        retry=retry_if_exception_type(ConflictError),
+        retry=retry_if_exception_type(kind),
         stop=stop_after_attempt(attempts),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         before_sleep=tell,
@@ -128,15 +136,64 @@ def load_known(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: str) ->
     con.unregister("ledger_rows")
 
 
-def frontier(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: str) -> Hour | None:
-    """The hour up to which everything was listed and loaded, by the newest run; None before the first."""
+def frontier(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: str, *, tag: str | None = None) -> Hour | None:
+    """The hour up to which everything was listed and loaded, by the newest run; None before the first.
+
+    With a tag, as the runs were then.
+    """
     if not lake.exists(RUNS):
         return None
-    scan = lake.table(RUNS).scan(["frontier", "finished_at"], where={"dataset": dataset})
-    con.register("run_rows", scan.batches)
+    columns, where = ["frontier", "finished_at"], {"dataset": dataset}
+    runs = lake.table(RUNS)
+    con.register("run_rows", _past(runs, columns, where, tag) if tag else runs.scan(columns, where=where).batches)
     found = con.execute("SELECT arg_max(frontier, finished_at) FROM run_rows WHERE frontier IS NOT NULL").fetchone()
     con.unregister("run_rows")
     return Hour.parse(found[0]) if found and found[0] else None
+
+
+def _past(table: Table, columns: Sequence[str], where: Mapping[str, str], tag: str) -> pa.RecordBatchReader:
+    """Columns of a table as it was when it was tagged."""
+    snapshot_id = table.tagged(tag)
+    if snapshot_id is None:
+        return pa.RecordBatchReader.from_batches(pa.schema([table.schema.field(name) for name in columns]), [])
+    return table.scan(columns, where=where, snapshot_id=snapshot_id).batches
+
+
+def loaded_since(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: str, tag: str) -> tuple[int, int, int]:
+    """What was loaded since a tag: the number of objects, and of their lines and new records."""
+    table, columns, where = lake.table(FILES), ["key", "etag", "lines", "new"], {"dataset": dataset}
+    con.register("rows_now", table.scan(columns, where=where).batches)
+    con.register("rows_then", _past(table, columns, where, tag))
+    found = con.execute(
+        "SELECT count(*), coalesce(sum(lines), 0), coalesce(sum(new), 0) FROM rows_now"
+        " ANTI JOIN rows_then USING (key, etag)"
+    ).fetchall()[0]
+    con.unregister("rows_now")
+    con.unregister("rows_then")
+    return int(found[0]), int(found[1]), int(found[2])
+
+
+def restore(
+    lake: Lakehouse,
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    key: Sequence[str],
+    dataset: str,
+    tag: str,
+    *,
+    run_id: str,
+) -> None:
+    """Puts a dataset's rows of one of the program's own tables back as they were when it was tagged."""
+    table, where = lake.table(name), {"dataset": dataset}
+    con.register("rows_then", _past(table, table.schema.names, where, tag))
+    con.execute("CREATE OR REPLACE TABLE rows_to_restore AS SELECT * FROM rows_then")
+    con.unregister("rows_then")
+    keys = ", ".join(map(quote, key))
+    con.register("rows_now", table.scan(key, where=where).batches)
+    both = f"SELECT {keys} FROM rows_now UNION SELECT {keys} FROM rows_to_restore"
+    con.execute(f"CREATE OR REPLACE TABLE rows_to_replace AS {both}")
+    con.unregister("rows_now")
+    put(lake, con, name, "rows_to_restore", key, scope="rows_to_replace", commit_id=uuid.uuid4().hex, run_id=run_id)
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,12 @@ def register_files(con: duckdb.DuckDBPyConnection, files: Sequence[tuple[str, st
     con.unregister("listing")
 
 
+def unknown_versions(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The versions of rejected lines that the tables do not have, each with why."""
+    found = con.execute("SELECT DISTINCT version, detail FROM rejected WHERE reason = 'unknown_version'").fetchall()
+    return {str(version): detail for version, detail in found}
+
+
 def drop_files(con: duckdb.DuckDBPyConnection, file_nos: Sequence[int] | dict[int, str]) -> None:
     """Takes files, and all that came of them, out of the session."""
     if file_nos:

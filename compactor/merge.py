@@ -21,7 +21,7 @@ from typing import Protocol
 import duckdb
 import pyarrow as pa
 
-from compactor.registry import Dataset, Partition, TableLayout
+from compactor.registry import Dataset, Partition, Promotion, TableLayout
 from compactor.sql import literal, quote, sql_type
 
 _BEST_PLACE = "{'moment': b.top.moment, 'id': b.top.id}"
@@ -251,23 +251,24 @@ def sizes(con: duckdb.DuckDBPyConnection) -> tuple[int, int]:
 
 
 def _fresh(dataset: Dataset) -> str:
-    own = {field.column for field in dataset.newest.fields}
-    promoted = {promotion.column: promotion for promotion in dataset.promoted}
-    values = []
-    for name, kind, _ in dataset.columns:
-        if name in own:
-            values.append(f"r.{quote(name)}")
-            continue
-        promotion = promoted[name]
-        text = f"r.{quote(promotion.source)}[{literal(promotion.key)}]"
-        text = f"json_extract_string({text}, '$')" if promotion.source == "extra" else text
-        text = f"try_cast({text} AS TIMESTAMPTZ)" if kind == "timestamp" else text
-        values.append(f"try_cast({text} AS {sql_type(kind)}) AS {quote(name)}")
+    values = [f"r.{quote(field.column)}" for field in dataset.newest.fields]
+    values += [
+        f"{promoted_value(promotion, f'r.{quote(promotion.source)}')} AS {quote(promotion.column)}"
+        for promotion in dataset.promoted
+    ]
     return (
         f"SELECT {', '.join(values)}, r.extra, f.source_file, r.line_no AS source_line"
         # A semi join hashes the narrow side; a join might choose to hash the wide one.
         " FROM staged r JOIN files f USING (file_no) SEMI JOIN keep ON r.rowid = keep.rid"
     )
+
+
+def promoted_value(promotion: Promotion, source: str) -> str:
+    """SQL for a promoted column, from SQL for the map that it is promoted from. NULL where the value does not fit."""
+    text = f"{source}[{literal(promotion.key)}]"
+    text = f"json_extract_string({text}, '$')" if promotion.source == "extra" else text
+    text = f"try_cast({text} AS TIMESTAMPTZ)" if promotion.type == "timestamp" else text
+    return f"try_cast({text} AS {sql_type(promotion.type)})"
 
 
 def partition_value(partition: Partition) -> str:

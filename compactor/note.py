@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 import duckdb
 import pyarrow.parquet as pq
@@ -24,20 +25,25 @@ _BATCH_ROWS = 8192
 
 @dataclass(frozen=True)
 class Note:
-    """A batch's note. `replaces_entries`: its ledger rows take the place of rows that are there (a replay's do)."""
+    """A batch's note.
+
+    Attributes:
+        mode: what its ledger rows do to those that are there: `keep` leaves them, `replace` takes their place (a
+            replay's do), and so does `migrate`, whose batch has no new records: a change of the tables' shape.
+    """
 
     lake: Lakehouse
     commit_id: str
     run_id: str
     base: str
-    replaces_entries: bool
+    mode: str
     found_in: Snapshot | None = None
 
     @classmethod
-    def new(cls, lake: Lakehouse, run_id: str, *, replaces_entries: bool) -> Note:
+    def new(cls, lake: Lakehouse, run_id: str, mode: Literal["keep", "replace", "migrate"]) -> Note:
         commit_id = uuid.uuid4().hex
         base = f"{lake.table(FILES).location}/notes/{commit_id}"
-        return cls(lake, commit_id, run_id, base, replaces_entries)
+        return cls(lake, commit_id, run_id, base, mode)
 
     @classmethod
     def of(cls, lake: Lakehouse, history: Table) -> Note | None:
@@ -51,8 +57,7 @@ class Note:
         marks = summary(snapshot)
         if _NOTE not in marks:
             return None
-        replaces = marks.get(_MODE) == "replace"
-        note = cls(lake, marks[COMMIT_ID], marks.get(RUN_ID, ""), marks[_NOTE], replaces, snapshot)
+        note = cls(lake, marks[COMMIT_ID], marks.get(RUN_ID, ""), marks[_NOTE], marks.get(_MODE, "keep"), snapshot)
         return note if note.exists() else None
 
     @property
@@ -63,7 +68,7 @@ class Note:
     @property
     def properties(self) -> dict[str, str]:
         """The marks by which the history's snapshot names this note."""
-        return {_NOTE: self.base, _MODE: "replace" if self.replaces_entries else "keep"}
+        return {_NOTE: self.base, _MODE: self.mode}
 
     def write(self, con: duckdb.DuckDBPyConnection) -> None:
         """Writes `ledger_rows` and `quarantine_rows`; the ledger part last, because it is what `exists` asks for."""
@@ -116,7 +121,7 @@ class Note:
             FILES,
             "ledger_rows",
             ledger.OBJECT,
-            existing="replace" if self.replaces_entries else "keep",
+            existing="keep" if self.mode == "keep" else "replace",
             commit_id=self.commit_id,
             run_id=self.run_id,
             needed=self.exists,

@@ -16,19 +16,20 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import duckdb
 import pyarrow as pa
 from duckdb.func import PythonUDFType
 
-from compactor import engine, ledger, merge
+from compactor import engine, ledger, merge, shape
 from compactor.catalog import FILES, Lakehouse, bloom
-from compactor.errors import CompactorError, ConflictError, InvariantError
+from compactor.errors import CompactorError, ConflictError, InvariantError, ShapeChanged
 from compactor.note import Note
 from compactor.registry import Dataset, TableLayout
 from compactor.sql import quote
-from compactor.table import RUN_ID, DataFile, Scan, Table
+from compactor.table import RUN_ID, DataFile, Scan, Schema, Table
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +45,18 @@ class Published:
 
 
 def settled(lake: Lakehouse, dataset: Dataset) -> Table:
-    """The dataset's history, loaded, with nothing unfinished in it. What a plan reads must be loaded after this."""
+    """The dataset's history, loaded, with nothing unfinished in it. What a plan reads must be loaded after this.
+
+    Raises ShapeChanged where the tables no longer have the dataset's shape.
+    """
     while True:
         history = lake.table(dataset.history_table)
+        shape.check(dataset, history)
         note = Note.of(lake, history)
         if note is None:
             return history
+        if note.mode == "migrate" and dataset.current_table:
+            shape.check(dataset, _current(lake, dataset))
         log.info("%s: finishing the batch of run %s", dataset.name, note.run_id)
         _finish(lake, dataset, history, note)
 
@@ -89,7 +96,7 @@ def publish(
         commit_id = uuid.uuid4().hex
         ledger.put(lake, con, FILES, "ledger_rows", ledger.OBJECT, existing="keep", commit_id=commit_id, run_id=run_id)
         return published
-    note = Note.new(lake, run_id, replaces_entries=replaces_entries)
+    note = Note.new(lake, run_id, "replace" if replaces_entries else "keep")
     note.write(con)
     try:
         published.snapshots[dataset.history_table] = _swap(
@@ -127,7 +134,8 @@ def _follow(
     """Brings the other tables up to the history commit that has just landed."""
     if planned.replaced:
         # Stored records changed: order alone does not tell what that does to current state. Start from history.
-        settled(lake, dataset)
+        with suppress(ShapeChanged):  # nothing was unfinished any more when the tables were migrated
+            settled(lake, dataset)
         return
     if dataset.current_table and planned.rows:
         _merge_current(lake, con, dataset, note)
@@ -137,7 +145,7 @@ def _follow(
 def _finish(lake: Lakehouse, dataset: Dataset, history: Table, note: Note) -> None:
     with engine.session(lake.config.resources) as con:
         added, removed = history.changed_files(note.snapshot)
-        if dataset.current_table:
+        if dataset.current_table and note.mode != "migrate":
             if removed:
                 _replan_current(lake, con, dataset, note, [*added, *removed])
             elif added:
@@ -261,6 +269,32 @@ def _swap(
     except ConflictError:
         writer.remove()
         raise
+
+
+def rebuild_current(
+    lake: Lakehouse,
+    con: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    history: Table,
+    current: Table,
+    schema: Schema,
+) -> list[DataFile]:
+    """Writes all rows that the current table is to have, from history. Nothing names the files yet."""
+    assert dataset.current is not None
+    if dataset.current.partition.transform == "bucket":
+        _register_bucket(con, history, dataset.current)
+    con.register("past", history.scan(merge.columns_for_current(dataset)).batches)
+    con.execute(f"CREATE OR REPLACE TABLE due AS {merge.current_ids(dataset, 'past')}")
+    con.unregister("past")
+    names = merge.record_columns(dataset)
+    con.register("history_rows", history.scan(names).batches)
+    rows = f"(SELECT {', '.join(map(quote, names))} FROM history_rows SEMI JOIN due USING (id))"
+    statement = merge.rows_to_write(dataset, dataset.current, rows)
+    target = int(lake.config.tables.target_file_bytes)
+    with current.writer(target_bytes=target, bloom_columns=bloom(dataset), schema=schema) as writer:
+        added = writer.write_all(con.execute(statement).to_arrow_reader(_BATCH_ROWS))
+    con.unregister("history_rows")
+    return added
 
 
 def _register_bucket(con: duckdb.DuckDBPyConnection, table: Table, layout: TableLayout) -> None:

@@ -12,7 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compactor.report import DatasetReport, RunReport, StatusReport, TableStatus, VerifyReport
+from compactor.report import (
+    DatasetReport,
+    MigrationPlan,
+    MigrationReport,
+    Report,
+    RollbackReport,
+    RunReport,
+    StatusReport,
+    TableStatus,
+    VerifyReport,
+)
 
 _WIDTH = 100
 _FAILED_SHOWN = 10
@@ -44,7 +54,7 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
-def show(report: RunReport | StatusReport | VerifyReport, console: Console, *, command: str = "compactor") -> None:
+def show(report: Report, console: Console, *, command: str = "compactor") -> None:
     """Prints a report. `command` is how this program was called, up to the verb, for what to run next."""
     match report:
         case RunReport():
@@ -53,6 +63,12 @@ def show(report: RunReport | StatusReport | VerifyReport, console: Console, *, c
             _show_status(report, console)
         case VerifyReport():
             _show_verify(report, console)
+        case MigrationPlan():
+            _show_plan(report, console, command)
+        case MigrationReport():
+            _show_migration(report, console, command)
+        case RollbackReport():
+            _show_rollback(report, console, command)
 
 
 def _show_run(report: RunReport, console: Console, command: str) -> None:
@@ -89,6 +105,7 @@ def _total(report: RunReport) -> DatasetReport:
         raw_bytes=sum(part.raw_bytes for part in parts),
         ignored=sum(part.ignored for part in parts),
         failed=tuple(failure for part in parts for failure in part.failed),
+        unknown_versions=tuple((part.dataset, why) for part in parts for _, why in part.unknown_versions),
         seconds=(report.finished_at - report.started_at).total_seconds(),
     )
 
@@ -103,7 +120,52 @@ def _say_what_next(total: DatasetReport, console: Console, command: str) -> None
     if total.quarantined:
         _say(console, f"{_count(total.quarantined, 'line')} quarantined; nothing is lost:")
         _say(console, f"  to see why:                   {command} query {_WHY_QUARANTINED}")
+        for dataset, why in total.unknown_versions:
+            _say(console, f"  {dataset}: {why}")
         _say(console, f"  after mending the registry:   {command} replay")
+
+
+def _show_plan(plan: MigrationPlan, console: Console, command: str) -> None:
+    """Per table what changes in place, what is rewritten, and which queries would break."""
+    _show_changes(plan, console)
+    if plan.tables:
+        _say(console, f"plan {plan.plan_id}; to carry it out:   {command} migrate apply --plan {plan.plan_id}")
+
+
+def _show_changes(plan: MigrationPlan, console: Console) -> None:
+    if not plan.tables:
+        _say(console, "the tables are as the registry says; nothing to do")
+    for table in plan.tables:
+        step = f"version {table.from_version} -> {table.to_version}"
+        _say(console, f"{table.table}: {step if table.from_version != table.to_version else 'promoted columns'}")
+        for words in table.in_place:
+            _say(console, f"  in place   {words}")
+        for words in table.rewritten:
+            _say(console, f"  rewrite    {words}")
+        if table.rewritten:
+            files = _count(table.files, "file")
+            _say(console, f"             {table.rows:,} rows, {files}, {table.bytes / 1e6:,.1f} MB to rewrite")
+        for words in table.breaks:
+            _say(console, f"  breaks     queries that name a column: {words}")
+
+
+def _show_migration(report: MigrationReport, console: Console, command: str) -> None:
+    _show_changes(report.plan, console)
+    for dataset, tag in report.tags.items():
+        _say(console, f"{dataset}: migrated; as it was: tag {tag}, back to it: {command} migrate rollback")
+        if rows := report.quarantined[dataset]:
+            _say(console, f"{_count(rows, 'row')} could not be brought to the new shape and lie in the quarantine:")
+            _say(console, f"  to see why:                   {command} query {_WHY_QUARANTINED}")
+
+
+def _show_rollback(report: RollbackReport, console: Console, command: str) -> None:
+    for each in report.datasets:
+        way = f"version {each.from_version} -> {each.to_version}, tag {each.tag}"
+        _say(console, f"{each.dataset}: {'back' if report.done else 'would go back'}, {way}")
+        what = f"{_count(each.objects, 'object')} loaded since ({each.lines:,} lines, {each.new:,} new)"
+        _say(console, f"  {what} {'are' if report.done else 'would be'} pending again")
+    if not report.done:
+        _say(console, f"nothing was changed; to do it:   {command} migrate rollback --yes")
 
 
 def _show_status(report: StatusReport, console: Console) -> None:

@@ -13,7 +13,7 @@ from compactor.catalog import FILES, QUARANTINE, Lakehouse
 from compactor.chunk import Chunk
 from compactor.config import Config
 from compactor.decode import Decoder
-from compactor.load import register_files
+from compactor.load import register_files, unknown_versions
 from compactor.progress import Progress
 from compactor.publish import plan, publish, settled
 from compactor.registry import Dataset, Registry
@@ -39,15 +39,26 @@ def replay(config: Config, registry: Registry, *, datasets: tuple[str, ...] = ()
     return run.report([_replay_dataset(run, dataset) for dataset in chosen])
 
 
-def _replay_dataset(run: Run, dataset: Dataset) -> DatasetReport:
+def _replay_dataset(run: Run, listed: Dataset) -> DatasetReport:
     began = time.monotonic()
     tally = Tally(started_at=ledger.now())
+    for attempt in ledger.on_new_shape():
+        with attempt:
+            dataset = run.lake.shaped(listed)
+            _load_again(run, dataset, tally)
+    if tally.new or tally.duplicates:
+        record(run, dataset, tally)
+    return tally.report(dataset, seconds=time.monotonic() - began)
+
+
+def _load_again(run: Run, dataset: Dataset, tally: Tally) -> None:
     for attempt in ledger.on_conflict(run.lake.config.commit.attempts):
         with attempt, engine.session(run.lake.config.resources) as con:
             history = settled(run.lake, dataset)
             before = _read(con, run.lake, dataset)
             if before:
                 _decode(con, dataset)
+                tally.unknown_versions |= unknown_versions(con)
                 accepted = con.execute("SELECT count(*) FROM staged").fetchall()[0][0]
                 tally.lines, tally.quarantined = sum(before.values()), sum(before.values()) - accepted
                 if accepted:
@@ -58,9 +69,6 @@ def _replay_dataset(run: Run, dataset: Dataset) -> DatasetReport:
                         run.lake, con, dataset, history, planned, rewrite, run_id=run.run_id, replaces_entries=True
                     )
                     tally.add(totals, published)
-    if tally.new or tally.duplicates:
-        record(run, dataset, tally)
-    return tally.report(dataset, seconds=time.monotonic() - began)
 
 
 def _read(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: Dataset) -> dict[int, int]:

@@ -49,6 +49,7 @@ class Tally:
     raw_bytes: int = 0
     ignored: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    unknown_versions: dict[str, str] = field(default_factory=dict)
     snapshots: dict[str, int] = field(default_factory=dict)
 
     def add(self, totals: Totals, published: Published) -> None:
@@ -68,6 +69,7 @@ class Tally:
             raw_bytes=self.raw_bytes,
             ignored=self.ignored,
             failed=tuple(self.failed),
+            unknown_versions=tuple(sorted(self.unknown_versions.items())),
             snapshots=self.snapshots,
             seconds=seconds,
         )

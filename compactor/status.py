@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from compactor import engine, ledger
+from compactor import engine, ledger, shape
 from compactor.catalog import FILES, QUARANTINE, RUNS, Lakehouse
 from compactor.config import Config
 from compactor.registry import Dataset, Registry
@@ -23,7 +23,8 @@ def status(config: Config, registry: Registry) -> StatusReport:
     for name in sorted(registry.datasets):
         dataset = registry.datasets[name]
         names = [table for table in (dataset.current_table, dataset.history_table) if table and lake.exists(table)]
-        tables += [_table(lake.table(table), dataset.order) for table in names]
+        loaded = map(lake.table, names)
+        tables += [_table(table, shape.of_table(dataset, table.properties).order) for table in loaded]
         pending[name] = _pending(lake, source, dataset)
     tables += [_table(lake.table(name), None) for name in (FILES, QUARANTINE, RUNS) if lake.exists(name)]
     return StatusReport(tuple(tables), pending, _runs(lake), _quarantine(lake))

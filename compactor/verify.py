@@ -25,7 +25,7 @@ def verify(config: Config, registry: Registry, *, rebuild: bool, files: bool = F
     checks: list[Check] = []
     with engine.session(config.resources) as con:
         checks += _ledger(con, lake)
-    for dataset in (registry.datasets[name] for name in sorted(registry.datasets)):
+    for dataset in (lake.shaped(registry.datasets[name]) for name in sorted(registry.datasets)):
         if lake.exists(dataset.history_table):
             with engine.session(config.resources) as con:
                 checks += _dataset(con, lake, dataset)

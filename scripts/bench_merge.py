@@ -91,7 +91,7 @@ class Lake:
             # As long as the note of a batch lies there, the merge is due.
             con.execute("CREATE TABLE ledger_rows AS SELECT 1 AS n")
             con.execute("CREATE TABLE quarantine_rows AS SELECT 1 AS n")
-            note = Note.new(self.tables, "bench", replaces_entries=False)
+            note = Note.new(self.tables, "bench", mode="keep")
             note.write(con)
             return _timed(lambda: _merge_current(self.tables, con, self.dataset, note))
 

@@ -218,7 +218,7 @@ def test_a_note_that_goes_while_it_is_read_is_that_of_a_finished_batch(
 ) -> None:
     """Two jobs may finish the same batch. S3, unlike a disk, does not keep an open file that the other one deletes."""
     lake.tables.ensure(lake.registry, [])
-    note = Note.new(lake.tables, "a run", replaces_entries=False)
+    note = Note.new(lake.tables, "a run", mode="keep")
     open_file = Table.open
 
     def open_then_lose(self: Table, path: str) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from compactor import migrate
 from compactor.errors import CompactorError, UsageError
 from compactor.progress import NullProgress
 from compactor.query import query
@@ -35,9 +36,7 @@ def schemas(tmp_path: Path) -> Path:
 
 def add_version_two(schemas: Path) -> None:
     file = schemas / "fan_track_events.yaml"
-    text = file.read_text()
-    fields = text[text.index("  1:\n") + len("  1:\n") :]
-    file.write_text(text + "  2:\n" + fields)
+    file.write_text(f"{file.read_text()}  2:\n    changes: [{{add: {{field: screen, type: string}}}}]\n")
 
 
 def test_replayed_lines_end_as_if_they_had_come_in_order(tmp_path: Path, schemas: Path) -> None:
@@ -49,6 +48,8 @@ def test_replayed_lines_end_as_if_they_had_come_in_order(tmp_path: Path, schemas
 
     add_version_two(schemas)
     registry = load(schemas)
+    assert replay(lake.config, registry, progress=NullProgress()).exit_code == 3, "the tables do not have it yet"
+    migrate.apply(lake.config, registry, plan_id=None, progress=NullProgress())
     report = replay(lake.config, registry, progress=NullProgress())
     found = next(dataset for dataset in report.datasets if dataset.dataset == "fan_track_events")
     assert (found.lines, found.new, found.duplicates, found.quarantined) == (4, 2, 1, 1)
