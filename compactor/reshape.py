@@ -149,9 +149,9 @@ def _widens(today: IcebergType, then: IcebergType) -> bool:
 
 def _check_dropped(table: Table, kept: set[int]) -> None:
     iceberg = table.iceberg
+    roles = {field.source_id: "sorts the table" for field in iceberg.sort_order().fields}
     # All partition specs that the table has had: each must find its column as long as the metadata has it.
-    roles = {field.source_id: "partitions the table" for spec in iceberg.specs().values() for field in spec.fields}
-    roles |= {field.source_id: "sorts the table" for field in iceberg.sort_order().fields}
+    roles |= {field.source_id: "partitions the table" for spec in iceberg.specs().values() for field in spec.fields}
     roles |= dict.fromkeys(iceberg.schema().identifier_field_ids, "is an identifier field of the table")
     for field in iceberg.schema().fields:
         if field.field_id not in kept and field.field_id in roles:

@@ -1,0 +1,155 @@
+"""One table on a catalog, apart from any dataset, for tests of what is done to tables: 'fans'."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
+
+from compactor.catalog import _order, _schema, _spec
+from compactor.query import _load_extensions
+from compactor.registry import Partition, TableLayout
+from compactor.reshape import TargetColumn
+from compactor.table import DataFile, Table
+
+Row = dict[str, Any]
+COLUMNS = [
+    ("id", "string", True),
+    ("updated_at", "timestamp", True),
+    ("tier", "string", False),
+    ("spend", "decimal(9,2)", False),
+    ("joined_at", "string", False),
+    ("traits", "map", False),
+    ("visits", "long", True),
+]
+PARTITIONS = {
+    "none": Partition("none", None, None),
+    "day": Partition("day", "updated_at", None),
+    "month": Partition("month", "updated_at", None),
+    "bucket": Partition("bucket", "id", 4),
+}
+START = datetime(2026, 10, 25, tzinfo=UTC)
+
+
+def columns(**changes: TargetColumn | None) -> list[TargetColumn]:
+    """All of today's columns as they are, but for those named: None leaves one out; a name of no column adds one."""
+    kept = {name: TargetColumn(name, kind, required, name) for name, kind, required in COLUMNS}
+    return [column for column in {**kept, **changes}.values() if column is not None]
+
+
+def new(name: str, kind: str, *, required: bool = False) -> TargetColumn:
+    return TargetColumn(name, kind, required, None)
+
+
+def rows(count: int, first: int = 0) -> list[Row]:
+    """Rows of ten days and two months. Every seventh has NULL where it may."""
+    return [
+        {
+            "id": f"fan-{number:07d}",
+            "updated_at": START + timedelta(days=number % 10, seconds=number),
+            "tier": None if number % 7 == 0 else ("gold", "silver")[number % 2],
+            "spend": None if number % 7 == 0 else Decimal(number * 7 % 1_000_000) / 100,
+            "joined_at": None if number % 7 == 0 else f"2025-{number % 12 + 1:02d}-{number % 28 + 1:02d}",
+            "traits": None if number % 7 == 0 else {"team": str(number % 3)},
+            "visits": number,
+        }
+        for number in range(first, first + count)
+    ]
+
+
+class Warehouse:
+    """A catalog and the table in it."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        partition: str = "none",
+        properties: Mapping[str, str] | None = None,
+        sort: Sequence[str] = ("updated_at", "id"),
+    ) -> None:
+        self.catalog = catalog
+        self.partition = partition
+        layout = TableLayout(PARTITIONS[partition], tuple(sort))
+        schema = _schema(COLUMNS, ("id",))
+        catalog.create_namespace_if_not_exists("rover")
+        catalog.create_table(
+            "rover.fans",
+            schema,
+            partition_spec=_spec(schema, layout) if partition != "none" else UNPARTITIONED_PARTITION_SPEC,
+            sort_order=_order(schema, layout),
+            properties={"format-version": "2", **(properties or {})},
+        )
+
+    @staticmethod
+    def in_folder(
+        folder: Path,
+        partition: str = "none",
+        properties: Mapping[str, str] | None = None,
+        sort: Sequence[str] = ("updated_at", "id"),
+    ) -> Warehouse:
+        """On the embedded catalog."""
+        found = load_catalog("local", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
+        return Warehouse(found, partition, properties, sort)
+
+    @property
+    def table(self) -> Table:
+        return Table(self.catalog, "rover.fans")
+
+    def write(self, table: Table, new_rows: Sequence[Row], **options: Any) -> list[DataFile]:
+        """Data files of these rows, sorted, one or more a partition; nothing has them yet."""
+        found = pa.Table.from_pylist(list(new_rows), table.schema)
+        spec = table.iceberg.spec()
+        if not spec.is_unpartitioned():
+            source = table.iceberg.schema().find_field(spec.fields[0].source_id)
+            values = spec.fields[0].transform.pyarrow_transform(source.field_type)(
+                found.column(source.name).combine_chunks()
+            )
+            found = found.append_column("_partition", values.cast(pa.int32()))
+        keys = [("_partition", "ascending")] if "_partition" in found.column_names else []
+        found = found.sort_by([*keys, *((name, "ascending") for name in table.sort_columns)])
+        with table.writer(**{"target_bytes": 1 << 30, "bloom_columns": ["id"], **options}) as writer:
+            return writer.write_all(found.to_batches(max_chunksize=1000))
+
+    def append(self, new_rows: Sequence[Row], commit_id: str = "append", **options: Any) -> int:
+        table = self.table
+        return table.commit(self.write(table, new_rows, **options), [], {}, commit_id=commit_id)
+
+    def by_arrow(self, names: Sequence[str] | None = None, **options: Any) -> list[Row]:
+        """All rows by id, as PyIceberg reads them."""
+        table = self.table
+        batches = table.scan(names or table.schema.names, **options).batches
+        return by_id(row for batch in batches for row in batch.to_pylist())
+
+    def by_duckdb(self, snapshot_id: int | None = None) -> list[Row]:
+        """All rows by id, as DuckDB's own Iceberg reader reads them."""
+        at = f", snapshot_from_id = {snapshot_id}" if snapshot_id else ""
+        with duckdb.connect() as con:
+            con.execute("LOAD icu")
+            con.execute("SET TimeZone = 'UTC'")
+            _load_extensions(con, ["avro", "iceberg"])
+            found = con.execute(f"SELECT * FROM iceberg_scan('{self.table.iceberg.metadata_location}'{at})")
+            return by_id(found.to_arrow_table().to_pylist())
+
+
+def by_id(found: Iterator[Row] | Sequence[Row]) -> list[Row]:
+    """Rows in the order of ids, maps as dicts."""
+    plain = ({name: dict(v) if isinstance(v, list) else v for name, v in row.items()} for row in found)
+    return sorted(plain, key=lambda row: str(row.get("id")))
+
+
+def paths(table: Table) -> list[str]:
+    return sorted(file.file_path for file in table.files)
+
+
+def in_file(table: Table, file: DataFile, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Rows of one data file, in its order."""
+    batches = table.scan(names, paths=[file.file_path]).batches
+    return list(itertools.chain.from_iterable(zip(*batch.to_pydict().values(), strict=True) for batch in batches))
