@@ -1,6 +1,6 @@
 """The tables, as the rest of the program sees them: load, scan, commit.
 
-All that is private to PyIceberg 0.12 and that we rely on is here and in `datafile`, held by tests.
+All that is private to PyIceberg 0.12 and that we rely on is here, in `commits` and in `datafile`, held by tests.
 
 A commit replaces files: `remove` leaves, `add` arrives, in one snapshot, if and only if the table is still at the
 metadata that was loaded to plan it. There is no rebasing: after a conflict the caller plans again from a fresh load,
@@ -20,43 +20,38 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, ValidationException
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In
 from pyiceberg.io.pyarrow import ArrowScan, _read_all_delete_files
-from pyiceberg.manifest import DataFile, ManifestEntryStatus, ManifestFile
+from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.schema import Schema
-from pyiceberg.table import FileScanTask, Transaction
+from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
-from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
+from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from pyiceberg.table.update import (
     RemoveSnapshotRefUpdate,
     SetCurrentSchemaUpdate,
     SetPropertiesUpdate,
 )
-from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
 from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
-from compactor import failures, updates
+from compactor import commits
 from compactor.datafile import DataFileWriter, arrow_schema
-from compactor.errors import CompactorError, ConflictError, MissingTableError, UsageError
+from compactor.errors import CompactorError, MissingTableError, UsageError
 
 # DataFile, Schema and Snapshot: what callers hand from a scan to a commit.
 __all__ = ["COMMIT_ID", "RESHAPE_ID", "RUN_ID", "DataFile", "Scan", "Schema", "Snapshot", "Table", "summary"]
 
 log = logging.getLogger(__name__)
-# It announces a retry before `_Replace` refuses it; what really happens is said by whoever plans again.
-logging.getLogger("pyiceberg.table").setLevel(logging.ERROR)
 
 COMMIT_ID = "compactor.commit-id"
 RUN_ID = "compactor.run-id"
 RESHAPE_ID = "compactor.reshape-id"  # a table property: the last change of columns, which may have made no snapshot
 _EMPTY_AT_TAG = "compactor.empty-at-tag."  # a table property, for want of a snapshot that a tag could name
 FILE_COLUMN = "_file"
-_MANIFEST_TARGET_BYTES = 8 << 20
-_MANIFESTS_BEFORE_MERGE = 20
 
 
 @dataclass(frozen=True)
@@ -216,9 +211,9 @@ class Table:
             CompactorError: the catalog failed and the commit did not land; its data files must be left alone.
         """
         transaction = self.iceberg.transaction()
-        transaction._stage((), updates.as_loaded(self.iceberg.metadata))
-        producer = self._replace(transaction, add, remove, {**properties, COMMIT_ID: commit_id})
-        self._publish(transaction, producer, lambda table: table.find(commit_id) is not None)
+        transaction._stage((), commits.as_loaded(self.iceberg.metadata))
+        producer = commits.replace(transaction, add, remove, {**properties, COMMIT_ID: commit_id})
+        commits.publish(transaction, producer, lambda: self.reload().find(commit_id) is not None)
         return producer.snapshot_id
 
     def reshape(
@@ -245,14 +240,14 @@ class Table:
         metadata = self.iceberg.metadata
         marked = {**properties, RESHAPE_ID: commit_id}
         transaction._stage(
-            (*updates.to_schema(metadata, schema), *updates.to_properties(metadata, schema, marked)),
-            updates.as_loaded(metadata),
+            (*commits.to_schema(metadata, schema), *commits.to_properties(metadata, schema, marked)),
+            commits.as_loaded(metadata),
         )
         add, remove = list(add), list(remove)
         producer = None
         if add or remove:  # planned on the staged columns: snapshot and manifests are to name the new schema
-            producer = self._replace(transaction, add, remove, {**summary, COMMIT_ID: commit_id})
-        self._publish(transaction, producer, lambda table: table.properties.get(RESHAPE_ID) == commit_id)
+            producer = commits.replace(transaction, add, remove, {**summary, COMMIT_ID: commit_id})
+        commits.publish(transaction, producer, lambda: self._is_marked(commit_id))
         return producer.snapshot_id if producer else None
 
     def roll_back(self, tag: str, *, schema_id: int, properties: Mapping[str, str | None], commit_id: str) -> None:
@@ -267,7 +262,7 @@ class Table:
         if schema is None:
             raise UsageError(f"{self.identifier} has no schema {schema_id}; choose one that it has had")
         snapshot_id = self.tagged(tag)
-        if snapshot_id is None and _EMPTY_AT_TAG + tag not in self.properties:
+        if not self._is_tagged(tag, snapshot_id):
             raise UsageError(f"{self.identifier} has no tag '{tag}'; choose one that it has")
         transaction = self.iceberg.transaction()
         if snapshot_id is None:
@@ -276,10 +271,10 @@ class Table:
             rows, _ = transaction._set_ref_snapshot(snapshot_id, MAIN_BRANCH, SnapshotRefType.BRANCH)
         marked = {**properties, RESHAPE_ID: commit_id}
         transaction._stage(
-            (*rows, SetCurrentSchemaUpdate(schema_id=schema_id), *updates.to_properties(metadata, schema, marked)),
-            updates.as_loaded(metadata),
+            (*rows, SetCurrentSchemaUpdate(schema_id=schema_id), *commits.to_properties(metadata, schema, marked)),
+            commits.as_loaded(metadata),
         )
-        self._publish(transaction, None, lambda table: table.properties.get(RESHAPE_ID) == commit_id)
+        commits.publish(transaction, None, lambda: self._is_marked(commit_id))
 
     def tag(self, name: str) -> int | None:
         """Tags the current snapshot, so that it can be read and gone back to. Returns its id; None without rows yet.
@@ -289,24 +284,19 @@ class Table:
         Raises: as `commit` does; UsageError where the tag is on another snapshot.
         """
         snapshot_id = self.snapshot_id
-        empty = _EMPTY_AT_TAG + name
-        if name in self.iceberg.metadata.refs or empty in self.properties:
-            if self.tagged(name) != snapshot_id:
-                raise UsageError(f"{self.identifier} has a tag '{name}' on another snapshot; choose another name")
+        if self._is_tagged(name, snapshot_id):
             return snapshot_id
+        if name in self.iceberg.metadata.refs or self._is_tagged(name, None):
+            raise UsageError(f"{self.identifier} has a tag '{name}' on another snapshot; choose another name")
         transaction = self.iceberg.transaction()
-        required: tuple[Any, ...] = updates.as_loaded(self.iceberg.metadata)
+        required: tuple[Any, ...] = commits.as_loaded(self.iceberg.metadata)
         if snapshot_id is None:
-            changes: Any = (SetPropertiesUpdate(updates={empty: "true"}),)
+            changes: Any = (SetPropertiesUpdate(updates={_EMPTY_AT_TAG + name: "true"}),)
         else:
             changes, absent = transaction._set_ref_snapshot(snapshot_id, name, SnapshotRefType.TAG)
             required += absent
         transaction._stage(changes, required)
-        self._publish(
-            transaction,
-            None,
-            lambda table: table.tagged(name) == snapshot_id if snapshot_id else empty in table.properties,
-        )
+        commits.publish(transaction, None, lambda: self.reload()._is_tagged(name, snapshot_id))
         return snapshot_id
 
     def tagged(self, name: str) -> int | None:
@@ -314,44 +304,14 @@ class Table:
         ref = self.iceberg.metadata.refs.get(name)
         return ref.snapshot_id if ref and ref.snapshot_ref_type == SnapshotRefType.TAG else None
 
-    def _replace(
-        self, transaction: Transaction, add: Iterable[DataFile], remove: Iterable[DataFile], properties: dict[str, str]
-    ) -> _Replace:
-        producer = _Replace(
-            Operation.OVERWRITE, transaction=transaction, io=self.iceberg.io, snapshot_properties=properties
-        )
-        for file in remove:
-            producer.delete_data_file(file)
-        for file in add:
-            producer.append_data_file(file)
-        return producer
+    def _is_tagged(self, name: str, snapshot_id: int | None) -> bool:
+        if snapshot_id is None:
+            return _EMPTY_AT_TAG + name in self.properties
+        return self.tagged(name) == snapshot_id
 
-    def _publish(self, transaction: Transaction, producer: _Replace | None, landed: Callable[[Table], bool]) -> None:
-        """Commits what is staged. `landed` tells by a fresh load whether it is in place. Raises as `commit` does."""
-        try:
-            if producer:
-                producer.commit()
-            transaction.commit_transaction()
-        except Exception as error:
-            # The answer was lost or the catalog broke: only a fresh load can tell whether the commit landed. Even a
-            # conflict can be with oneself, if the transport asked again after an answer that was lost.
-            conflict = isinstance(error, CommitFailedException | ValidationException)
-            reason = "conflict" if conflict else failures.reason(error) or type(error).__name__
-            try:
-                done = landed(self.reload())
-            except Exception:  # noqa: BLE001  whatever keeps us from looking, the answer is the same
-                raise CompactorError(
-                    f"{self.identifier}: the commit failed ({reason}) and the catalog does not tell whether it landed;"
-                    " run again when the catalog answers: the run finds out"
-                ) from error
-            if done:
-                log.warning("%s: the catalog failed after applying the commit; it is in place", self.identifier)
-            elif conflict:
-                raise ConflictError(f"{self.identifier}: another writer committed first") from error
-            else:
-                raise CompactorError(
-                    f"{self.identifier}: the commit failed ({reason}); nothing of it is visible, run again"
-                ) from error
+    def _is_marked(self, commit_id: str) -> bool:
+        """Whether the catalog has the change of columns."""
+        return self.reload().properties.get(RESHAPE_ID) == commit_id
 
     def bucket(self, column: str, buckets: int) -> Callable[[pa.Array], pa.Array]:
         """Iceberg's bucket transform of a column's values."""
@@ -427,22 +387,6 @@ class Table:
                 elif entry.status == ManifestEntryStatus.DELETED:
                     removed.append(entry.data_file)
         return added, removed
-
-
-class _Replace(_OverwriteFiles):
-    """An overwrite that never rebases by itself and keeps the number of manifests small."""
-
-    def _refresh_for_retry(self) -> None:
-        raise CommitFailedException("the table has changed since this commit was planned")
-
-    def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
-        manager: _ManifestMergeManager[_OverwriteFiles] = _ManifestMergeManager(
-            target_size_bytes=_MANIFEST_TARGET_BYTES,
-            min_count_to_merge=_MANIFESTS_BEFORE_MERGE,
-            merge_enabled=True,
-            snapshot_producer=self,
-        )
-        return manager.merge_manifests(manifests)
 
 
 def summary(snapshot: Snapshot) -> Mapping[str, Any]:

@@ -19,10 +19,11 @@ from botocore.exceptions import ClientError
 
 from compactor import catalog, engine, query
 from compactor.config import load
-from compactor.errors import CompactorError
+from compactor.errors import CompactorError, ConflictError
 from compactor.note import Note
 from compactor.progress import NullProgress
 from compactor.replay import replay
+from compactor.reshape import TargetColumn, evolved_schema, rewrite
 from compactor.source.s3 import Credentials
 from compactor.status import status
 from compactor.table import Table
@@ -31,6 +32,7 @@ from glue_server import ACCOUNT, OWNER, AwsServer, Call, Statement, shared_aws_s
 from histories import DATASETS, History
 from lake import ROOT, SCHEMAS, Lake
 from s3_server import clean_aws_environment  # noqa: F401  # a fixture
+from warehouse import Warehouse, columns, new, paths, rows
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -440,3 +442,42 @@ def test_catalog_properties_reach_pyiceberg_untouched(
 
     written = yaml.load(example, Loader=yaml.BaseLoader)["catalog"]["properties"]
     assert given == {name: re.sub(r"\$\{(\w+)\}", r"value-of-\1", value) for name, value in written.items()}
+
+
+def test_columns_change_and_change_back_in_glue(lake: AwsLake) -> None:
+    fans = Warehouse(lake.tables._catalog, "day")
+    snapshot = fans.append(rows(30))
+    schema_id, before = fans.table.schema_id, paths(fans.table)
+    fans.table.tag("before")
+    stale = fans.table
+    renamed = columns(tier=TargetColumn("level", "string", False, "tier"), device=new("device", "map"))
+    change = {"properties": {"v": "2"}, "summary": {}}
+    assert fans.table.reshape(evolved_schema(stale, renamed), [], [], commit_id="rename", **change) is None
+    with pytest.raises(ConflictError):
+        stale.reshape(evolved_schema(stale, columns()), [], [], commit_id="late", **change)
+    assert paths(fans.table) == before
+    assert [row["level"] for row in fans.by_arrow()] == [row["tier"] for row in rows(30)]
+    glue = boto3.session.Session().client("glue")
+    found = glue.get_table(DatabaseName="rover", Name="fans")["Table"]["StorageDescriptor"]["Columns"]
+    glue.close()
+    now = [column["Name"] for column in found if column["Parameters"]["iceberg.field.current"] == "true"]
+    assert now == fans.table.schema.names
+
+    table = fans.table
+    files = rewrite(
+        table,
+        table.iceberg.schema(),
+        table.files,
+        lambda reader: reader,
+        target_bytes=1 << 30,
+        bloom_columns=["id"],
+        on_progress=lambda _files, _rows: None,
+    )
+    table.reshape(table.iceberg.schema(), files, table.files, commit_id="rewrite", **change)
+    assert not set(paths(fans.table)) & set(before)
+    assert fans.by_arrow(snapshot_id=snapshot) == rows(30)
+
+    fans.table.roll_back("before", schema_id=schema_id, properties={"v": None}, commit_id="back")
+    assert fans.by_arrow() == rows(30)
+    fans.append(rows(10, 30), "after")
+    assert fans.by_arrow() == rows(40)

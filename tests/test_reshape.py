@@ -192,6 +192,22 @@ def test_a_file_whose_rows_all_go_gives_no_file(tmp_path: Path) -> None:
     assert lake.by_arrow() == [parsed(row) for row in rows(100) if row["updated_at"].isoweekday() != 7]
 
 
+def test_rows_that_another_engine_deleted_stay_deleted_in_a_rewrite(tmp_path: Path) -> None:
+    lake = Warehouse.in_folder(tmp_path, "day")
+    lake.append(rows(100))
+    file = lake.table.files[3]
+    gone = [key[0] for key in in_file(lake.table, file, ["id"])[2:5]]
+    lake.delete_rows(file, [2, 3, 4])
+    due = [parsed(row) for row in rows(100) if row["id"] not in gone]
+    table = lake.table
+    schema = evolved_schema(table, RETYPED)
+    with duckdb.connect() as con:
+        added = rewritten(table, schema, by_sql(con, PARSE))
+    table.reshape(schema, added, table.files, properties={}, summary={}, commit_id="retype")
+    assert len(due) == 97
+    assert lake.by_arrow() == lake.by_duckdb() == due
+
+
 def test_a_rewrite_that_fails_leaves_no_file_behind(tmp_path: Path) -> None:
     lake = Warehouse.in_folder(tmp_path, "day")
     lake.append(rows(100))

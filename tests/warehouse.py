@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
+from pyiceberg.manifest import (
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+    ManifestWriterV2,
+)
+from pyiceberg.table.snapshots import Operation
+from pyiceberg.table.update.snapshot import _OverwriteFiles
 
 from compactor.catalog import _order, _schema, _spec
 from compactor.query import _load_extensions
@@ -36,6 +49,13 @@ PARTITIONS = {
     "month": Partition("month", "updated_at", None),
     "bucket": Partition("bucket", "id", 4),
 }
+# The library's own schema of these has positions of 32 bits, which DuckDB refuses; the specification says 64.
+_POSITIONS = pa.schema(
+    [
+        pa.field("file_path", pa.string(), nullable=False, metadata={"PARQUET:field_id": "2147483546"}),
+        pa.field("pos", pa.int64(), nullable=False, metadata={"PARQUET:field_id": "2147483545"}),
+    ]
+)
 START = datetime(2026, 10, 25, tzinfo=UTC)
 
 
@@ -76,14 +96,13 @@ class Warehouse:
         sort: Sequence[str] = ("updated_at", "id"),
     ) -> None:
         self.catalog = catalog
-        self.partition = partition
         layout = TableLayout(PARTITIONS[partition], tuple(sort))
         schema = _schema(COLUMNS, ("id",))
         catalog.create_namespace_if_not_exists("rover")
         catalog.create_table(
             "rover.fans",
             schema,
-            partition_spec=_spec(schema, layout) if partition != "none" else UNPARTITIONED_PARTITION_SPEC,
+            partition_spec=_spec(schema, layout),
             sort_order=_order(schema, layout),
             properties={"format-version": "2", **(properties or {})},
         )
@@ -125,18 +144,67 @@ class Warehouse:
     def by_arrow(self, names: Sequence[str] | None = None, **options: Any) -> list[Row]:
         """All rows by id, as PyIceberg reads them."""
         table = self.table
-        batches = table.scan(names or table.schema.names, **options).batches
+        then = table.at(options["snapshot_id"]) if "snapshot_id" in options else table
+        batches = table.scan(names or then.schema.names, **options).batches
         return by_id(row for batch in batches for row in batch.to_pylist())
 
     def by_duckdb(self, snapshot_id: int | None = None) -> list[Row]:
         """All rows by id, as DuckDB's own Iceberg reader reads them."""
         at = f", snapshot_from_id = {snapshot_id}" if snapshot_id else ""
-        with duckdb.connect() as con:
-            con.execute("LOAD icu")
-            con.execute("SET TimeZone = 'UTC'")
-            _load_extensions(con, ["avro", "iceberg"])
-            found = con.execute(f"SELECT * FROM iceberg_scan('{self.table.iceberg.metadata_location}'{at})")
-            return by_id(found.to_arrow_table().to_pylist())
+        found = _engine().execute(f"SELECT * FROM iceberg_scan('{self.table.iceberg.metadata_location}'{at})")
+        return by_id(found.to_arrow_table().to_pylist())
+
+    def delete_rows(self, file: DataFile, positions: Sequence[int]) -> None:
+        """Deletes rows of a file as another engine does: by position, in a file of its own."""
+        table = self.table
+        path = f"{table.location}/data/{uuid.uuid4()}-deletes.parquet"
+        content = pa.Table.from_pylist([{"file_path": file.file_path, "pos": pos} for pos in positions])
+        pq.write_table(content.cast(_POSITIONS), path.removeprefix("file://"))
+        transaction = table.iceberg.transaction()
+        producer = _Deletion(Operation.DELETE, transaction=transaction, io=table.iceberg.io)
+        producer.file = DataFile.from_args(
+            content=DataFileContent.POSITION_DELETES,
+            file_path=path,
+            file_format=FileFormat.PARQUET,
+            partition=file.partition,
+            record_count=len(positions),
+            file_size_in_bytes=Path(path.removeprefix("file://")).stat().st_size,
+        )
+        producer.file.spec_id = file.spec_id
+        producer.commit()
+        transaction.commit_transaction()
+
+
+class _DeleteManifest(ManifestWriterV2):
+    def content(self) -> ManifestContent:
+        return ManifestContent.DELETES
+
+    @property
+    def _meta(self) -> dict[str, str]:
+        return {**super()._meta, "content": "deletes"}
+
+
+class _Deletion(_OverwriteFiles):
+    """The library writes no delete files itself."""
+
+    file: DataFile
+
+    def _manifests(self) -> list[ManifestFile]:
+        spec = self.spec(self.file.spec_id)
+        output = self.new_manifest_output()
+        with _DeleteManifest(spec, self.schema(), output, self.snapshot_id, "deflate") as writer:
+            status, snapshot_id = ManifestEntryStatus.ADDED, self.snapshot_id
+            writer.add(ManifestEntry.from_args(status=status, snapshot_id=snapshot_id, data_file=self.file))
+        return [writer.to_manifest_file(), *self._existing_manifests()]
+
+
+@cache
+def _engine() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect()
+    con.execute("LOAD icu")
+    con.execute("SET TimeZone = 'UTC'")
+    _load_extensions(con, ["avro", "iceberg"])
+    return con
 
 
 def by_id(found: Iterator[Row] | Sequence[Row]) -> list[Row]:
