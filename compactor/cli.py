@@ -190,6 +190,27 @@ def verify(invocation: Invocation, rebuild: bool, files: bool, as_json: bool) ->
 
 @program.command()
 @_dataset
+@click.option("--days", type=click.IntRange(min=1), default=7, show_default=True, help="What counts as lately.")
+@click.option(
+    "--min-share",
+    type=click.FloatRange(0, 100),
+    default=1,
+    show_default=True,
+    metavar="PERCENT",
+    help="Suggest a column for keys that at least this share of the records has.",
+)
+@_json
+@click.pass_obj
+def drift(invocation: Invocation, datasets: tuple[str, ...], days: int, min_share: float, as_json: bool) -> int:
+    """Show new, vanished and conflicting fields and keys, and suggest columns."""
+    from compactor.drift import drift as drift_
+
+    report = drift_(*_open(invocation), datasets=datasets, days=days, min_share=min_share)
+    return _print(invocation, report, as_json=as_json)
+
+
+@program.command()
+@_dataset
 @_json
 @click.pass_obj
 def replay(invocation: Invocation, datasets: tuple[str, ...], as_json: bool) -> int:

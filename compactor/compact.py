@@ -12,7 +12,7 @@ from compactor import accounts, engine, ledger
 from compactor.catalog import Lakehouse
 from compactor.config import Config
 from compactor.errors import UsageError
-from compactor.load import drop_files, read_batch, unknown_versions
+from compactor.load import count_unknown, drop_files, read_batch, unknown_versions
 from compactor.progress import Progress
 from compactor.publish import plan, publish, settled
 from compactor.registry import Dataset, Registry
@@ -122,6 +122,7 @@ def _load_batch(run: Run, source: Source, dataset: Dataset, objects: Sequence[So
                 )
         tally.unknown_versions |= unknown_versions(con)
         tally.objects += con.execute("SELECT count(*) FROM files").fetchall()[0][0]
+        tally.unknown_fields += count_unknown(con, dataset)
     tally.lines += totals.lines
     tally.quarantined += totals.quarantined
     tally.raw_bytes += loaded.raw_bytes

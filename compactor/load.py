@@ -17,6 +17,7 @@ from compactor.errors import DamagedObject
 from compactor.progress import Progress
 from compactor.registry import Dataset
 from compactor.source import Source, SourceObject
+from compactor.sql import literal
 from compactor.unpack import Block, Done, read_blocks
 
 _CHUNK_BYTES = 16 << 20
@@ -121,3 +122,12 @@ def drop_files(con: duckdb.DuckDBPyConnection, file_nos: Sequence[int] | dict[in
         numbers = ", ".join(map(str, file_nos))
         for table in ("files", "staged", "rejected"):
             con.execute(f"DELETE FROM {table} WHERE file_no IN ({numbers})")
+
+
+def count_unknown(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> int:
+    """Staged rows with a field that no version of the registry declares and no promotion takes."""
+    known = {field.json for version in dataset.versions.values() for field in version.fields}
+    known |= {each.key for each in dataset.promoted if each.source == "extra"}
+    unknown = f"list_filter(map_keys(extra), lambda key: key NOT IN ({', '.join(map(literal, sorted(known)))}))"
+    rows = con.execute(f"SELECT count(*) FROM staged WHERE cardinality(extra) > 0 AND len({unknown}) > 0").fetchall()
+    return int(rows[0][0])

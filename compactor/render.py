@@ -13,7 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from compactor.report import (
+    DatasetDrift,
     DatasetReport,
+    DriftReport,
+    FieldDrift,
     MigrationPlan,
     MigrationReport,
     Report,
@@ -28,6 +31,7 @@ _WIDTH = 100
 _FAILED_SHOWN = 10
 _WHY_QUARANTINED = '"select dataset, reason, count(*) from compactor_quarantine group by all"'
 _RUN_COUNTS = ("objects", "lines", "new", "quarantined")
+_DRIFT_COLUMNS = ("in", "key", "records", "share", "first", "last", "types", "status")
 _UNDERLINE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
@@ -69,6 +73,8 @@ def show(report: Report, console: Console, *, command: str = "compactor") -> Non
             _show_migration(report, console, command)
         case RollbackReport():
             _show_rollback(report, console, command)
+        case DriftReport():
+            _show_drift(report, console, command)
 
 
 def _show_run(report: RunReport, console: Console, command: str) -> None:
@@ -84,6 +90,9 @@ def _show_run(report: RunReport, console: Console, command: str) -> None:
         _say(console, "nothing to do")
     if total.ignored:
         _say(console, f"{_count(total.ignored, 'object')} ignored: the key is not that of an export")
+    if number := total.unknown_fields:
+        have = "record has" if number == 1 else "records have"
+        _say(console, f"{number:,} {have} fields that the registry does not know; see `{command} drift`")
     _say_what_next(total, console, command)
 
 
@@ -103,6 +112,7 @@ def _total(report: RunReport) -> DatasetReport:
         duplicates=sum(part.duplicates for part in parts),
         quarantined=sum(part.quarantined for part in parts),
         raw_bytes=sum(part.raw_bytes for part in parts),
+        unknown_fields=sum(part.unknown_fields for part in parts),
         ignored=sum(part.ignored for part in parts),
         failed=tuple(failure for part in parts for failure in part.failed),
         unknown_versions=tuple((part.dataset, why) for part in parts for _, why in part.unknown_versions),
@@ -207,6 +217,42 @@ def _show_verify(report: VerifyReport, console: Console) -> None:
         _say(console, f"{failed} of {_count(len(report.checks), 'check')} failed" if failed else "all checks passed")
 
 
+def _show_drift(report: DriftReport, console: Console, command: str) -> None:
+    """Each dataset with its fields and keys, then the YAML that would make columns of them."""
+    for dataset in report.datasets:
+        _show_dataset_drift(dataset, console, command)
+    if report.missing:
+        _say(console, f"no table yet of {', '.join(report.missing)}; run `{command} compact` first")
+
+
+def _show_dataset_drift(dataset: DatasetDrift, console: Console, command: str) -> None:
+    if dataset.newest is None:
+        _say(console, f"{dataset.dataset}: no records in {dataset.table}")
+        return
+    records = _count(dataset.records, "record")
+    title = f"{dataset.dataset}, {records} in {dataset.table} up to {_minute(dataset.newest)}"
+    columns = {name: name in ("records", "share") for name in _DRIFT_COLUMNS}
+    _section(console, title, columns, [_drift_row(field) for field in dataset.fields])
+    for column, keys in dataset.crowded.items():
+        _say(console, f"{column}: {keys:,} distinct keys, so its keys are data, not fields; none is listed")
+    if dataset.promote:
+        instead = "in place of its promote:" if dataset.replaces_promote else "at its end"
+        _say(console, f"to make columns of keys, paste this into {dataset.file}, {instead};")
+        _say(console, f"a table that exists gets the column by `{command} migrate`:")
+        for line in dataset.promote.splitlines():
+            _say(console, line)
+    if dataset.crowded or dataset.promote:
+        _say(console, "")
+
+
+def _drift_row(field: FieldDrift) -> tuple[str, ...]:
+    several = len(field.types) > 1
+    types = ", ".join(f"{kind} {number:,}" if several else kind for kind, number in field.types.items())
+    status = f"{field.status}; column {field.promoted}" if field.promoted else field.status
+    seen = (_day(field.first_seen), _day(field.last_seen))
+    return (field.source or "-", field.key, f"{field.records:,}", f"{field.share:.1%}", *seen, types or "-", status)
+
+
 def _section(console: Console, title: str, columns: Mapping[str, bool], rows: Sequence[Sequence[str]]) -> None:
     if not rows:
         _say(console, f"{title}: none")
@@ -228,6 +274,10 @@ def _count(number: int, noun: str) -> str:
 def _mb(size: int) -> str:
     """Bytes in units of 10**6 of them."""
     return f"{size / 1e6:,.1f}"
+
+
+def _day(moment: datetime | None) -> str:
+    return _minute(moment).split()[0]
 
 
 def _minute(moment: Any) -> str:

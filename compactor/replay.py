@@ -13,7 +13,7 @@ from compactor.catalog import FILES, QUARANTINE, Lakehouse
 from compactor.chunk import Chunk
 from compactor.config import Config
 from compactor.decode import Decoder
-from compactor.load import register_files, unknown_versions
+from compactor.load import count_unknown, register_files, unknown_versions
 from compactor.progress import Progress
 from compactor.publish import plan, publish, settled
 from compactor.registry import Dataset, Registry
@@ -61,6 +61,7 @@ def _load_again(run: Run, dataset: Dataset, tally: Tally) -> None:
                 tally.unknown_versions |= unknown_versions(con)
                 accepted = con.execute("SELECT count(*) FROM staged").fetchall()[0][0]
                 tally.lines, tally.quarantined = sum(before.values()), sum(before.values()) - accepted
+                tally.unknown_fields = count_unknown(con, dataset)
                 if accepted:
                     planned, rewrite = plan(con, dataset, history)
                     totals = accounts.enter(con, dataset.name, before, planned.new, run.run_id, ledger.now())

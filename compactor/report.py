@@ -10,9 +10,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 OK, FAILED, QUARANTINED = 0, 1, 3
+DriftStatus = Literal["new", "vanished", "conflict", "steady", "unseen"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class DatasetReport:
 
     `objects` were loaded, `ignored` lie under the prefix but are not ours, `failed` were left pending as (key, reason).
     `unknown_versions` gives, for each version of quarantined lines that the tables do not have, why, and what to do.
-    `raw_bytes` are uncompressed. `snapshots` gives, per table, the id of the last snapshot that this run committed.
+    `raw_bytes` are uncompressed. `unknown_fields` counts accepted lines with a field that the registry does not know.
+    `snapshots` gives, per table, the id of the last snapshot that this run committed.
     """
 
     dataset: str
@@ -31,6 +33,7 @@ class DatasetReport:
     duplicates: int = 0
     quarantined: int = 0
     raw_bytes: int = 0
+    unknown_fields: int = 0
     ignored: int = 0
     failed: tuple[tuple[str, str], ...] = ()
     unknown_versions: tuple[tuple[str, str], ...] = ()
@@ -219,7 +222,73 @@ class VerifyReport:
         return {**_plain(self), "exit_code": self.exit_code}
 
 
-Report = RunReport | StatusReport | VerifyReport | MigrationPlan | MigrationReport | RollbackReport
+@dataclass(frozen=True)
+class FieldDrift:
+    """A key of a map column, an unknown field, or an optional field that the registry declares, as the records have it.
+
+    Attributes:
+        source: the map column, or `extra`; None for a declared field.
+        key: the key in it, or the field's JSON key.
+        records: how many have it. A declared field that is null counts as absent, a key whose value is null does not.
+        share: `records` of all, 0 to 1.
+        first_seen, last_seen: `emitted_at` of the first and the last such record; None if there is none.
+        types: values per type, as they are or, in a map of bare texts, as they read.
+        type: the one type of all of them; None if they are of several, or all null.
+        status: `conflict` goes before the others; `unseen` is a declared field that no record has.
+        promoted: the column that the registry gives this key; None without one.
+    """
+
+    source: str | None
+    key: str
+    records: int
+    share: float
+    first_seen: datetime | None
+    last_seen: datetime | None
+    types: Mapping[str, int]
+    type: str | None
+    status: DriftStatus
+    promoted: str | None = None
+
+
+@dataclass(frozen=True)
+class DatasetDrift:
+    """What the table with each record once says of a dataset.
+
+    Attributes:
+        newest: the greatest `emitted_at`; None while the table has no records.
+        crowded: map columns with too many distinct keys to be fields, and how many; none of their keys is in `fields`.
+        promote: YAML for the registry file `file`, or empty; it `replaces_promote`, the list that stands there, or not.
+    """
+
+    dataset: str
+    table: str
+    records: int
+    newest: datetime | None
+    fields: tuple[FieldDrift, ...] = ()
+    crowded: Mapping[str, int] = field(default_factory=dict)
+    promote: str = ""
+    replaces_promote: bool = False
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """What has drifted within `days`. `missing` are the datasets that have no table yet."""
+
+    days: int
+    datasets: tuple[DatasetDrift, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """Always 0: drift is no failure."""
+        return OK
+
+    def to_json(self) -> dict[str, Any]:
+        return {**_plain(self), "exit_code": self.exit_code}
+
+
+Report = RunReport | StatusReport | VerifyReport | DriftReport | MigrationPlan | MigrationReport | RollbackReport
 
 
 def _plain(value: Any) -> Any:

@@ -47,6 +47,7 @@ class Tally:
     duplicates: int = 0
     quarantined: int = 0
     raw_bytes: int = 0
+    unknown_fields: int = 0
     ignored: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     unknown_versions: dict[str, str] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class Tally:
             duplicates=self.duplicates,
             quarantined=self.quarantined,
             raw_bytes=self.raw_bytes,
+            unknown_fields=self.unknown_fields,
             ignored=self.ignored,
             failed=tuple(self.failed),
             unknown_versions=tuple(sorted(self.unknown_versions.items())),
