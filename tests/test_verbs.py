@@ -42,7 +42,7 @@ def add_version_two(schemas: Path) -> None:
 def test_replayed_lines_end_as_if_they_had_come_in_order(tmp_path: Path, schemas: Path) -> None:
     lake = Lake(tmp_path, schemas=schemas)
     lake.deliver("fan_track_events", [event(1), event(2, version=2), b"garbage", event(2, version=2)])
-    lake.deliver("fan_track_events", [event(3), event(4, version=2)], part="b")
+    lake.deliver("fan_track_events", [event(3), event(4, version=2, colour="red")], part="b")
     report = lake.compact(datasets=("fan_track_events",))
     assert (report.datasets[0].new, report.datasets[0].quarantined, report.exit_code) == (2, 4, 3)
 
@@ -53,6 +53,7 @@ def test_replayed_lines_end_as_if_they_had_come_in_order(tmp_path: Path, schemas
     report = replay(lake.config, registry, progress=NullProgress())
     found = next(dataset for dataset in report.datasets if dataset.dataset == "fan_track_events")
     assert (found.lines, found.new, found.duplicates, found.quarantined) == (4, 2, 1, 1)
+    assert found.unknown_fields == 1
     assert sorted(lake.history("fan_track_events")) == ["e1", "e2", "e3", "e4"]
     assert [row["reason"] for row in lake.quarantine()] == ["not_json"]
     assert {(row["lines"], row["new"], row["duplicates"], row["quarantined"]) for row in lake.ledger()} == {
