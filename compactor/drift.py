@@ -20,8 +20,8 @@ import yaml
 from compactor import engine
 from compactor.catalog import Lakehouse
 from compactor.config import Config
+from compactor.field import RESERVED_COLUMNS, column_name
 from compactor.registry import Dataset, Promotion, Registry
-from compactor.registry_file import RESERVED_COLUMNS, column_name
 from compactor.report import DatasetDrift, DriftReport, DriftStatus, FieldDrift
 from compactor.sql import literal, quote
 from compactor.table import Table
