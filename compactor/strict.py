@@ -11,12 +11,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from compactor import upgrade, values
-from compactor.field import Field
 from compactor.registry import Dataset
 from compactor.values import BadValue, Number
+
+Kind = Literal["string", "whole", "fraction", "boolean", "object", "array", "null"]
 
 BLANK = None
 MAX_DEPTH = 500
@@ -45,6 +46,15 @@ def read_line(raw: bytes, dataset: Dataset) -> dict[str, Any] | Reject | None:
     Values: str, int, float, bool, Decimal, naive UTC datetime in microseconds, date, and for maps (`extra` too) a
     list of (key, text or None) pairs.
     """
+    record = read_object(raw)
+    return read_record(record, dataset) if isinstance(record, dict) else record
+
+
+def read_object(raw: bytes) -> dict[str, Any] | Reject | None:
+    """The JSON object of a line, whatever its fields; a `Reject`, or None for a blank line.
+
+    What its values are is for `json_kind` and `as_type` to say.
+    """
     if not raw.strip(b" \t\r\n"):
         return BLANK
     try:
@@ -64,10 +74,11 @@ def read_line(raw: bytes, dataset: Dataset) -> dict[str, Any] | Reject | None:
         return Reject("not_json", f"not valid JSON{position}")
     if not isinstance(record, _Object):
         return Reject("not_object", "the line is JSON but not an object")
-    return _row(dict(record), dataset)
+    return dict(record)
 
 
-def _row(record: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] | Reject:
+def read_record(record: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] | Reject:
+    """What `read_line` makes of an object that `read_object` gave."""
     name = dataset.version_field.json
     if record.get(name) is None:
         return Reject("missing_field", f"field {name} is missing")
@@ -86,7 +97,7 @@ def _row(record: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] | Reject
                 return Reject("missing_field", f"field {field.json} is missing", version)
             continue
         try:
-            row[field.column] = _value(field, value)
+            row[field.column] = _value(field.type, value)
         except BadValue as bad:
             return Reject("bad_value", f"field {field.json}: {bad}", version)
     try:
@@ -98,8 +109,29 @@ def _row(record: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] | Reject
     return row
 
 
-def _value(field: Field, value: Any) -> Any:
-    return _map(value) if field.type == "map" else values.reader(field.type)(value)
+def as_type(value: Any, type_: str) -> Any:
+    """A value of `read_object` as a column of that type holds it; None if it does not fit."""
+    try:
+        return _value(type_, value)
+    except BadValue:
+        return None
+
+
+def json_kind(value: Any) -> Kind:
+    """Which kind of JSON a value of `read_object` is. A number is whole if it is written so."""
+    if isinstance(value, Number):
+        return "fraction" if "." in value or "e" in value or "E" in value else "whole"
+    if isinstance(value, _Object):
+        return "object"
+    if isinstance(value, list):
+        return "array"
+    if isinstance(value, bool):
+        return "boolean"
+    return "null" if value is None else "string"
+
+
+def _value(type_: str, value: Any) -> Any:
+    return _map(value) if type_ == "map" else values.reader(type_)(value)
 
 
 def _map(value: Any) -> list[tuple[str, str | None]]:
