@@ -293,13 +293,57 @@ def query(invocation: Invocation, sql: str, form: str, as_json: bool, limit: int
             click.echo(f"first {limit} rows; --limit shows more, --format csv all of them", err=True)
 
 
+@program.command()
+@_dataset
+@click.option("--from", "start", metavar="HOUR", help="First UTC hour to sample: 2026-11-01T05 or 2026-11-01.")
+@click.option("--to", "stop", metavar="HOUR", help="Last UTC hour to sample, inclusive; a bare day means all of it.")
+@click.option(
+    "--objects", type=click.IntRange(min=1), default=50, show_default=True, help="Objects a dataset, at most."
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write NAME.yaml into this folder.")
+@click.option("--check", "fits", is_flag=True, help="Write nothing: say whether the registry fits the data.")
+@_json
+@click.pass_obj
+def infer(
+    invocation: Invocation,
+    datasets: tuple[str, ...],
+    start: str | None,
+    stop: str | None,
+    objects: int,
+    out: Path | None,
+    fits: bool,
+    as_json: bool,
+) -> int:
+    """Write the registry's files from a sample of the data, or check them against it."""
+    from compactor.fit import check
+    from compactor.infer import infer as infer_
+
+    if fits and out:
+        raise click.UsageError("--check writes nothing; leave out --out")
+    first, last = _first_hour(start), _last_hour(stop)
+    report: Report
+    if fits:
+        config, registry = _open(invocation)
+        report = check(config, registry, datasets=datasets, start=first, stop=last, objects=objects)
+    else:
+        report = infer_(_config(invocation), datasets=datasets, start=first, stop=last, objects=objects, out=out)
+    return _print(invocation, report, as_json=as_json)
+
+
 def _open(invocation: Invocation) -> tuple[Config, Registry]:
-    from compactor import config, registry
+    from compactor import registry
+
+    loaded = _config(invocation)
+    return loaded, registry.load(loaded.schemas)
+
+
+def _config(invocation: Invocation) -> Config:
+    from compactor import config
 
     loaded = config.load(invocation.config)
     if invocation.log_format is None:
         log.setup(loaded.log.format, invocation.verbosity)
-    return loaded, registry.load(loaded.schemas)
+    return loaded
 
 
 def _first_hour(text: str | None) -> Hour | None:

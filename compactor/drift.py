@@ -22,7 +22,7 @@ from compactor.catalog import Lakehouse
 from compactor.config import Config
 from compactor.field import RESERVED_COLUMNS, column_name
 from compactor.registry import Dataset, Promotion, Registry
-from compactor.report import DatasetDrift, DriftReport, DriftStatus, FieldDrift
+from compactor.report_data import DatasetDrift, DriftReport, DriftStatus, FieldDrift
 from compactor.sql import literal, quote
 from compactor.table import Table
 

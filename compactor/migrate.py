@@ -25,7 +25,7 @@ from compactor.note import Note
 from compactor.progress import Progress
 from compactor.publish import rebuild_current, settled
 from compactor.registry import Dataset, Registry
-from compactor.report import DatasetRollback, MigrationPlan, MigrationReport, RollbackReport
+from compactor.report_migration import DatasetRollback, MigrationPlan, MigrationReport, RollbackReport
 from compactor.reshape import evolved_schema, rewrite
 from compactor.rewriting import Rewriting
 from compactor.runs import Run, Tally, record

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from compactor import shape, upgrade
 from compactor.catalog import Lakehouse, record_columns
 from compactor.registry import Dataset, Promotion
-from compactor.report import MigrationPlan, TableMigration
+from compactor.report_migration import MigrationPlan, TableMigration
 from compactor.reshape import TargetColumn
 from compactor.rewriting import kept_promotion
 from compactor.table import Table

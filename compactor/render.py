@@ -12,20 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compactor.report import (
-    DatasetDrift,
-    DatasetReport,
-    DriftReport,
-    FieldDrift,
-    MigrationPlan,
-    MigrationReport,
-    Report,
-    RollbackReport,
-    RunReport,
-    StatusReport,
-    TableStatus,
-    VerifyReport,
-)
+from compactor.report import DatasetReport, Report, RunReport, StatusReport, TableStatus, VerifyReport
+from compactor.report_data import DatasetDrift, DriftReport, FieldDrift, FitReport, InferReport
+from compactor.report_migration import MigrationPlan, MigrationReport, RollbackReport
 
 _WIDTH = 100
 _FAILED_SHOWN = 10
@@ -75,6 +64,10 @@ def show(report: Report, console: Console, *, command: str = "compactor") -> Non
             _show_rollback(report, console, command)
         case DriftReport():
             _show_drift(report, console, command)
+        case InferReport():
+            _show_inferred(report, console)
+        case FitReport():
+            _show_fit(report, console)
 
 
 def _show_run(report: RunReport, console: Console, command: str) -> None:
@@ -251,6 +244,30 @@ def _drift_row(field: FieldDrift) -> tuple[str, ...]:
     status = f"{field.status}; column {field.promoted}" if field.promoted else field.status
     seen = (_day(field.first_seen), _day(field.last_seen))
     return (field.source or "-", field.key, f"{field.records:,}", f"{field.share:.1%}", *seen, types or "-", status)
+
+
+def _show_inferred(report: InferReport, console: Console) -> None:
+    """The files themselves, as YAML documents; if they were written, where to."""
+    told = [each for each in report.datasets if each.yaml is not None]
+    for each in told:
+        if each.path is not None:
+            _say(console, f"{each.path}: {_count(each.checks, 'place')} to check" if each.checks else each.path)
+            continue
+        heading = ["---", f"# {each.dataset}.yaml"] if len(told) > 1 else []
+        for line in (*heading, *(each.yaml or "").splitlines()):
+            _say(console, line)
+
+
+def _show_fit(report: FitReport, console: Console) -> None:
+    """Each difference, and the sum."""
+    rows = [(each.dataset, "note" if each.fits else "MISFIT", each.what, each.detail) for each in report.findings]
+    _section(console, "findings", dict.fromkeys(("dataset", "", "what", "detail"), False), rows)
+    for dataset, lines in report.lines.items():
+        _say(
+            console, f"{dataset}: {report.rejected[dataset]:,} of {_count(lines, 'sampled line')} would be quarantined"
+        )
+    misfits = sum(not finding.fits for finding in report.findings)
+    _say(console, f"the registry does not fit: {_count(misfits, 'finding')}" if misfits else "the registry fits")
 
 
 def _section(console: Console, title: str, columns: Mapping[str, bool], rows: Sequence[Sequence[str]]) -> None:

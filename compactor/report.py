@@ -10,10 +10,9 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Protocol
 
 OK, FAILED, QUARANTINED = 0, 1, 3
-DriftStatus = Literal["new", "vanished", "conflict", "steady", "unseen"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class DatasetReport:
     def to_json(self) -> dict[str, Any]:
         failed = [{"key": key, "reason": reason} for key, reason in self.failed]
         unknown = [{"version": int(version), "reason": why} for version, why in self.unknown_versions]
-        return {**_plain(self), "failed": failed, "unknown_versions": unknown}
+        return {**plain(self), "failed": failed, "unknown_versions": unknown}
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         datasets = [dataset.to_json() for dataset in self.datasets]
-        return {**_plain(self), "datasets": datasets, "exit_code": self.exit_code}
+        return {**plain(self), "datasets": datasets, "exit_code": self.exit_code}
 
 
 @dataclass(frozen=True)
@@ -107,94 +106,7 @@ class StatusReport:
         return OK
 
     def to_json(self) -> dict[str, Any]:
-        return {**_plain(self), "exit_code": self.exit_code}
-
-
-@dataclass(frozen=True)
-class TableMigration:
-    """What a migration changes in one table, in words. `files`, `rows` and `bytes` are to be rewritten: none in place.
-
-    `in_place` are changes of metadata alone, `rewritten` the columns whose data change, `breaks` what becomes of
-    columns that queries of today may name.
-    """
-
-    table: str
-    from_version: int
-    to_version: int
-    in_place: tuple[str, ...]
-    rewritten: tuple[str, ...]
-    files: int
-    rows: int
-    bytes: int
-    breaks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class MigrationPlan:
-    """What `migrate apply` would do. `plan_id` names it: another registry or another table makes another id."""
-
-    plan_id: str
-    tables: tuple[TableMigration, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """Always 0: to look is never a failure."""
-        return OK
-
-    def to_json(self) -> dict[str, Any]:
-        return {**_plain(self), "exit_code": self.exit_code}
-
-
-@dataclass(frozen=True)
-class MigrationReport:
-    """What `migrate apply` did: its plan, the tag that each dataset can be rolled back to, and how many rows went to
-    the quarantine because they could not be brought to the new shape.
-    """
-
-    run_id: str
-    plan: MigrationPlan
-    tags: Mapping[str, str] = field(default_factory=dict)
-    quarantined: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        """3 if rows were quarantined, else 0."""
-        return QUARANTINED if any(self.quarantined.values()) else OK
-
-    def to_json(self) -> dict[str, Any]:
-        return {**_plain(self), "exit_code": self.exit_code}
-
-
-@dataclass(frozen=True)
-class DatasetRollback:
-    """What a rollback of a dataset takes back: to which tag and version, and what was loaded since.
-
-    `objects` are pending again afterwards; `lines` and `new` are what the ledger says of them.
-    """
-
-    dataset: str
-    tag: str
-    from_version: int
-    to_version: int
-    objects: int
-    lines: int
-    new: int
-
-
-@dataclass(frozen=True)
-class RollbackReport:
-    """What `migrate rollback` did, or would do."""
-
-    done: bool
-    datasets: tuple[DatasetRollback, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """Always 0; a rollback that fails raises."""
-        return OK
-
-    def to_json(self) -> dict[str, Any]:
-        return {**_plain(self), "exit_code": self.exit_code}
+        return {**plain(self), "exit_code": self.exit_code}
 
 
 @dataclass(frozen=True)
@@ -219,86 +131,28 @@ class VerifyReport:
         return OK if all(check.ok for check in self.checks) else FAILED
 
     def to_json(self) -> dict[str, Any]:
-        return {**_plain(self), "exit_code": self.exit_code}
+        return {**plain(self), "exit_code": self.exit_code}
 
 
-@dataclass(frozen=True)
-class FieldDrift:
-    """A key of a map column, an unknown field, or an optional field that the registry declares, as the records have it.
-
-    Attributes:
-        source: the map column, or `extra`; None for a declared field.
-        key: the key in it, or the field's JSON key.
-        records: how many have it. A declared field that is null counts as absent, a key whose value is null does not.
-        share: `records` of all, 0 to 1.
-        first_seen, last_seen: `emitted_at` of the first and the last such record; None if there is none.
-        types: values per type, as they are or, in a map of bare texts, as they read.
-        type: the one type of all of them; None if they are of several, or all null.
-        status: `conflict` goes before the others; `unseen` is a declared field that no record has.
-        promoted: the column that the registry gives this key; None without one.
-    """
-
-    source: str | None
-    key: str
-    records: int
-    share: float
-    first_seen: datetime | None
-    last_seen: datetime | None
-    types: Mapping[str, int]
-    type: str | None
-    status: DriftStatus
-    promoted: str | None = None
-
-
-@dataclass(frozen=True)
-class DatasetDrift:
-    """What the table with each record once says of a dataset.
-
-    Attributes:
-        newest: the greatest `emitted_at`; None while the table has no records.
-        crowded: map columns with too many distinct keys to be fields, and how many; none of their keys is in `fields`.
-        promote: YAML for the registry file `file`, or empty; it `replaces_promote`, the list that stands there, or not.
-    """
-
-    dataset: str
-    table: str
-    records: int
-    newest: datetime | None
-    fields: tuple[FieldDrift, ...] = ()
-    crowded: Mapping[str, int] = field(default_factory=dict)
-    promote: str = ""
-    replaces_promote: bool = False
-    file: str = ""
-
-
-@dataclass(frozen=True)
-class DriftReport:
-    """What has drifted within `days`. `missing` are the datasets that have no table yet."""
-
-    days: int
-    datasets: tuple[DatasetDrift, ...] = ()
-    missing: tuple[str, ...] = ()
+class Report(Protocol):
+    """What `cli` needs of any report."""
 
     @property
-    def exit_code(self) -> int:
-        """Always 0: drift is no failure."""
-        return OK
+    def exit_code(self) -> int: ...
 
     def to_json(self) -> dict[str, Any]:
-        return {**_plain(self), "exit_code": self.exit_code}
+        """The whole report, `exit_code` included."""
+        ...
 
 
-Report = RunReport | StatusReport | VerifyReport | DriftReport | MigrationPlan | MigrationReport | RollbackReport
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` with dataclasses as dicts, tuples as lists and times as ISO 8601 in UTC, ending in Z."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {part.name: _plain(getattr(value, part.name)) for part in dataclasses.fields(value)}
+        return {part.name: plain(getattr(value, part.name)) for part in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return value

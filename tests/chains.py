@@ -37,8 +37,14 @@ versions:
       notes: map
 """
 FIRST = {
-    "thing": "string", "at": "timestamp", "operation": "string", "words": "string", "more": "string",
-    "number": "long", "moment": "timestamp", "notes": "map",
+    "thing": "string",
+    "at": "timestamp",
+    "operation": "string",
+    "words": "string",
+    "more": "string",
+    "number": "long",
+    "moment": "timestamp",
+    "notes": "map",
 }
 LASTING = ("thing", "at", "operation")
 

@@ -24,7 +24,7 @@ from compactor.source import Hour
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
 ROOT = Path(__file__).parent.parent
-VERBS = ["compact", "drift", "query", "replay", "status", "verify"]
+VERBS = ["compact", "drift", "infer", "migrate", "query", "replay", "status", "verify"]
 START = datetime(2026, 11, 24, 4, tzinfo=UTC)
 DONE = RunReport("run-1", START, START, (DatasetReport("fan_profiles", objects=2, lines=5, new=5),))
 

@@ -16,7 +16,7 @@ from compactor import drift as module
 from compactor import registry, render
 from compactor.drift import drift
 from compactor.registry import Promotion
-from compactor.report import DatasetDrift, DriftReport, FieldDrift
+from compactor.report_data import DatasetDrift, DriftReport, FieldDrift
 from lake import SCHEMAS, Lake
 
 NEWEST = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from compactor import migrate
 from compactor.errors import UsageError
 from compactor.progress import NullProgress
 from compactor.replay import replay
-from compactor.report import MigrationReport
+from compactor.report_migration import MigrationReport
 from compactor.verify import verify
 from lake import Lake
 from model import Row

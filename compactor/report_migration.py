@@ -1,0 +1,96 @@
+"""What a migration or a rollback changes, or would: frozen values, as in `report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from compactor.report import OK, QUARANTINED, plain
+
+
+@dataclass(frozen=True)
+class TableMigration:
+    """What a migration changes in one table, in words. `files`, `rows` and `bytes` are to be rewritten: none in place.
+
+    `in_place` are changes of metadata alone, `rewritten` the columns whose data change, `breaks` what becomes of
+    columns that queries of today may name.
+    """
+
+    table: str
+    from_version: int
+    to_version: int
+    in_place: tuple[str, ...]
+    rewritten: tuple[str, ...]
+    files: int
+    rows: int
+    bytes: int
+    breaks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MigrationPlan:
+    """What `migrate apply` would do. `plan_id` names it: another registry or another table makes another id."""
+
+    plan_id: str
+    tables: tuple[TableMigration, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """Always 0: to look is never a failure."""
+        return OK
+
+    def to_json(self) -> dict[str, Any]:
+        return {**plain(self), "exit_code": self.exit_code}
+
+
+@dataclass(frozen=True)
+class MigrationReport:
+    """What `migrate apply` did: its plan, the tag that each dataset can be rolled back to, and how many rows went to
+    the quarantine because they could not be brought to the new shape.
+    """
+
+    run_id: str
+    plan: MigrationPlan
+    tags: Mapping[str, str] = field(default_factory=dict)
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """3 if rows were quarantined, else 0."""
+        return QUARANTINED if any(self.quarantined.values()) else OK
+
+    def to_json(self) -> dict[str, Any]:
+        return {**plain(self), "exit_code": self.exit_code}
+
+
+@dataclass(frozen=True)
+class DatasetRollback:
+    """What a rollback of a dataset takes back: to which tag and version, and what was loaded since.
+
+    `objects` are pending again afterwards; `lines` and `new` are what the ledger says of them.
+    """
+
+    dataset: str
+    tag: str
+    from_version: int
+    to_version: int
+    objects: int
+    lines: int
+    new: int
+
+
+@dataclass(frozen=True)
+class RollbackReport:
+    """What `migrate rollback` did, or would do."""
+
+    done: bool
+    datasets: tuple[DatasetRollback, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """Always 0; a rollback that fails raises."""
+        return OK
+
+    def to_json(self) -> dict[str, Any]:
+        return {**plain(self), "exit_code": self.exit_code}
