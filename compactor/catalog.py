@@ -185,6 +185,14 @@ class Lakehouse:
             pass  # another process was faster
 
 
+def check_shape(table: Table, dataset: Dataset) -> None:
+    """Raises UsageError where one of the dataset's tables is not what the registry says of the table's version."""
+    layout = dataset.current if table.name == dataset.current_table else dataset.history
+    assert layout is not None
+    schema = _schema(record_columns(dataset), ())
+    _refuse_other_shape(table, schema, _spec(schema, layout))
+
+
 def _refuse_other_shape(table: Table, schema: Schema, spec: PartitionSpec) -> None:
     """Raises UsageError where a table that exists cannot take what the registry says. It may have more columns."""
     found = {field.name: str(field.field_type) for field in table.iceberg.schema().fields}

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from compactor import shape, upgrade
-from compactor.catalog import Lakehouse, record_columns
+from compactor.catalog import Lakehouse, check_shape, record_columns
 from compactor.registry import Dataset, Promotion
 from compactor.report_migration import MigrationPlan, TableMigration
 from compactor.reshape import TargetColumn
@@ -28,6 +28,7 @@ def plan(lake: Lakehouse, datasets: Sequence[Dataset]) -> MigrationPlan:
         names = [name for name in (dataset.history_table, dataset.current_table) if name and lake.exists(name)]
         for table in map(lake.table, names):
             old = shape.of_table(dataset, table.properties)
+            check_shape(table, old)
             marks.append(
                 f"{table.name} {table.schema_id} {shape.marks(old)} {record_columns(dataset)} {dataset.promoted}"
             )
