@@ -1,4 +1,5 @@
 """Writes the Parquet files of a table: sorted by the caller, with statistics, bloom filters and a size to aim at.
+Reads one in order, for who writes it anew.
 
 PyIceberg's own writer takes whole Arrow tables, measures size in memory instead of on disk and writes no bloom
 filters; this one takes a stream of batches and rolls by what has reached the file.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 
@@ -17,19 +18,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import (
+    _combine_positional_deletes,
+    _get_column_projection_values,
+    _to_requested_schema,
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
+    pyarrow_to_schema,
     schema_to_pyarrow,
 )
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
-from pyiceberg.schema import Schema
+from pyiceberg.schema import Schema, prune_columns
 from pyiceberg.table import Table
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
 
 ROW_GROUP_BYTES = 64 << 20  # in memory; 5 to 10 times less on disk
 PARTITION_COLUMN = "_partition"
+_READ_ROWS = 16_384
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:
@@ -44,6 +50,43 @@ def _small(field: pa.Field) -> pa.Field:
     elif pa.types.is_map(kind):
         kind = pa.map_(_small(kind.key_field), _small(kind.item_field))
     return pa.field(field.name, kind, field.nullable, field.metadata)
+
+
+def by_row_group(table: Table, file: DataFile, deleted: list[pa.ChunkedArray] | None) -> Iterator[pa.RecordBatch]:
+    """A file's rows in order, less those at the positions `deleted`, as the table's schema has them today.
+
+    The library's own reader decodes some two million rows ahead, which of wide rows is most of a gigabyte.
+    """
+    schema, metadata = table.schema(), table.metadata
+    with table.io.new_input(file.file_path).open() as stream:
+        parquet = pq.ParquetFile(stream, pre_buffer=True)
+        present = pyarrow_to_schema(
+            parquet.schema_arrow,
+            metadata.name_mapping(),
+            downcast_ns_timestamp_to_us=True,
+            format_version=metadata.format_version,
+        )
+        leaves = {number for number in schema.field_ids if schema.find_type(number).is_primitive}
+        read = prune_columns(present, leaves, select_full_types=False)
+        spec = metadata.specs().get(file.spec_id)
+        missing = _get_column_projection_values(file, schema, schema, spec, present.field_ids)
+        start = 0
+        for group in range(parquet.num_row_groups):
+            for batch in parquet.iter_batches(
+                _READ_ROWS, row_groups=[group], columns=[field.name for field in read.fields]
+            ):
+                end = start + batch.num_rows
+                left = batch.take(_combine_positional_deletes(deleted, start, end)) if deleted else batch
+                start = end
+                if left.num_rows:
+                    yield _to_requested_schema(
+                        schema,
+                        read,
+                        left,
+                        downcast_ns_timestamp_to_us=True,
+                        projected_missing_fields=missing,
+                        allow_timestamp_tz_mismatch=True,
+                    )
 
 
 class DataFileWriter(AbstractContextManager["DataFileWriter"]):

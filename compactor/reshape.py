@@ -27,7 +27,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from compactor.errors import ConflictError, UsageError
+from compactor.errors import UsageError
 from compactor.table import DataFile, Table
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,254}")  # what Athena and Glue take
@@ -174,7 +174,8 @@ def rewrite(
 ) -> list[DataFile]:
     """Writes the rows of data files anew, with the columns of `schema`. Returns the new files, which nothing names yet.
 
-    Each file is read as a stream, so that memory holds a few batches and a row group. Its rows keep their partition
+    Each file is read as a stream, so that memory holds a row group that is read, one
+    that is written, and a few batches. Its rows keep their partition
     and order, and are not mixed with those of another file: what is sorted stays sorted.
 
     Args:
@@ -190,14 +191,10 @@ def rewrite(
         UsageError: a file has another partition than the table.
         Exception: what the storage or `transform` raises. Files written so far are deleted, in each case.
     """
-    there = {file.file_path for file in table.files}
-    columns = table.schema.names
     added: list[DataFile] = []
     rows = 0
     try:
         for done, file in enumerate(files):
-            if file.file_path not in there:
-                raise ConflictError(f"{table.identifier}: a file to rewrite is no longer in the table")
             if file.spec_id != table.iceberg.metadata.default_spec_id:
                 raise UsageError(
                     f"{table.identifier} has files of an earlier partition; let an engine rewrite them, then run again"
@@ -210,7 +207,7 @@ def rewrite(
                     rows += batch.num_rows
                     on_progress(done, rows)
 
-            source = table.scan(columns, paths=[file.file_path]).batches
+            source = table.stream(file)
             with table.writer(
                 target_bytes=target_bytes, bloom_columns=bloom_columns, schema=schema, like=file
             ) as writer:

@@ -39,8 +39,8 @@ from pyiceberg.types import PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
 from compactor import commits
-from compactor.datafile import DataFileWriter, arrow_schema
-from compactor.errors import CompactorError, MissingTableError, UsageError
+from compactor.datafile import DataFileWriter, arrow_schema, by_row_group
+from compactor.errors import CompactorError, ConflictError, MissingTableError, UsageError
 
 # DataFile, Schema and Snapshot: what callers hand from a scan to a commit.
 __all__ = ["COMMIT_ID", "RESHAPE_ID", "RUN_ID", "DataFile", "Scan", "Schema", "Snapshot", "Table", "summary"]
@@ -165,8 +165,24 @@ class Table:
         """Streams columns of given data files, also of files that the current snapshot no longer has."""
         return self._scan_tasks(columns, [FileScanTask(file) for file in files], AlwaysTrue(), with_file=False)
 
+    def stream(self, file: DataFile) -> pa.RecordBatchReader:
+        """All rows of one file, in its order, a row group at a time: `scan` reads far ahead, the more the larger it is.
+
+        Raises ConflictError where the table does not have the file.
+        """
+        tasks = [task for task in self._all_tasks() if task.file.file_path == file.file_path]
+        if not tasks:
+            raise ConflictError(f"{self.identifier}: a file to read is no longer in the table; load it again")
+        return self._scan_tasks(self.schema.names, tasks, AlwaysTrue(), with_file=False, ahead=False).batches
+
     def _scan_tasks(
-        self, columns: Sequence[str], tasks: list[FileScanTask], row_filter: BooleanExpression, *, with_file: bool
+        self,
+        columns: Sequence[str],
+        tasks: list[FileScanTask],
+        row_filter: BooleanExpression,
+        *,
+        with_file: bool,
+        ahead: bool = True,
     ) -> Scan:
         table = self.iceberg
         fields = [pa.field(name, self.schema.field(name).type) for name in columns]
@@ -177,7 +193,12 @@ class Table:
         def batches() -> Iterator[pa.RecordBatch]:
             for number, task in enumerate(tasks):
                 # The library's public reader loads each file whole; its inner generator streams it.
-                for batch in reader._record_batches_from_scan_tasks_and_deletes([task], deletes):
+                found = (
+                    reader._record_batches_from_scan_tasks_and_deletes([task], deletes)
+                    if ahead
+                    else by_row_group(table, task.file, deletes.get(task.file.file_path))
+                )
+                for batch in found:
                     arrays = [batch.column(name) for name in columns]
                     arrays = [
                         array if array.type == field.type else array.cast(field.type)

@@ -192,19 +192,28 @@ def test_a_file_whose_rows_all_go_gives_no_file(tmp_path: Path) -> None:
     assert lake.by_arrow() == [parsed(row) for row in rows(100) if row["updated_at"].isoweekday() != 7]
 
 
-def test_rows_that_another_engine_deleted_stay_deleted_in_a_rewrite(tmp_path: Path) -> None:
-    lake = Warehouse.in_folder(tmp_path, "day")
-    lake.append(rows(100))
-    file = lake.table.files[3]
-    gone = [key[0] for key in in_file(lake.table, file, ["id"])[2:5]]
-    lake.delete_rows(file, [2, 3, 4])
-    due = [parsed(row) for row in rows(100) if row["id"] not in gone]
+def test_a_rewrite_leaves_out_what_another_engine_deleted_and_follows_changes_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datafile, "ROW_GROUP_BYTES", 4_000)
+    lake = Warehouse.in_folder(tmp_path)
+    lake.append(rows(3000))
+    (file,) = lake.table.files
+    positions = [0, 2, 999, 1000, 2500, 2999]
+    ids = in_file(lake.table, file, ["id"])
+    gone = {ids[position][0] for position in positions}
+    lake.delete_rows(file, positions)
+    reshape(lake.table, RENAMED, "in place")
     table = lake.table
-    schema = evolved_schema(table, RETYPED)
+    kept = [
+        TargetColumn(each.name, each.type, each.required, each.name) for each in RENAMED if each.name != "joined_at"
+    ]
+    schema = evolved_schema(table, [*kept, new("joined_at", "timestamp")])
     with duckdb.connect() as con:
         added = rewritten(table, schema, by_sql(con, PARSE))
     table.reshape(schema, added, table.files, properties={}, summary={}, commit_id="retype")
-    assert len(due) == 97
+    due = [renamed(parsed(row)) for row in rows(3000) if row["id"] not in gone]
+    assert len(due) == 2994
     assert lake.by_arrow() == lake.by_duckdb() == due
 
 
