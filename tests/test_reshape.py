@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -453,3 +456,43 @@ def test_a_change_that_would_be_read_wrong_is_refused(
 @pytest.fixture(scope="module")
 def partitioned(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     return Warehouse.in_folder(tmp_path_factory.mktemp("refused"), "day", sort=("updated_at", "visits"))
+
+
+@pytest.mark.soak
+def test_memory_of_a_rewrite_does_not_grow_with_the_file_and_a_change_in_place_takes_no_time(tmp_path: Path) -> None:
+    made = (
+        "SELECT 'fan-' || lpad(i::VARCHAR, 9, '0') || hash(i)::VARCHAR AS id, TIMESTAMPTZ '2026-11-01' + to_seconds(i)"
+        " AS updated_at, 'gold' AS tier, (i % 1000)::DECIMAL(9,2) AS spend, '2025-01-01' AS joined_at,"
+        " MAP {'city': hash(i + 1)::VARCHAR} AS traits, i AS visits FROM range(5000000) t(i)"
+    )
+    lake = Warehouse.in_folder(tmp_path)
+    with duckdb.connect() as con, lake.table.writer(target_bytes=1 << 40, bloom_columns=["id"]) as writer:
+        con.execute("SET TimeZone = 'UTC'")
+        files = writer.write_all(con.execute(made).to_arrow_reader(8192))
+    assert len(files) == 1
+    lake.table.commit(files, [], {}, commit_id="made")
+    began = time.monotonic()
+    reshape(lake.table, RENAMED)
+    assert time.monotonic() - began < 5
+
+    kept = [
+        TargetColumn(each.name, each.type, each.required, each.name) for each in RENAMED if each.name != "joined_at"
+    ]
+    schema = evolved_schema(lake.table, [*kept, new("joined_at", "timestamp")])
+    before, early, peak = resident_mb(), 0.0, 0.0
+
+    def watch(_files: int, done: int) -> None:
+        nonlocal early, peak
+        peak = max(peak, resident_mb())
+        if done <= 1_500_000:
+            early = peak
+
+    with duckdb.connect(config={"memory_limit": "512MB", "threads": 2}) as con:
+        added = rewritten(lake.table, schema, by_sql(con, PARSE), on_progress=watch)
+    logging.getLogger(__name__).info("MB: %.0f before, %.0f early, %.0f at most", before, early, peak)
+    assert sum(file.record_count for file in added) == 5_000_000
+    assert peak < early * 1.2
+
+
+def resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
