@@ -179,10 +179,18 @@ def status(invocation: Invocation, as_json: bool) -> int:
 @program.command()
 @click.option("--rebuild", is_flag=True, help="Also check that the current tables equal what history says.")
 @click.option("--files", is_flag=True, help="Also look for files that are missing, and for files left over.")
+@click.option("--repair", is_flag=True, help="Make all checks, and show what can be done about those that fail.")
+@click.option("--yes", is_flag=True, help="With --repair: do it, then make all checks again.")
 @_json
 @click.pass_obj
-def verify(invocation: Invocation, rebuild: bool, files: bool, as_json: bool) -> int:
-    """Check uniqueness and the ledger's sums."""
+def verify(invocation: Invocation, rebuild: bool, files: bool, repair: bool, yes: bool, as_json: bool) -> int:
+    """Check uniqueness and the ledger's sums, and repair what can be repaired."""
+    if yes and not repair:
+        raise click.UsageError("--yes carries out what --repair shows: give both")
+    if repair:
+        from compactor.repair import repair as repair_
+
+        return _print(invocation, repair_(*_open(invocation), yes=yes), as_json=as_json)
     from compactor.verify import verify as verify_
 
     return _print(invocation, verify_(*_open(invocation), rebuild=rebuild, files=files), as_json=as_json)

@@ -35,11 +35,15 @@ class SourceOf(Protocol):
 
 @dataclass(frozen=True)
 class HistoryPlan:
-    """What a batch does to the history: `new` rows per file_no, and the numbers of scanned files to rewrite."""
+    """What is done to the history: `new` rows per file_no, and the numbers of scanned files to rewrite.
+
+    `replaced` ids have a row, and `surplus` more of the same ids leave with it (see `differences.plan_once`).
+    """
 
     new: dict[int, int]
     replaced: int
     rewrite: tuple[int, ...]
+    surplus: int = 0
 
     @property
     def rows(self) -> int:
@@ -111,13 +115,10 @@ def _judge(
 
     if ties:
         con.register("tied_rows", stored_rows(sorted(number for (number,) in ties)))
-        names = ", ".join(quote(name) for name in record_columns(dataset))
-        times = {name for name, kind, _ in dataset.columns if kind == "timestamp"}
-        cast = ", ".join(f"{quote(name)}::TIMESTAMP AS {quote(name)}" for name in sorted(times))
         tied = (
             "SELECT id, {'is_stored': true, 'rid': NULL::BIGINT} AS who, "
             + rank("false", "source_file", "source_line")
-            + f" AS rank FROM (SELECT {names} FROM (SELECT * REPLACE ({cast}) FROM tied_rows)) r"
+            + f" AS rank FROM {as_staged(dataset, 'tied_rows')} r"
             + " JOIN contested c USING (id) WHERE r.emitted_at = c.moment"
         )
     con.execute(
@@ -130,6 +131,13 @@ def _judge(
     )
     if ties:
         con.unregister("tied_rows")
+
+
+def as_staged(dataset: Dataset, stored: str) -> str:
+    """Stored rows as a FROM item with times as `staged` has them, without a zone: what `canonical` reads."""
+    times = sorted(name for name, kind, _ in dataset.columns if kind == "timestamp")
+    cast = ", ".join(f"{quote(name)}::TIMESTAMP AS {quote(name)}" for name in times)
+    return f"(SELECT * REPLACE ({cast}) FROM {stored})"
 
 
 def rows_to_write(dataset: Dataset, layout: TableLayout, source: str) -> str:
@@ -176,7 +184,9 @@ def plan_current(
     return _change(
         con,
         dataset,
-        f"SELECT b.* FROM best b{buried} LEFT JOIN held h USING ({_keys(dataset)})"
+        # A key can have two rows if another engine wrote them: then the greater is to be beaten, and both leave.
+        f"SELECT b.* FROM best b{buried}"
+        f" LEFT JOIN (SELECT {_keys(dataset)}, max(top) AS top FROM held GROUP BY ALL) h USING ({_keys(dataset)})"
         f" WHERE h.top IS NULL OR {_BEST_PLACE} > h.top",
     )
 
@@ -210,9 +220,9 @@ def replan_current(
 
 
 def current_ids(dataset: Dataset, history: str) -> str:
-    """The statement that gives the `id` of each current row, from a FROM item with all of `columns_for_current`."""
-    winners = f"SELECT max({_top(dataset)}) AS top FROM {history} GROUP BY {_keys(dataset)}"
-    return f"SELECT top.id AS id FROM ({winners}) WHERE NOT top.gone"
+    """The statement that gives the key and the `_id` of each current row, from all `columns_for_current` of history."""
+    winners = f"SELECT {_keys(dataset)}, max({_top(dataset)}) AS top FROM {history} GROUP BY ALL"
+    return f"SELECT {_keys(dataset)}, top.id AS _id FROM ({winners}) WHERE NOT top.gone"
 
 
 def _hold(con: duckdb.DuckDBPyConnection, dataset: Dataset, current: pa.RecordBatchReader, best: str) -> None:

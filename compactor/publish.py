@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -29,7 +29,7 @@ from compactor.errors import CompactorError, ConflictError, InvariantError, Shap
 from compactor.note import Note
 from compactor.registry import Dataset, TableLayout
 from compactor.sql import quote
-from compactor.table import RUN_ID, DataFile, Scan, Schema, Table
+from compactor.table import RUN_ID, DataFile, Schema, Table
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def publish(
             history,
             dataset.history,
             rows=planned.rows,
-            dropped=planned.replaced,
+            dropped=planned.replaced + planned.surplus,
             remove=rewrite,
             source=merge.history_source,
             properties={RUN_ID: run_id, **note.properties},
@@ -179,7 +179,8 @@ def _merge_current(lake: Lakehouse, con: duckdb.DuckDBPyConnection, dataset: Dat
                 return
             scan = current.scan([*dataset.key, *_order(dataset)], with_file=True)
             numbers = merge.plan_current(con, dataset, scan.batches, deletes if dataset.delete else None)
-            _swap_current(lake, con, dataset, current, scan, numbers, note)
+            rewrite = [scan.files[number] for number in numbers]
+            _swap_current(lake, con, dataset, current, rewrite, note.run_id, note.commit_id)
 
 
 def _replan_current(
@@ -196,13 +197,48 @@ def _replan_current(
             con.register("changed", history.scan_files(list(dataset.key), files).batches)
             con.execute(f"CREATE OR REPLACE TABLE touched AS SELECT DISTINCT {keys} FROM changed")
             con.unregister("changed")
-            scan = current.scan([*dataset.key, *_order(dataset)], with_file=True)
-            past = history.scan(merge.columns_for_current(dataset))
-            numbers = merge.replan_current(con, dataset, scan.batches, past.batches)
-            con.register("history_rows", history.scan(merge.record_columns(dataset)).batches)
-            con.execute("CREATE OR REPLACE TABLE fresh AS SELECT * FROM history_rows SEMI JOIN inserted USING (id)")
-            con.unregister("history_rows")
-            _swap_current(lake, con, dataset, current, scan, numbers, note)
+            rewrite = plan_derived(con, dataset, current, history)
+            swap_derived(lake, con, dataset, current, history, rewrite, run_id=note.run_id, commit_id=note.commit_id)
+
+
+def plan_derived(
+    con: duckdb.DuckDBPyConnection, dataset: Dataset, current: Table, history: Table, lost: Collection[str] = ()
+) -> list[DataFile]:
+    """Plans the current rows of the keys in `touched` anew from history, into `removed` and `inserted`.
+
+    History must have been loaded after the current table: it then has all that the current table can have seen, and a
+    batch under way finds its rows in place. `lost` are paths of data files that cannot be read. Returns the files to
+    rewrite.
+    """
+    paths = [file.file_path for file in current.files if file.file_path not in lost] if lost else None
+    scan = current.scan([*dataset.key, *_order(dataset)], paths=paths, with_file=True)
+    past = history.scan(merge.columns_for_current(dataset))
+    return [scan.files[number] for number in merge.replan_current(con, dataset, scan.batches, past.batches)]
+
+
+def swap_derived(
+    lake: Lakehouse,
+    con: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    current: Table,
+    history: Table,
+    rewrite: Sequence[DataFile],
+    *,
+    run_id: str,
+    commit_id: str,
+    lost: Sequence[DataFile] = (),
+) -> None:
+    """Carries out what `plan_derived` planned, and takes the files `lost` out of the table.
+
+    Raises ConflictError if the current table has changed since it was loaded; nothing is visible then.
+    """
+    con.register("history_rows", history.scan(merge.record_columns(dataset)).batches)
+    con.execute("CREATE OR REPLACE TABLE fresh AS SELECT * FROM history_rows SEMI JOIN inserted USING (id)")
+    con.unregister("history_rows")
+    if con.execute("SELECT count(*) > (SELECT count(*) FROM inserted) FROM fresh").fetchall()[0][0]:
+        # An id stands twice in the history, by another engine. Either will do until `repair` has put that right.
+        con.execute("CREATE OR REPLACE TABLE fresh AS SELECT DISTINCT ON (id) * FROM fresh ORDER BY id, emitted_at")
+    _swap_current(lake, con, dataset, current, rewrite, run_id, commit_id, lost)
 
 
 def _swap_current(
@@ -210,12 +246,13 @@ def _swap_current(
     con: duckdb.DuckDBPyConnection,
     dataset: Dataset,
     current: Table,
-    scan: Scan,
-    numbers: Sequence[int],
-    note: Note,
+    rewrite: Sequence[DataFile],
+    run_id: str,
+    commit_id: str,
+    lost: Sequence[DataFile] = (),
 ) -> None:
     inserted, removed = merge.sizes(con)
-    if not inserted and not removed:
+    if not inserted and not removed and not lost:
         return
     assert dataset.current is not None
     _swap(
@@ -226,10 +263,11 @@ def _swap_current(
         dataset.current,
         rows=inserted,
         dropped=removed,
-        remove=[scan.files[number] for number in numbers],
+        remove=rewrite,
+        lost=lost,
         source=merge.current_source,
-        properties={RUN_ID: note.run_id},
-        commit_id=note.commit_id,
+        properties={RUN_ID: run_id},
+        commit_id=commit_id,
     )
 
 
@@ -243,11 +281,12 @@ def _swap(
     rows: int,
     dropped: int,
     remove: Sequence[DataFile],
+    lost: Sequence[DataFile] = (),
     source: merge.SourceOf,
     properties: Mapping[str, str],
     commit_id: str,
 ) -> int:
-    """Writes `rows` rows and what stays of the files to `remove`, and commits the exchange."""
+    """Writes `rows` rows and what stays of the files to `remove`, and commits the exchange; `lost` leave unread."""
     if layout.partition.transform == "bucket":
         _register_bucket(con, table, layout)
     staying = table.scan(merge.record_columns(dataset), paths=[file.file_path for file in remove])
@@ -260,12 +299,13 @@ def _swap(
         if writer.rows != expected and not staying.has_deletes:
             raise InvariantError(
                 f"{table.identifier}: {writer.rows} rows written where {expected} were due; nothing was published."
-                " This is a defect: please report it with the log of the run"
+                " Run `compactor verify --repair`, which tells of rows that stand twice; if it finds none, this is a"
+                " defect: please report it with the log of the run"
             )
     if remove:
         con.unregister("rewritten")
     try:
-        return table.commit(added, remove, properties, commit_id=commit_id)
+        return table.commit(added, [*remove, *lost], properties, commit_id=commit_id)
     except ConflictError:
         writer.remove()
         raise

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compactor.report import DatasetReport, Report, RunReport, StatusReport, TableStatus, VerifyReport
+from compactor.report import DatasetReport, Repair, Report, RunReport, StatusReport, TableStatus, VerifyReport
 from compactor.report_data import DatasetDrift, DriftReport, FieldDrift, FitReport, InferReport
 from compactor.report_migration import MigrationPlan, MigrationReport, RollbackReport
 
@@ -55,7 +55,7 @@ def show(report: Report, console: Console, *, command: str = "compactor") -> Non
         case StatusReport():
             _show_status(report, console)
         case VerifyReport():
-            _show_verify(report, console)
+            _show_verify(report, console, command)
         case MigrationPlan():
             _show_plan(report, console, command)
         case MigrationReport():
@@ -201,13 +201,33 @@ def _run_row(run: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _show_verify(report: VerifyReport, console: Console) -> None:
-    """Each check with its outcome, and how many failed."""
+def _show_verify(report: VerifyReport, console: Console, command: str) -> None:
+    """Each check with its outcome, how many failed, and with `--repair` what was or can be done about it."""
     rows = [(each.table, each.name, "ok" if each.ok else "FAILED", each.detail) for each in report.checks]
     _section(console, "checks", dict.fromkeys(("table", "check", "result", "detail"), False), rows)
     failed = sum(not check.ok for check in report.checks)
     if report.checks:
         _say(console, f"{failed} of {_count(len(report.checks), 'check')} failed" if failed else "all checks passed")
+    repairs = report.repairs or ()
+    _say_repairs("repaired", [each for each in repairs if each.done], console)
+    due = [each for each in repairs if each.possible and not each.done]
+    _say_repairs("can be repaired", due, console)
+    _say_repairs(
+        "cannot be repaired from what the tables hold", [each for each in repairs if not each.possible], console
+    )
+    if due:
+        _say(console, f"nothing of this was changed; to carry it out:   {command} verify --repair --yes")
+    elif failed and report.repairs is None:
+        _say(console, f"what can be done about it:   {command} verify --repair")
+
+
+def _say_repairs(title: str, repairs: Sequence[Repair], console: Console) -> None:
+    if repairs:
+        _say(console, f"{title}:")
+    for each in repairs:
+        cost = f" ({_count(each.rows, 'row')} to write, {_count(each.files, 'file')} to exchange)" if each.files else ""
+        _say(console, f"  {each.table}: {each.wrong}")
+        _say(console, f"    {each.action}{cost if not each.done else ''}")
 
 
 def _show_drift(report: DriftReport, console: Console, command: str) -> None:

@@ -120,10 +120,28 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Repair:
+    """What is wrong with a table, and what mends it.
+
+    `possible`: `verify --repair --yes` does `action`, which writes `rows` rows and exchanges `files` files; else
+    `action` is what the operator can do, and `wrong` says what is lost. `done`: it was carried out.
+    """
+
+    table: str
+    wrong: str
+    action: str
+    possible: bool = True
+    done: bool = False
+    rows: int = 0
+    files: int = 0
+
+
+@dataclass(frozen=True)
 class VerifyReport:
-    """All checks of `verify`, passed and failed."""
+    """All checks of `verify`, passed and failed; with `--repair` also its plan, else None."""
 
     checks: tuple[Check, ...] = ()
+    repairs: tuple[Repair, ...] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -131,7 +149,10 @@ class VerifyReport:
         return OK if all(check.ok for check in self.checks) else FAILED
 
     def to_json(self) -> dict[str, Any]:
-        return {**plain(self), "exit_code": self.exit_code}
+        found = plain(self)
+        if self.repairs is None:
+            del found["repairs"]
+        return {**found, "exit_code": self.exit_code}
 
 
 class Report(Protocol):

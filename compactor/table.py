@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In
 from pyiceberg.io.pyarrow import ArrowScan, _read_all_delete_files
 from pyiceberg.manifest import DataFile, ManifestEntryStatus
@@ -333,6 +333,17 @@ class Table:
     def _is_marked(self, commit_id: str) -> bool:
         """Whether the catalog has the change of columns."""
         return self.reload().properties.get(RESHAPE_ID) == commit_id
+
+    def forget(self, snapshot_ids: Iterable[int]) -> None:
+        """Takes snapshots out of the metadata, but for those that a branch or a tag is on. Deletes no file.
+
+        Raises ConflictError if another commit came first.
+        """
+        named = {ref.snapshot_id for ref in self.iceberg.metadata.refs.values()}
+        try:
+            self.iceberg.maintenance.expire_snapshots().by_ids([n for n in snapshot_ids if n not in named]).commit()
+        except CommitFailedException as error:
+            raise ConflictError(f"{self.identifier}: another writer committed first") from error
 
     def bucket(self, column: str, buckets: int) -> Callable[[pa.Array], pa.Array]:
         """Iceberg's bucket transform of a column's values."""

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from compactor.cli import program
 from compactor.errors import ConfigError, SourceError, UsageError
-from compactor.report import Check, DatasetReport, RunReport, StatusReport, VerifyReport
+from compactor.report import Check, DatasetReport, Repair, RunReport, StatusReport, VerifyReport
 from compactor.source import Hour
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
@@ -149,6 +149,20 @@ def test_the_report_decides_the_exit_code_in_both_forms(lake: Lake, verb: str, r
     assert json.loads(programs.stdout)["exit_code"] == code
 
 
+@pytest.mark.parametrize(("words", "yes"), [(["--repair"], False), (["--repair", "--yes"], True)])
+def test_verify_repairs_only_if_told_yes(lake: Lake, words: list[str], yes: bool) -> None:
+    plan = Repair("fan_profiles", "3 rows; 1 missing", "derive it", rows=4, files=1)
+    report = VerifyReport((Check("each key once", "fan_profiles", ok=False),), (plan,))
+    lake.answer("repair", report)
+
+    result = invoke("verify", *words, "--json")
+
+    assert lake.call("repair.repair")[1] == {"yes": yes}
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == report.to_json()
+    assert json.loads(result.stdout)["repairs"][0]["action"] == "derive it"
+
+
 def test_verify_and_replay_hand_on_their_options(lake: Lake) -> None:
     lake.answer("verify", VerifyReport())
     lake.answer("replay", DONE)
@@ -211,7 +225,14 @@ def test_an_end_of_file_error_is_no_stop(lake: Lake) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--bogus", "status"], ["bogus"], ["status", "--bogus"], ["query"], ["query", "select 1", "--limit", "0"]],
+    [
+        ["--bogus", "status"],
+        ["bogus"],
+        ["status", "--bogus"],
+        ["query"],
+        ["query", "select 1", "--limit", "0"],
+        ["verify", "--yes"],
+    ],
 )
 def test_wrong_usage_ends_with_2_and_an_empty_or_one_object_stdout(lake: Lake, words: list[str]) -> None:
     people, programs = invoke(*words), invoke(*words, "--json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,16 @@ import pytest
 from rich.console import Console
 
 from compactor import render
-from compactor.report import Check, DatasetReport, PendingObjects, RunReport, StatusReport, TableStatus, VerifyReport
+from compactor.report import (
+    Check,
+    DatasetReport,
+    PendingObjects,
+    Repair,
+    RunReport,
+    StatusReport,
+    TableStatus,
+    VerifyReport,
+)
 
 START = datetime(2026, 11, 24, 4, 5, tzinfo=UTC)
 
@@ -130,8 +140,30 @@ def test_verify_counts_the_checks_that_failed(shown: Shown) -> None:
     bad = Check("ledger", "compactor_files", ok=False, detail="5 lines are not 4 + 0 + 0")
     assert shown(VerifyReport((good,)))[-1] == "all checks passed"
     lines = shown(VerifyReport((good, bad)))
-    assert lines[-1] == "1 of 2 checks failed"
+    assert lines[-2:] == ["1 of 2 checks failed", "what can be done about it:   compactor verify --repair"]
     assert "compactor_files  ledger       FAILED  5 lines are not 4 + 0 + 0" in lines
+
+
+def test_a_plan_says_what_is_wrong_what_is_done_and_what_is_left_to_the_operator(shown: Shown) -> None:
+    check = Check("each record once", "fan_profiles_history", ok=False)
+    due = Repair("fan_profiles_history", "2 ids stand twice", "keep one of each", rows=1_500, files=1)
+    lost = Repair("fan_track_events", "1 data files are missing", "restore them", possible=False)
+    assert shown(VerifyReport((check,), (due, lost)))[-7:] == [
+        "can be repaired:",
+        "  fan_profiles_history: 2 ids stand twice",
+        "    keep one of each (1,500 rows to write, 1 file to exchange)",
+        "cannot be repaired from what the tables hold:",
+        "  fan_track_events: 1 data files are missing",
+        "    restore them",
+        "nothing of this was changed; to carry it out:   compactor verify --repair --yes",
+    ]
+    done = dataclasses.replace(due, done=True)
+    assert shown(VerifyReport((dataclasses.replace(check, ok=True),), (done,)))[-4:] == [
+        "all checks passed",
+        "repaired:",
+        "  fan_profiles_history: 2 ids stand twice",
+        "    keep one of each",
+    ]
 
 
 def test_nothing_is_wider_than_100_columns_or_other_than_ascii(shown: Shown) -> None:

@@ -15,7 +15,7 @@ from compactor.registry import load
 from compactor.replay import replay
 from compactor.source import Hour
 from compactor.status import status
-from compactor.verify import _files, verify
+from compactor.verify import verify
 from histories import History
 from lake import SCHEMAS, Lake
 
@@ -251,7 +251,8 @@ def test_verify_tells_of_files_that_are_missing_and_of_files_left_over(tmp_path:
     victim = Path(table.files[0].file_path.removeprefix("file://"))
     (victim.parent / "orphan.parquet").write_bytes(b"x" * 2_000_000)
     victim.unlink()
-    found = {check.name: check for check in _files(lake.tables, "fan_profiles_history")}
+    report = verify(lake.config, lake.registry, rebuild=False, files=True)
+    found = {check.name: check for check in report.checks if check.table == "fan_profiles_history"}
     missing = found["each file is there"]
     assert (missing.ok, missing.detail.endswith(f"1 missing, such as {victim}")) == (False, True)
     left = found["files that nothing refers to"]
