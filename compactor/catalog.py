@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import TableAlreadyExistsError
+from pyiceberg.exceptions import NotInstalledError, TableAlreadyExistsError
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
@@ -94,6 +94,7 @@ class Lakehouse:
         self.config = config
         self.namespace = config.namespace
         self._catalog = _connect(config)
+        self._has_own = False
 
     def table(self, name: str) -> Table:
         """Loads a table. Raises CompactorError where it does not exist."""
@@ -115,11 +116,10 @@ class Lakehouse:
         current = dataset.current_table if dataset.current_table and self.exists(dataset.current_table) else None
         return shape.of_dataset(dataset, self.table(dataset.history_table), self.table(current) if current else None)
 
-    def ensure(self, registry: Registry, datasets: Sequence[str]) -> None:
-        """Makes the namespace and the tables of these datasets where they do not exist yet.
-
-        Raises UsageError where the registry says of the tables' version what they are not.
-        """
+    def ensure_own(self) -> None:
+        """Makes the namespace and the program's own tables where they do not exist yet."""
+        if self._has_own:
+            return
         with _explained(f"cannot make namespace {self.namespace}"):
             if not self._catalog.namespace_exists(self.namespace):  # asked first: not everyone may create one
                 try:
@@ -131,6 +131,14 @@ class Lakehouse:
         for name, (columns, sort) in _OWN_TABLES.items():
             layout = TableLayout(_UNPARTITIONED.partition, sort)
             self._ensure(name, columns, layout, identifier=(), properties={})
+        self._has_own = True
+
+    def ensure(self, registry: Registry, datasets: Sequence[str]) -> None:
+        """Makes the namespace, the program's own tables and those of these datasets where they do not exist yet.
+
+        Raises UsageError where the registry says of the tables' version what they are not.
+        """
+        self.ensure_own()
         for listed in map(registry.get, datasets):
             dataset = self.shaped(listed)
             shape.tell_if_behind(listed, dataset)
@@ -255,6 +263,10 @@ def _connect(config: Config) -> Catalog:
         reason = failures.reason(error)
         if reason:
             raise CompactorError(f"{doing}: {reason}") from error
+        if isinstance(error, NotInstalledError):
+            raise UsageError(
+                f"{doing}: its driver is not installed; for PostgreSQL: pip install '.[postgres]', see docs/catalogs.md"
+            ) from error
         raise CompactorError(
             f"{doing} ({type(error).__name__}); check catalog.properties and the credentials"
         ) from error
@@ -263,7 +275,7 @@ def _connect(config: Config) -> Catalog:
 @retry(
     stop=stop_after_attempt(4),
     wait=wait_random_exponential(multiplier=0.1, max=2),
-    retry=retry_if_not_exception_type((CompactorError, ValueError, ImportError)),
+    retry=retry_if_not_exception_type((CompactorError, ValueError, ImportError, NotInstalledError)),
     reraise=True,
 )
 def _patiently(connect: Callable[[], Catalog]) -> Catalog:

@@ -25,7 +25,7 @@ from compactor import failures, log
 from compactor.errors import CompactorError
 
 if TYPE_CHECKING:
-    from compactor.config import Config
+    from compactor.config import Config, IfRunning
     from compactor.registry import Registry
     from compactor.report import Report
     from compactor.source import Hour
@@ -135,6 +135,11 @@ def program(context: click.Context, config: Path, verbosity: int, log_format: lo
 
 
 _dataset = click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this one; can be repeated.")
+_if_running = click.option(
+    "--if-running",
+    type=click.Choice(["wait", "leave", "ignore"]),
+    help="If another run is under way: wait for its end, leave, or go on beside it; default: if_running.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -143,6 +148,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 @click.option("--from", "start", metavar="HOUR", help="First UTC hour to look at: 2026-11-01T05 or 2026-11-01.")
 @click.option("--to", "stop", metavar="HOUR", help="Last UTC hour to look at, inclusive; a bare day means all of it.")
 @click.option("--full-scan", is_flag=True, help="List all hours, not only those that can hold new objects.")
+@_if_running
 @_json
 @click.pass_obj
 def compact(
@@ -151,6 +157,7 @@ def compact(
     start: str | None,
     stop: str | None,
     full_scan: bool,
+    if_running: IfRunning | None,
     as_json: bool,
 ) -> int:
     """Load all pending objects into the tables: the nightly job."""
@@ -161,7 +168,14 @@ def compact(
     config, registry = _open(invocation)
     with Progress.for_terminal(json_logs=log.is_json()) as progress:
         report = compact_(
-            config, registry, datasets=datasets, start=first, stop=last, full_scan=full_scan, progress=progress
+            config,
+            registry,
+            datasets=datasets,
+            start=first,
+            stop=last,
+            full_scan=full_scan,
+            if_running=if_running,
+            progress=progress,
         )
     return _print(invocation, report, as_json=as_json)
 
@@ -219,16 +233,17 @@ def drift(invocation: Invocation, datasets: tuple[str, ...], days: int, min_shar
 
 @program.command()
 @_dataset
+@_if_running
 @_json
 @click.pass_obj
-def replay(invocation: Invocation, datasets: tuple[str, ...], as_json: bool) -> int:
+def replay(invocation: Invocation, datasets: tuple[str, ...], if_running: IfRunning | None, as_json: bool) -> int:
     """Read quarantined lines again, with today's registry."""
     from compactor.progress import Progress
     from compactor.replay import replay as replay_
 
     config, registry = _open(invocation)
     with Progress.for_terminal(json_logs=log.is_json()) as progress:
-        report = replay_(config, registry, datasets=datasets, progress=progress)
+        report = replay_(config, registry, datasets=datasets, if_running=if_running, progress=progress)
     return _print(invocation, report, as_json=as_json)
 
 

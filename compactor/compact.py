@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import duckdb
 
-from compactor import accounts, engine, ledger
+from compactor import accounts, engine, lease, ledger
 from compactor.catalog import Lakehouse
-from compactor.config import Config
+from compactor.config import Config, IfRunning
 from compactor.errors import UsageError
 from compactor.load import count_unknown, drop_files, read_batch, unknown_versions
 from compactor.progress import Progress
@@ -33,6 +33,7 @@ def compact(
     start: Hour | None = None,
     stop: Hour | None = None,
     full_scan: bool = False,
+    if_running: IfRunning | None = None,
     progress: Progress,
 ) -> RunReport:
     """Loads all pending objects of the datasets (default: all that the registry has) and reports what was done.
@@ -40,6 +41,7 @@ def compact(
     Args:
         start, stop: only objects of these UTC hours, both inclusive.
         full_scan: list from the first hour on instead of from the window before the newest loaded one.
+        if_running: what to do if another run is under way. Default: as the config says.
 
     Raises:
         UsageError: an unknown dataset, or contradictory options.
@@ -54,9 +56,15 @@ def compact(
     source = open_source(config.source)
     _warn_of_unknown(source, registry)
     lake = Lakehouse(config)
-    lake.ensure(registry, [dataset.name for dataset in chosen])
+    lake.ensure_own()
     run = Run.begin("compact", lake, progress)
-    return run.report([_compact_dataset(run, source, dataset, start, stop, full_scan=full_scan) for dataset in chosen])
+    with lease.held(run, if_running or config.if_running) as other:
+        if other:
+            return run.report(left_to=other.run_id)
+        lake.ensure(registry, [dataset.name for dataset in chosen])
+        return run.report(
+            [_compact_dataset(run, source, dataset, start, stop, full_scan=full_scan) for dataset in chosen]
+        )
 
 
 def _compact_dataset(

@@ -47,6 +47,7 @@ Name = Annotated[str, Field(min_length=1)]
 Folder = Annotated[Path, AfterValidator(_beside_config)]
 OptionalName = Annotated[str | None, BeforeValidator(_or_none)]
 OptionalCount = Annotated[Count | None, BeforeValidator(_or_none)]
+IfRunning = Literal["wait", "leave", "ignore"]
 OptionalFolder = Annotated[Folder | None, BeforeValidator(_or_none)]
 
 
@@ -158,6 +159,9 @@ class Config(_Section):
     batch: Batch = Field(default=Batch(), description="How much of the source goes into one commit")
     tables: Tables = Field(default=Tables(), description="How the tables are written")
     commit: Commit = Field(default=Commit(), description="What happens when another writer commits first")
+    if_running: IfRunning = Field(
+        default="wait", description="What a run does if another is under way: `wait`, `leave`, or `ignore` it"
+    )
     log: Log = Field(default=Log(), description="The log, on stderr")
 
     _path: Path = PrivateAttr(default=Path("(no config file)"))

@@ -39,16 +39,24 @@ def reason(error: BaseException) -> str | None:
         if name == "OutOfMemoryException":
             return _SPILL
         return _SYSTEM[errno.ENOSPC] if "No space left" in str(error) else None
-    if module.startswith("sqlalchemy.") and name in ("OperationalError", "TimeoutError"):
-        locked = "locked" in str(getattr(error, "orig", ""))
-        return (
-            "the catalog's database is locked by another process; run again when that has ended"
-            if locked
-            else "the catalog's database cannot be used; check catalog.properties, its disk and its server"
-        )
+    if module.startswith("sqlalchemy."):
+        return _of_database(name, getattr(error, "orig", None))
     if module.startswith("botocore."):
         return _of_glue(error)
     return _of_files(error) if isinstance(error, OSError) else None
+
+
+def _of_database(name: str, cause: object) -> str | None:
+    if getattr(cause, "pgcode", None) == "42501":  # insufficient privilege
+        return (
+            "the catalog's database refuses its user; grant SELECT, INSERT, UPDATE and DELETE on iceberg_tables and"
+            " iceberg_namespace_properties"
+        )
+    if name == "OperationalError" and "locked" in str(cause):
+        return "the catalog's database is locked by another process; run again when that has ended"
+    if name in ("OperationalError", "InterfaceError", "InternalError", "DatabaseError", "TimeoutError"):
+        return "the catalog's database cannot be used; check catalog.properties, its disk and its server"
+    return None
 
 
 def _of_files(error: OSError) -> str | None:

@@ -11,7 +11,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 import duckdb
 import pyarrow as pa
@@ -46,15 +46,24 @@ def on_new_shape() -> Retrying:
 
 def _again(kind: type[CompactorError], attempts: int) -> Retrying:
     def tell(state: RetryCallState) -> None:
-        log.info("%s; planning again", state.outcome.exception() if state.outcome else "conflict")
+        log.info("%s; planning again", _conflict(state))
+
+    def give_up(state: RetryCallState) -> NoReturn:
+        raise ConflictError(f"{_conflict(state)}, time after time; run again, or raise commit.attempts")
 
     return Retrying(
         retry=retry_if_exception_type(kind),
         stop=stop_after_attempt(attempts),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         before_sleep=tell,
-        reraise=True,
+        retry_error_callback=give_up,
     )
+
+
+def _conflict(state: RetryCallState) -> str:
+    """What the attempt met; without the advice of a loop within this one that gave up."""
+    assert state.outcome is not None
+    return str(state.outcome.exception()).partition(",")[0]
 
 
 def put(

@@ -17,7 +17,7 @@ from typing import Any
 
 import duckdb
 
-from compactor import accounts, engine, ledger, migration, shape
+from compactor import accounts, engine, lease, ledger, migration, shape
 from compactor.catalog import FILES, QUARANTINE, RUNS, Lakehouse, bloom
 from compactor.config import Config
 from compactor.errors import ConflictError, UsageError
@@ -55,21 +55,23 @@ def apply(
     """
     chosen = _chosen(registry, datasets)
     lake = Lakehouse(config)
-    planned = migration.plan(lake, chosen)
-    if plan_id not in (None, planned.plan_id):
-        raise UsageError(
-            f"plan {plan_id} is stale: registry or tables have changed since, the plan is {planned.plan_id} now;"
-            " look at it with `compactor migrate plan`"
-        )
+    lake.ensure_own()
     run = Run.begin("migrate", lake, progress)
-    tags, quarantined = {}, {}
-    for dataset in chosen:
-        if lake.exists(dataset.history_table):
-            refused = _apply(run, dataset)
-            if refused is not None:
-                tags[dataset.name] = _before(lake.table(dataset.history_table))["tag"]
-                quarantined[dataset.name] = refused
-    return MigrationReport(run.run_id, planned, tags, quarantined)
+    with lease.held(run, "wait"):
+        planned = migration.plan(lake, chosen)
+        if plan_id not in (None, planned.plan_id):
+            raise UsageError(
+                f"plan {plan_id} is stale: registry or tables have changed since, the plan is {planned.plan_id} now;"
+                " look at it with `compactor migrate plan`"
+            )
+        tags, quarantined = {}, {}
+        for dataset in chosen:
+            if lake.exists(dataset.history_table):
+                refused = _apply(run, dataset)
+                if refused is not None:
+                    tags[dataset.name] = _before(lake.table(dataset.history_table))["tag"]
+                    quarantined[dataset.name] = refused
+        return MigrationReport(run.run_id, planned, tags, quarantined)
 
 
 def _chosen(registry: Registry, datasets: tuple[str, ...]) -> list[Dataset]:
@@ -240,12 +242,14 @@ def rollback(
         CompactorError: the catalog or the storage failed. Run it again.
     """
     lake = Lakehouse(config)
-    chosen = [each for each in _chosen(registry, datasets) if lake.exists(each.history_table)]
-    found = [each for each in chosen if _FROM in lake.table(each.history_table).properties]
-    if not found:
-        raise UsageError("there is no migration to roll back")
+    lake.ensure_own()
     run = Run.begin("rollback", lake, progress)
-    return RollbackReport(confirmed, tuple(_roll_back(run, each, confirmed=confirmed) for each in found))
+    with lease.held(run, "wait" if confirmed else "ignore"):
+        chosen = [each for each in _chosen(registry, datasets) if lake.exists(each.history_table)]
+        found = [each for each in chosen if _FROM in lake.table(each.history_table).properties]
+        if not found:
+            raise UsageError("there is no migration to roll back")
+        return RollbackReport(confirmed, tuple(_roll_back(run, each, confirmed=confirmed) for each in found))
 
 
 def _roll_back(run: Run, listed: Dataset, *, confirmed: bool) -> DatasetRollback:

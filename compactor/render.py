@@ -73,6 +73,9 @@ def show(report: Report, console: Console, *, command: str = "compactor") -> Non
 def _show_run(report: RunReport, console: Console, command: str) -> None:
     """One line a dataset, their sum, and in words what to do next."""
     _say(console, f"run {report.run_id}")
+    if report.left_to:
+        _say(console, f"left, because run {report.left_to} is under way; nothing was done")
+        return
     total = _total(report)
     if total.objects or total.lines or total.failed:
         names = ("dataset", "files", "lines", "new", "duplicates", "quarantined", "MB/s")

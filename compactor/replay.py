@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import duckdb
 import pyarrow as pa
 
-from compactor import accounts, engine, ledger
+from compactor import accounts, engine, lease, ledger
 from compactor.catalog import FILES, QUARANTINE, Lakehouse
 from compactor.chunk import Chunk
-from compactor.config import Config
+from compactor.config import Config, IfRunning
 from compactor.decode import Decoder
 from compactor.load import count_unknown, register_files, unknown_versions
 from compactor.progress import Progress
@@ -25,8 +25,17 @@ _NOT_WHOLE = ("invalid_utf8", "line_too_long")
 _LINES = pa.schema([("file_no", pa.int32()), ("line_no", pa.int64()), ("line", pa.large_string())])
 
 
-def replay(config: Config, registry: Registry, *, datasets: tuple[str, ...] = (), progress: Progress) -> RunReport:
+def replay(
+    config: Config,
+    registry: Registry,
+    *,
+    datasets: tuple[str, ...] = (),
+    if_running: IfRunning | None = None,
+    progress: Progress,
+) -> RunReport:
     """Replays the quarantine of the datasets (default: all). `lines` of the report are the lines read again.
+
+    If another run is under way it does what `if_running` says. Default: as the config says.
 
     Raises:
         UsageError: an unknown dataset.
@@ -34,9 +43,13 @@ def replay(config: Config, registry: Registry, *, datasets: tuple[str, ...] = ()
     """
     chosen = [registry.get(name) for name in datasets or sorted(registry.datasets)]
     lake = Lakehouse(config)
-    lake.ensure(registry, [dataset.name for dataset in chosen])
+    lake.ensure_own()
     run = Run.begin("replay", lake, progress)
-    return run.report([_replay_dataset(run, dataset) for dataset in chosen])
+    with lease.held(run, if_running or config.if_running) as other:
+        if other:
+            return run.report(left_to=other.run_id)
+        lake.ensure(registry, [dataset.name for dataset in chosen])
+        return run.report([_replay_dataset(run, dataset) for dataset in chosen])
 
 
 def _replay_dataset(run: Run, listed: Dataset) -> DatasetReport:

@@ -47,12 +47,13 @@ class DatasetReport:
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run of `compact` or `replay` over its datasets."""
+    """One run of `compact` or `replay` over its datasets. `left_to`: it did nothing, because that run was under way."""
 
     run_id: str
     started_at: datetime
     finished_at: datetime
     datasets: tuple[DatasetReport, ...] = ()
+    left_to: str | None = None
 
     @property
     def exit_code(self) -> int:

@@ -32,8 +32,8 @@ class Run:
         now = ledger.now()
         return cls(f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}", verb, now, lake, progress)
 
-    def report(self, datasets: Sequence[DatasetReport]) -> RunReport:
-        return RunReport(self.run_id, self.started_at, ledger.now(), tuple(datasets))
+    def report(self, datasets: Sequence[DatasetReport] = (), *, left_to: str | None = None) -> RunReport:
+        return RunReport(self.run_id, self.started_at, ledger.now(), tuple(datasets), left_to)
 
 
 @dataclass

@@ -74,7 +74,7 @@ def invoke(*words: str, **options: Any) -> Result:
 
 def test_compact_hands_on_what_was_asked_for(lake: Lake) -> None:
     lake.answer("compact", DONE)
-    words = "--dataset a --dataset b --from 2026-11-01T05 --to 2026-11-02T06 --full-scan"
+    words = "--dataset a --dataset b --from 2026-11-01T05 --to 2026-11-02T06 --full-scan --if-running leave"
 
     assert invoke("compact", *words.split()).exit_code == 0
 
@@ -86,6 +86,7 @@ def test_compact_hands_on_what_was_asked_for(lake: Lake) -> None:
         "start": Hour("2026-11-01", 5),
         "stop": Hour("2026-11-02", 6),
         "full_scan": True,
+        "if_running": "leave",
     }
     assert lake.call("registry.load")[0] == ("the schemas",)
 
@@ -131,6 +132,7 @@ def test_the_config_comes_from_the_option_else_the_environment_else_the_default(
     [
         ("compact", DONE, 0),
         ("compact", RunReport("run-1", START, START), 0),
+        ("compact", RunReport("run-1", START, START, left_to="run-0"), 0),
         ("compact", run_with(objects=1, lines=2, new=1, quarantined=1), 3),
         ("compact", run_with(failed=(("a-key", "its reason"),), quarantined=1), 1),
         ("replay", run_with(lines=1, quarantined=1), 3),
@@ -168,10 +170,11 @@ def test_verify_and_replay_hand_on_their_options(lake: Lake) -> None:
     lake.answer("replay", DONE)
 
     invoke("verify", "--rebuild")
-    invoke("replay", "--dataset", "a")
+    invoke("replay", "--dataset", "a", "--if-running", "ignore")
 
     assert lake.call("verify.verify")[1] == {"rebuild": True, "files": False}
-    assert lake.call("replay.replay")[1]["datasets"] == ("a",)
+    options = lake.call("replay.replay")[1]
+    assert (options["datasets"], options["if_running"]) == (("a",), "ignore")
 
 
 @pytest.mark.parametrize(

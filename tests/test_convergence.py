@@ -12,7 +12,6 @@ import pytest
 
 from histories import DATASETS, Delivery, History
 from lake import ROOT, Lake
-from processes import start
 
 
 def deliver(lake: Lake, delivery: Delivery) -> None:
@@ -96,16 +95,3 @@ def test_a_late_older_record_never_brings_a_deleted_key_back(tmp_path: Path) -> 
     lake.compact(datasets=("fan_identity_graph",))
     assert len(lake.current("fan_identity_graph")) == 1
     lake.assert_equals_model(("fan_identity_graph",))
-
-
-def test_runs_at_the_same_time_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
-    lake = Lake(tmp_path, settings="batch: {objects: 3}")
-    history = History(21, entities=30, replaces=False)
-    for _ in range(2):
-        for delivery in history.deliveries(18, 15):
-            deliver(lake, delivery)
-        runs = [start(lake, "compact", "--full-scan") for _ in range(3)]
-        for run in runs:
-            _, errors = run.communicate(timeout=300)
-            assert run.returncode in (0, 3), errors
-    lake.assert_equals_model(DATASETS)

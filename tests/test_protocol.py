@@ -147,6 +147,27 @@ def test_a_run_that_cannot_finish_its_batch_says_so_and_the_next_one_does(
     assert len(lake.current("fan_profiles")) == 5
 
 
+def test_a_run_that_others_are_ahead_of_each_time_says_so_and_the_next_one_completes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(tmp_path, settings="commit: {attempts: 2}")
+    lake.deliver("fan_profiles", [record(n, 1) for n in range(5)])
+
+    def overtaken_always(table: Table, *_: Any, **__: Any) -> None:
+        raise ConflictError(f"{table.identifier}: another writer committed first")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "commit", overtaken_always)
+        message = (
+            "rover.fan_profiles_history: another writer committed first, time after time; run again, or raise commit"
+        )
+        with pytest.raises(CompactorError, match=f"^{message}.attempts$"):
+            lake.compact(datasets=("fan_profiles",))
+    assert lake.history("fan_profiles") == {}
+    lake.compact(datasets=("fan_profiles",))
+    lake.assert_equals_model(("fan_profiles",))
+
+
 def test_two_first_runs_may_make_the_namespace_at_the_same_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,11 @@ def test_a_run_without_work_says_so(shown: Shown) -> None:
     assert shown(run(DatasetReport("fan_profiles"))) == ["run run-1", "nothing to do"]
 
 
+def test_a_run_that_left_names_the_one_that_it_left_to(shown: Shown) -> None:
+    left = RunReport("run-1", START, START, left_to="run-0")
+    assert shown(left) == ["run run-1", "left, because run run-0 is under way; nothing was done"]
+
+
 def test_ignored_objects_are_told_even_if_there_was_nothing_to_do(shown: Shown) -> None:
     lines = shown(run(DatasetReport("fan_profiles", ignored=2)))
     assert lines[-1] == "2 objects ignored: the key is not that of an export"
