@@ -40,6 +40,10 @@ test: .venv/.dev ## run the tests (PYTEST_ARGS='-k merge' for some)
 soak: .venv/.dev ## run the long proofs: thousands of histories, each write of a run killed (PYTEST_ARGS as for test)
 	$(VENV_PYTHON) -m pytest -m soak --log-cli-level=INFO $(PYTEST_ARGS)
 
+.PHONY: fuzz
+fuzz: .venv/.dev ## try odd input for half an hour (ARGS='--minutes 5 --seed 2 --only lines --jobs 2')
+	$(VENV_PYTHON) scripts/fuzz.py $(ARGS)
+
 .PHONY: lint
 lint: .venv/.dev ## check style, types and import contracts
 	$(VENV_PYTHON) -m ruff check

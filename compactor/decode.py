@@ -16,6 +16,7 @@ Steps 1 and 2 may only accept what `strict` accepts, with the same values: tests
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -140,10 +141,11 @@ class Decoder:
     def _insert(self, shape: SchemaVersion, extra_keys: list[str]) -> str:
         """The statement that types all lines of `plain` and stages them, with `ok` saying whether it was sure."""
         base: dict[str, str] = {}
-        conditions = [f"s.{quote(self._dataset.version_field.json)} = {shape.number}"]
-        conditions += [_SHALLOW, *(f"NOT regexp_matches(line, {literal(pattern)})" for pattern in _SUSPECT)]
+        conditions = [_SHALLOW, *(f"NOT regexp_matches(line, {literal(pattern)})" for pattern in _SUSPECT)]
         for position, field in enumerate(shape.fields, 1):
-            text = f"s.{quote(field.json)}"
+            text = (
+                f"struct_extract_at(s, {position})"  # to the engine `id` and `ID` are one name, and an empty name none
+            )
             base[field.column], condition = _typed(text, field.type)
             sure = f"({text} IS NOT NULL{condition})" if field.required else ""
             sure = sure or (f"({text} IS NULL OR (true{condition}))" if condition else "")
@@ -151,13 +153,14 @@ class Decoder:
                 # NULL is only sure where the line has no number: else the number did not fit.
                 sure = f"({text} IS NOT NULL OR coalesce(t[{position}], 'NULL') = 'NULL')"
             conditions += [sure] if sure else []
+            conditions += [f"{text} = {shape.number}"] if field == self._dataset.version_field else []
         values = []
         for expression in self._dataset.upgrades(shape.number).values():
             value, more = upgrade.sql(expression, base.__getitem__)
             values.append(value)
             conditions += more
         reading = {field.json: _reading_type(field.type) for field in shape.fields}
-        structure = "{" + ",".join(f"{_json_string(name)}:{_json_string(kind)}" for name, kind in reading.items()) + "}"
+        structure = json.dumps(reading, ensure_ascii=False)
         needs_types = any(not field.required and field.type in _CAN_OVERFLOW for field in shape.fields)
         types = f"json_type(line, {_list([_pointer(f.json) for f in shape.fields])})" if needs_types else "NULL"
         extra = _NO_EXTRA
@@ -258,10 +261,6 @@ def _reading_type(kind: str) -> str:
 def _pointer(name: str) -> str:
     """A top-level key as a JSON pointer (RFC 6901), which escapes where a path would be parsed."""
     return "/" + name.replace("~", "~0").replace("/", "~1")
-
-
-def _json_string(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _list(texts: list[str]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from compactor.yamlfile import Place, did_you_mean
 
 RESERVED_COLUMNS = ("extra", "source_file", "source_line")  # every table of records has them by itself
+_ENGINE_COLUMNS = ("file_no", "line_no", "ok", "rowid", "top", "_file", "_partition", "_n", "_sure")
+"""What the program calls columns of its own beside a record's, in a session."""
 SCALAR_TYPES = ("string", "long", "double", "boolean", "timestamp", "date", "decimal(P,S)")
 MAX_PRECISION = 38  # digits of a decimal, in Iceberg and in the engines
 
@@ -63,6 +65,8 @@ def type_mistake(text: str, types: tuple[str, ...]) -> str | None:
 def column_mistake(column: str) -> str | None:
     if column in RESERVED_COLUMNS:
         return f"column '{column}' is one that every table has by itself; give it another `column`"
+    if column in _ENGINE_COLUMNS:
+        return f"column '{column}' has a name that the program itself uses; give it another `column`"
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,254}", column):
         return f"column '{column[:60]}' should be a-z, 0-9 and _, no digit first, 255 at most; give it a `column`"
     return None

@@ -24,6 +24,7 @@ import pyarrow as pa
 from compactor.registry import Dataset, Partition, Promotion, TableLayout
 from compactor.sql import literal, quote, sql_type
 
+_E = '"$e"'  # an entry, in a lambda: a column of the same name would be taken in its place
 _BEST_PLACE = "{'moment': b.top.moment, 'id': b.top.id}"
 
 
@@ -302,10 +303,10 @@ def canonical(dataset: Dataset) -> str:
         column = f"r.{quote(field.column)}"
         if field.type == "map":
             text = (
-                f"'{{' || coalesce(list_aggregate(list_transform(list_sort(map_entries({column})), lambda e:"
-                " to_json(e.key)::VARCHAR || ':' || CASE WHEN e.value IS NULL THEN 'null'"
-                " WHEN e.value[1] <> '\"' AND e.value <> 'null' AND json_valid(e.value) THEN e.value"
-                " ELSE to_json(e.value)::VARCHAR END), 'string_agg', ','), '') || '}'"
+                f"'{{' || coalesce(list_aggregate(list_transform(list_sort(map_entries({column})), lambda {_E}:"
+                f" to_json({_E}.key)::VARCHAR || ':' || CASE WHEN {_E}.value IS NULL THEN 'null'"
+                f" WHEN {_E}.value[1] <> '\"' AND {_E}.value <> 'null' AND json_valid({_E}.value) THEN {_E}.value"
+                f" ELSE to_json({_E}.value)::VARCHAR END), 'string_agg', ','), '') || '}}'"
             )
         elif field.type == "timestamp":
             text = f"strftime({column}, '\"%Y-%m-%dT%H:%M:%S.%fZ\"')"
@@ -314,11 +315,11 @@ def canonical(dataset: Dataset) -> str:
         else:
             text = f"{column}::VARCHAR"
         entries.append(f"{{'k': {literal(field.json)}, 'v': CASE WHEN {column} IS NOT NULL THEN {text} END}}")
-    known = f"list_filter([{', '.join(entries)}], lambda e: e.v IS NOT NULL)"
-    extra = "list_transform(map_entries(r.extra), lambda e: {'k': e.key, 'v': e.value})"
+    known = f"list_filter([{', '.join(entries)}], lambda {_E}: {_E}.v IS NOT NULL)"
+    extra = f"list_transform(map_entries(r.extra), lambda {_E}: {{'k': {_E}.key, 'v': {_E}.value}})"
     return (
         f"'{{' || list_aggregate(list_transform(list_sort(list_concat({known}, {extra})),"
-        " lambda e: to_json(e.k)::VARCHAR || ':' || e.v), 'string_agg', ',') || '}'"
+        f" lambda {_E}: to_json({_E}.k)::VARCHAR || ':' || {_E}.v), 'string_agg', ',') || '}}'"
     )
 
 

@@ -28,7 +28,7 @@ from compactor.catalog import FILES, Lakehouse, bloom
 from compactor.errors import CompactorError, ConflictError, InvariantError, ShapeChanged
 from compactor.note import Note
 from compactor.registry import Dataset, TableLayout
-from compactor.sql import quote
+from compactor.sql import quote, sql_type
 from compactor.table import RUN_ID, DataFile, Schema, Table
 
 log = logging.getLogger(__name__)
@@ -288,7 +288,7 @@ def _swap(
 ) -> int:
     """Writes `rows` rows and what stays of the files to `remove`, and commits the exchange; `lost` leave unread."""
     if layout.partition.transform == "bucket":
-        _register_bucket(con, table, layout)
+        _register_bucket(con, dataset, table, layout)
     staying = table.scan(merge.record_columns(dataset), paths=[file.file_path for file in remove])
     if remove:
         con.register("rewritten", staying.batches)
@@ -322,7 +322,7 @@ def rebuild_current(
     """Writes all rows that the current table is to have, from history. Nothing names the files yet."""
     assert dataset.current is not None
     if dataset.current.partition.transform == "bucket":
-        _register_bucket(con, history, dataset.current)
+        _register_bucket(con, dataset, history, dataset.current)
     con.register("past", history.scan(merge.columns_for_current(dataset)).batches)
     con.execute(f"CREATE OR REPLACE TABLE due AS {merge.current_ids(dataset, 'past')}")
     con.unregister("past")
@@ -337,11 +337,11 @@ def rebuild_current(
     return added
 
 
-def _register_bucket(con: duckdb.DuckDBPyConnection, table: Table, layout: TableLayout) -> None:
+def _register_bucket(con: duckdb.DuckDBPyConnection, dataset: Dataset, table: Table, layout: TableLayout) -> None:
     partition = layout.partition
     assert partition.column is not None
     assert partition.buckets is not None
-    kind = "VARCHAR" if str(table.schema.field(partition.column).type) == "string" else "BIGINT"
+    kind = sql_type(next(kind for name, kind, _ in dataset.columns if name == partition.column))
     transform = table.bucket(partition.column, partition.buckets)
     con.execute("DROP MACRO IF EXISTS iceberg_bucket")
     try:
@@ -353,7 +353,7 @@ def _register_bucket(con: duckdb.DuckDBPyConnection, table: Table, layout: Table
         return transform(values)
 
     con.create_function("iceberg_bucket_of_arrow", bucket, [kind], "INTEGER", type=PythonUDFType.ARROW)
-    con.execute("CREATE TEMP MACRO iceberg_bucket(value) AS iceberg_bucket_of_arrow(value)")
+    con.execute(f"CREATE TEMP MACRO iceberg_bucket(value) AS iceberg_bucket_of_arrow(value::{kind})")
 
 
 def _current(lake: Lakehouse, dataset: Dataset) -> Table:

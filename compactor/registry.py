@@ -200,12 +200,20 @@ class Registry:
 
 def load(folder: Path) -> Registry:
     """The registry in a folder's *.yaml files. Raises ConfigError with all mistakes of all files."""
-    if not folder.is_dir():
-        raise ConfigError([f"{folder}:1: no such folder; set 'schemas' to the one with a YAML file for each dataset"])
-    paths = sorted(path for path in folder.iterdir() if path.suffix == ".yaml" and not path.name.startswith("."))
+    try:
+        files = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        sentence = "no such folder; set 'schemas' to the one with a YAML file for each dataset"
+        raise ConfigError([f"{folder}:1: {sentence}"]) from error
+    except OSError as error:
+        sentence = f"cannot be read: {error.strerror}; check the path and its permissions"
+        raise ConfigError([f"{folder}:1: {sentence}"]) from error
+    paths = [path for path in files if path.suffix == ".yaml" and not path.name.startswith(".")]
     if not paths:
         raise ConfigError([f"{folder}:1: no *.yaml file in it; there should be one for each dataset"])
-    problems = [f"{path}:1: only *.yaml is read here; name it {path.stem}.yaml" for path in folder.glob("*.yml")]
+    problems = [
+        f"{path}:1: only *.yaml is read here; name it {path.stem}.yaml" for path in files if path.suffix == ".yml"
+    ]
     readings: list[Reading] = []
     for path in paths:
         try:

@@ -170,7 +170,7 @@ def _mistakes(form: DatasetForm, path: Path) -> Iterator[Mistake]:
 
 
 def _is_version(number: str) -> bool:
-    return re.fullmatch(r"[1-9]\d{0,8}", number) is not None
+    return re.fullmatch(r"[1-9][0-9]{0,8}", number) is not None
 
 
 def _in_names(form: DatasetForm, path: Path) -> Iterator[Mistake]:
@@ -312,14 +312,14 @@ def _in_tables(form: DatasetForm, columns: dict[str, Field]) -> Iterator[Mistake
         for column in layout.sort:
             if column in columns and columns[column].type == "map":
                 yield ("tables", name, "sort"), f"sort column '{column}' is a map, which has no order; leave it out"
-        yield from _in_partition(("tables", name, "partition"), layout.partition, form.order, columns)
+        yield from _in_partition(("tables", name, "partition"), layout.partition, form, columns)
 
 
-def _in_partition(place: Place, text: str | None, order: str, columns: dict[str, Field]) -> Iterator[Mistake]:
+def _in_partition(place: Place, text: str | None, form: DatasetForm, columns: dict[str, Field]) -> Iterator[Mistake]:
     if not text:
-        if order not in columns:
+        if form.order not in columns:
             return
-        place, text = ("order",), f"day({order})"
+        place, text = ("order",), f"day({form.order})"
     partition = parsed_partition(text)
     if not partition:
         ending = ' (in {…}, put it in "quotes": it has a comma)' if text.startswith("bucket(") else ""
@@ -329,6 +329,9 @@ def _in_partition(place: Place, text: str | None, order: str, columns: dict[str,
     yield from _in_columns(place, (column or "",), columns)
     field = columns.get(column or "")
     type_ = normal_type(field.type) if field else None
+    if f"{column}_{transform}" in {*columns, *(each.column_name for each in form.promote)}:
+        sentence = f"partition {text} is named {column}_{transform}, as a column is; give that another `column`"
+        yield place, sentence
     if transform in ("day", "month") and type_ not in ("timestamp", "date", None):
         yield place, f"partition {text} is by time, but '{column}' is a {type_}; use a timestamp, a date, or bucket"
     if transform == "bucket" and type_ in ("double", "boolean", "map"):

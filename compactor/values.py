@@ -75,6 +75,8 @@ def exact(value: Number) -> Decimal:
         number = Decimal(value)
     except InvalidOperation:
         raise BadValue("out of range") from None
+    if not number:
+        return Decimal(0)  # 0e999 is as small as 0
     if abs(number.adjusted()) > 400:
         raise BadValue("out of range")
     return number

@@ -32,6 +32,7 @@ Place = tuple[str | int, ...]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _NULL = "tag:yaml.org,2002:null"
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what YAML can escape, and no path, name or SQL can hold
 _REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
 _PLAIN_WORDS = {
     "model_type": "should be a mapping of keys to values",
@@ -93,18 +94,24 @@ def load(path: Path) -> YamlFile:
         raise ConfigError(
             [f"{path}:1: cannot be read: {error.strerror}; check the path and its permissions"]
         ) from error
+    reader = _Reader(lines={(): 1})
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        data = reader.mapping(root, ()) if isinstance(root, yaml.MappingNode) else None
+    except RecursionError as error:
+        raise ConfigError([f"{path}:1: nested too deeply; check its brackets and dashes"]) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         reason = ", ".join(part for part in (error.context, error.problem) if part)
         raise ConfigError([f"{path}:{line}: not valid YAML: {reason}"]) from error
     except yaml.YAMLError as error:
         raise ConfigError([f"{path}:1: not valid YAML: {str(error).splitlines()[0]}"]) from error
-    if not isinstance(root, yaml.MappingNode):
+    except (ValueError, OverflowError) as error:  # of chr(), which PyYAML lets through
+        raise ConfigError([f"{path}:{loader.line + 1}: not valid YAML: an escape that is no character"]) from error
+    if data is None:
         raise ConfigError([f"{path}:1: should be a mapping of keys to values, at least one"])
-    reader = _Reader(lines={(): 1})
-    return YamlFile(path, reader.mapping(root, ()), reader.lines, tuple(reader.problems))
+    return YamlFile(path, data, reader.lines, tuple(reader.problems))
 
 
 def validate(
@@ -161,6 +168,7 @@ class _Reader:
             self._problem(node, place, "anchors and aliases (&, *) are not supported; write the value out")
             return None
         self.seen.add(id(node))
+        self._refuse_no_text(node, place)
         if node.tag.startswith("!"):
             self._problem(node, place, f"tags ({node.tag}) are not supported; write the plain value")
         if isinstance(node, yaml.MappingNode):
@@ -177,6 +185,7 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode) or key.tag == _NULL:
                 self._problem(key, (*place, "?"), "a key should be a plain word")
                 continue
+            self._refuse_no_text(key, (*place, key.value))
             inner = (*place, key.value)
             if key.value in found:
                 sentence = f"key '{key.value}' is already set on line {self.lines[inner]}; keep one of the two"
@@ -185,6 +194,10 @@ class _Reader:
             self.lines[inner] = key.start_mark.line + 1
             found[key.value] = self.value(value, inner)
         return found
+
+    def _refuse_no_text(self, node: yaml.Node, place: Place) -> None:
+        if isinstance(node, yaml.ScalarNode) and (found := _NO_TEXT.search(node.value)):
+            self._problem(node, place, f"the escape of character {ord(found[0]):04x} (hex) is no text; leave it out")
 
     def _item(self, node: yaml.Node, place: Place) -> Any:
         self.lines[place] = node.start_mark.line + 1

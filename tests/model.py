@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, date, datetime, timedelta
+from decimal import Context, Decimal, InvalidOperation
+from fractions import Fraction
+from functools import partial
 from math import isinf
 from typing import Any, NoReturn
 
@@ -32,7 +35,7 @@ TIMESTAMP = re.compile(
 class Dataset:
     """One dataset of the export, by its JSON names.
 
-    `fields` maps a JSON name to (column, type); the type is "string", "timestamp" or "map". A record needs all of them
+    `fields` maps a JSON name to (column, type), a type as the registry writes it. A record needs all of them
     but the `optional` ones. `key` and `order` are JSON names. `delete` is the (JSON name, value) that marks a delete.
     """
 
@@ -122,7 +125,7 @@ class Model:
             return
         read = quarantined = 0
         for number, line in enumerate(lines, start=1):
-            if not line.strip(JSON_SPACE):
+            if not line.strip(JSON_SPACE) and (self._line_limit is None or len(line) <= self._line_limit):
                 continue
             read += 1
             try:
@@ -169,16 +172,22 @@ class Model:
 
 def parse_line(spec: Dataset, line: bytes, limit: int | None = None) -> tuple[Row, str]:
     """The row of one line and its canonical JSON. Raises BadLineError."""
+    row = parse_row(spec, line, limit)
+    return row, _canonical(spec, row)
+
+
+def parse_row(spec: Dataset, line: bytes, limit: int | None = None) -> Row:
+    """The row of one line. Raises BadLineError."""
     record = _record(line, limit)
     row: Row = {"version": _version(spec, record)}
     for name, (column, kind) in spec.fields.items():
         value = record.get(name)
         if value is None and name not in spec.optional:
             raise BadLineError("missing_field")
-        row[column] = None if value is None else CONVERT[kind](value)
+        row[column] = None if value is None else _converter(kind)(value)
     unknown = record.keys() - spec.fields.keys() - {"version"}
     row["extra"] = {name: _text(value) for name, value in record.items() if name in unknown}
-    return row, _canonical(spec, row)
+    return row
 
 
 def _canonical(spec: Dataset, row: Row) -> str:
@@ -227,9 +236,9 @@ def _record(line: bytes, limit: int | None) -> dict[str, Any]:
         raise BadLineError("not_json")
     try:
         record = json.loads(
-            text, parse_int=Number, parse_float=Number, parse_constant=_no_constant, object_pairs_hook=_object
+            text, parse_int=Number, parse_float=Number, parse_constant=_no_constant, object_pairs_hook=Object
         )
-        _text(record).encode("utf-8")  # fails on a lone surrogate
+        _text(record).encode("utf-8")  # fails on a lone surrogate, also where its key is given again
     except ValueError as error:
         raise BadLineError("not_json") from error
     if not isinstance(record, dict):
@@ -260,13 +269,6 @@ class Object(dict[str, Any]):
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
         self.pairs = pairs
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Object:
-    """Refuses a lone surrogate also where its key is given again: the line is still not JSON."""
-    for name, value in pairs:
-        _text([name, value]).encode("utf-8")
-    return Object(pairs)
 
 
 def _text(value: Any) -> str:
@@ -329,4 +331,67 @@ def parse_timestamp(value: Any) -> datetime:
         raise BadLineError("bad_value") from error
 
 
-CONVERT = {"string": _string, "timestamp": parse_timestamp, "map": _map}
+def _exact(value: Any) -> Fraction:
+    """A number's exact value. One that no column reaches, great or small, is refused before it is written out."""
+    if not isinstance(value, Number):
+        raise BadLineError("bad_value")
+    digits, _, exponent = value.lower().partition("e")
+    if not digits.strip("-0."):
+        return Fraction(0)
+    try:
+        number = Decimal(f"{digits}e{exponent or 0}")
+    except InvalidOperation as error:
+        raise BadLineError("bad_value") from error
+    if abs(number.adjusted()) > 1000:
+        raise BadLineError("bad_value")
+    return Fraction(number)
+
+
+def _long(value: Any) -> int:
+    number = _exact(value)
+    if number.denominator != 1 or not -(2**63) <= number < 2**63:
+        raise BadLineError("bad_value")
+    return int(number)
+
+
+def _double(value: Any) -> float:
+    number = float(value) if isinstance(value, Number) and value != "-0" else float(_exact(value))
+    if isinf(number):
+        raise BadLineError("bad_value")
+    return number
+
+
+def _decimal(precision: int, scale: int, value: Any) -> Decimal:
+    units = _exact(value) * 10**scale
+    if units.denominator != 1 or abs(units) >= 10**precision:
+        raise BadLineError("bad_value")
+    return Decimal(int(units)).scaleb(-scale, Context(prec=precision))
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadLineError("bad_value")
+    return value
+
+
+def _date(value: Any) -> date:
+    if not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", _string(value)):
+        raise BadLineError("bad_value")
+    return parse_timestamp(f"{value}T00:00:00Z").date()
+
+
+def _converter(kind: str) -> Callable[[Any], Any]:
+    if decimal := re.fullmatch(r"decimal\((\d+),(\d+)\)", kind):
+        return partial(_decimal, int(decimal[1]), int(decimal[2]))
+    return CONVERT[kind]
+
+
+CONVERT: dict[str, Callable[[Any], Any]] = {
+    "string": _string,
+    "timestamp": parse_timestamp,
+    "map": _map,
+    "long": _long,
+    "double": _double,
+    "boolean": _boolean,
+    "date": _date,
+}

@@ -205,6 +205,10 @@ batch: 3
             "2: not valid YAML: expected a single document in the stream, but found another document",
         ),
         ("a: \x01\n", "1: not valid YAML: unacceptable character #x0001"),
+        ('a: 1\nb: "\\U00110000"\n', "2: not valid YAML: an escape that is no character"),
+        ('a: 1\nb: "\\UFFFFFFFF"\n', "2: not valid YAML: an escape that is no character"),
+        (f"a: {'[' * 5_000}", "1: nested too deeply; check its brackets and dashes"),
+        (f"a:\n {'- ' * 5_000}", "1: nested too deeply; check its brackets and dashes"),
     ],
 )
 def test_what_is_no_yaml_mapping_is_refused(tmp_path: Path, text: str, problem: str) -> None:

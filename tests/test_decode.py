@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import io
 import json
@@ -10,14 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import duckdb
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from compactor import engine, registry, strict
+from compactor import engine, registry
 from compactor.chunk import chunk_of
 from compactor.config import Resources
 from compactor.decode import Decoder
@@ -25,13 +24,12 @@ from compactor.registry import Dataset
 from compactor.unpack import whole_lines
 from lake import SCHEMAS, Lake
 from model import DATASETS, BadLineError, Row, parse_line
+from odd_json import EVERY_TYPE, NUMBERS, ODD_NAMES, PIECES, STRINGS, TIMESTAMPS, WRONG
+from outcomes import Outcome, by_the_letter, plain, shown, sign
 
 LIMIT = 1 << 20
 REGISTRY = registry.load(SCHEMAS)
 PROFILES = REGISTRY.get("fan_profiles")
-
-# What becomes of a line: its row, (reason, detail, version) of its rejection, or None for a blank one.
-Outcome: TypeAlias = Row | tuple[str, str, int | None] | None
 
 
 @pytest.fixture(scope="module")
@@ -77,27 +75,6 @@ def decoded_parts(
     return found
 
 
-def plain(row: dict[str, Any]) -> Row:
-    """A row as the model has it: maps as dicts, times in UTC."""
-    found: Row = {}
-    for name, value in row.items():
-        if isinstance(value, list):
-            found[name] = dict(value)
-            assert len(found[name]) == len(value), f"a key stands twice in {name}: {value}"
-        else:
-            found[name] = value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
-    return found
-
-
-def by_the_letter(dataset: Dataset, line: bytes) -> Outcome:
-    """What `strict` makes of a line, in the shape of `decoded`."""
-    found = strict.read_line(line, dataset)
-    if isinstance(found, strict.Reject):
-        return found.reason, found.detail, found.version
-    nothing: Row = dict.fromkeys(field.column for field in dataset.newest.fields)
-    return None if found is None else plain(nothing | found)
-
-
 def modelled(dataset: str, line: bytes) -> Row | str:
     try:
         return parse_line(DATASETS[dataset], line)[0]
@@ -129,126 +106,6 @@ def written(*more: tuple[str, str], **fields: str) -> bytes:
     """A profile: fields by JSON text, `more` with their keys as JSON text too."""
     known = [f'"{name}":{text}' for name, text in (FIELDS | fields).items()]
     return ("{" + ",".join([*known, *(f"{key}:{text}" for key, text in more)]) + "}").encode()
-
-
-NUMBERS = {  # JSON text -> the text in the tables
-    "0": "0",
-    "-0": "0",
-    "-1": "-1",
-    "18446744073709551615": "18446744073709551615",
-    "18446744073709551616": "18446744073709551616",
-    "-123456789012345678901234567890": "-123456789012345678901234567890",
-    "9" * 400: "9" * 400,
-    "1.50": "1.5",
-    "1.0": "1.0",
-    "-0.0": "-0.0",
-    "0e0": "0.0",
-    "-0e9": "-0.0",
-    "0.1": "0.1",
-    "0.30000000000000004": "0.30000000000000004",
-    "3.141592653589793238462643": "3.141592653589793",
-    "100000000000000000000.5": "1e+20",
-    "0.0001": "0.0001",
-    "0.00001": "1e-05",
-    "1e5": "100000.0",
-    "1E5": "100000.0",
-    "1e+05": "100000.0",
-    "1e15": "1000000000000000.0",
-    "1e16": "1e+16",
-    "1e22": "1e+22",
-    "-1e22": "-1e+22",
-    "1.5e300": "1.5e+300",
-    "1.7976931348623157e308": "1.7976931348623157e+308",
-    "5e-324": "5e-324",
-    "1e-400": "0.0",
-    "1e400": "1e400",
-    "1E400": "1E400",
-    "-1.5e+400": "-1.5e+400",
-    "1e99999999999999999999": "1e99999999999999999999",
-}
-STRINGS = {  # JSON text -> the text in the tables
-    '""': "",
-    '" a  b "': " a  b ",
-    '"\\"\\\\\\/"': '"\\/',
-    '"\\b\\f\\n\\r\\t"': "\b\f\n\r\t",
-    '"\\u0041\\u00e9\\u00E9\\u20ac"': "Aéé€",
-    '"\\ud83d\\ude00\\uD83D\\uDE00"': "😀😀",
-    '"\\u0000"': "\0",
-    '"a\\u0000b\\u001f\\u007f\\u0085"': "a\0b\x1f\x7f\x85",
-    '"\\\\u0000"': "\\u0000",
-    '"\\u2028\\u2029\\ufeff\\ufffe\\uffff"': "\u2028\u2029\ufeff\ufffe\uffff",
-    '"\u2028\u2029\x85\ufeff\ufffe\uffff"': "\u2028\u2029\x85\ufeff\ufffe\uffff",
-    '"\x7f\xa0éß漢字"': "\x7f\xa0éß漢字",
-    '"😀🏳️\u200d🌈\U0010ffff"': "😀🏳️\u200d🌈\U0010ffff",
-    '"e\u0301é"': "e\u0301é",
-    '"{\\"a\\":1}"': '{"a":1}',
-    '"NaN, ,} :-inf [nan"': "NaN, ,} :-inf [nan",
-    '"null"': "null",
-    '"it\'s"': "it's",
-}
-TIMESTAMPS = {
-    "2026-11-01T05:06:07Z": datetime(2026, 11, 1, 5, 6, 7, tzinfo=UTC),
-    "2026-11-01t05:06:07z": datetime(2026, 11, 1, 5, 6, 7, tzinfo=UTC),
-    "2026-11-01 05:06:07Z": datetime(2026, 11, 1, 5, 6, 7, tzinfo=UTC),
-    "2026-11-01 05:06:07": datetime(2026, 11, 1, 5, 6, 7, tzinfo=UTC),
-    "2026-11-01T05:06:07": datetime(2026, 11, 1, 5, 6, 7, tzinfo=UTC),
-    "2026-11-01T05:06:07.1Z": datetime(2026, 11, 1, 5, 6, 7, 100_000, tzinfo=UTC),
-    "2026-11-01T05:06:07.12Z": datetime(2026, 11, 1, 5, 6, 7, 120_000, tzinfo=UTC),
-    "2026-11-01T05:06:07.123Z": datetime(2026, 11, 1, 5, 6, 7, 123_000, tzinfo=UTC),
-    "2026-11-01T05:06:07.1234Z": datetime(2026, 11, 1, 5, 6, 7, 123_400, tzinfo=UTC),
-    "2026-11-01T05:06:07.12345Z": datetime(2026, 11, 1, 5, 6, 7, 123_450, tzinfo=UTC),
-    "2026-11-01T05:06:07.123456Z": datetime(2026, 11, 1, 5, 6, 7, 123_456, tzinfo=UTC),
-    "2026-11-01T05:06:07.1234567Z": datetime(2026, 11, 1, 5, 6, 7, 123_456, tzinfo=UTC),
-    "2026-11-01T05:06:07.12345678Z": datetime(2026, 11, 1, 5, 6, 7, 123_456, tzinfo=UTC),
-    "2026-11-01T05:06:07.999999999Z": datetime(2026, 11, 1, 5, 6, 7, 999_999, tzinfo=UTC),
-    "1969-12-31T23:59:59.9999999Z": datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
-    "2026-11-01T05:06:07+00:00": datetime(2026, 11, 1, 5, 6, 7, tzinfo=UTC),
-    "2026-11-01T05:06:07-00:00": datetime(2026, 11, 1, 5, 6, 7, tzinfo=UTC),
-    "2026-11-01T05:06:07+05:30": datetime(2026, 10, 31, 23, 36, 7, tzinfo=UTC),
-    "2026-11-01T05:06:07.5-0800": datetime(2026, 11, 1, 13, 6, 7, 500_000, tzinfo=UTC),
-    "2026-11-01T05:06:07-08": datetime(2026, 11, 1, 13, 6, 7, tzinfo=UTC),
-    "2026-11-01T05:06:07+23:59": datetime(2026, 10, 31, 5, 7, 7, tzinfo=UTC),
-    "2024-02-29T00:00:00Z": datetime(2024, 2, 29, tzinfo=UTC),
-    "2000-02-29T23:59:59Z": datetime(2000, 2, 29, 23, 59, 59, tzinfo=UTC),
-    "1582-10-10T00:00:00Z": datetime(1582, 10, 10, tzinfo=UTC),  # a day that never was, in Rome
-    "0001-01-01T00:00:00Z": datetime(1, 1, 1, tzinfo=UTC),
-    "0999-12-31T23:59:59Z": datetime(999, 12, 31, 23, 59, 59, tzinfo=UTC),
-    "9999-12-31T23:59:59.999999Z": datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
-    "3000-01-01T00:00:00Z": datetime(3000, 1, 1, tzinfo=UTC),
-}
-ODD_NAMES = {  # a key as JSON text -> the key
-    '"a\'b"': "a'b",
-    '"a\\"b"': 'a"b',
-    '"a/b"': "a/b",
-    '"a\\/c"': "a/c",
-    '"/"': "/",
-    '"~"': "~",
-    '"~0~1"': "~0~1",
-    '"a.b"': "a.b",
-    '"$"': "$",
-    '"$.id"': "$.id",
-    '"*"': "*",
-    '"[0]"': "[0]",
-    '"#"': "#",
-    '"-"': "-",
-    '"0"': "0",
-    '""': "",
-    '" "': " ",
-    '"\\\\"': "\\",
-    '"\\u0000"': "\0",
-    '"\\u0061\\u006c"': "al",
-    '"\\n"': "\n",
-    '"é漢😀\u2028"': "é漢😀\u2028",
-    '"ID"': "ID",
-    '"Version"': "Version",
-    '"rover_id"': "rover_id",
-    '"extra"': "extra",
-    '"line_no"': "line_no",
-    '"ok"': "ok",
-    '"select"': "select",
-    '"{}"': "{}",
-    f'"{"k" * 3000}"': "k" * 3000,
-}
 
 
 def number_case(text: str, due: str) -> tuple[bytes, Row]:
@@ -397,6 +254,11 @@ def test_brackets_in_texts_and_beside_each_other_are_not_deep(con: duckdb.DuckDB
     assert decoded(con, PROFILES, [line]) == [due]
 
 
+def test_a_blank_line_over_the_limit_is_too_long(con: duckdb.DuckDBPyConnection) -> None:
+    too_long = ("line_too_long", f"longer than the limit of {LIMIT} bytes", None)
+    assert decoded(con, PROFILES, [b" " * LIMIT, b" " * (LIMIT + 1), b" "]) == [None, too_long, None]
+
+
 def test_hundreds_of_unknown_fields_are_all_kept(con: duckdb.DuckDBPyConnection) -> None:
     lines = [written(*((f'"u{number}"', str(number)) for number in range(first, first + 60))) for first in range(6)]
     lines += [written(*((f'"w{first}-{number}"', "1e5") for number in range(60))) for first in range(6)]
@@ -452,46 +314,14 @@ STEADY = settings(
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
-EVERY_TYPE = """\
-dataset: things
-kind: events
-order: happened_at
-versions:
-  1:
-    fields:
-      id: {type: string, required: true}
-      version: {type: long, required: true}
-      emittedAt: {type: timestamp, required: true}
-      happenedAt: {type: timestamp, required: true}
-      endedAt: timestamp
-      count: long
-      score: double
-      flag: boolean
-      day: date
-      price: "decimal(10,2)"
-      wide: "decimal(38,20)"
-      whole: "decimal(18,0)"
-      note: string
-      attributes: map
-  2:
-    changes:
-      - rename: {from: happenedAt, to: occurredAt, column: happened_at}
-      - rename: {from: score, to: points, column: score}
-      - add: {field: colour, type: string}
-      - add: {field: "odd/na~me'", type: long, required: true, column: odd}
-"""
-
-
-@functools.cache
-def every_type(folder: Path) -> Dataset:
-    (folder / "things.yaml").write_text(EVERY_TYPE, encoding="utf-8")
-    return registry.load(folder).get("things")
 
 
 @pytest.fixture(scope="module")
 def things(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """A dataset with each type, optional and required, and of two versions."""
-    return every_type(tmp_path_factory.mktemp("schemas"))
+    folder = tmp_path_factory.mktemp("schemas")
+    (folder / "things.yaml").write_text(EVERY_TYPE, encoding="utf-8")
+    return registry.load(folder).get("things")
 
 
 BAD = object()
@@ -503,6 +333,8 @@ TYPED: list[tuple[str, str, Any]] = [  # field, JSON text, the value that is due
     ("count", "-0", 0),
     ("count", "1.0", 1),
     ("count", "1e3", 1000),
+    ("count", "0e999", 0),
+    ("count", "-0.0E-999", 0),
     ("count", "1.5", BAD),
     ("count", "1e-1", BAD),
     ("count", "1e999999", BAD),
@@ -546,6 +378,7 @@ TYPED: list[tuple[str, str, Any]] = [  # field, JSON text, the value that is due
     ("price", "12.34", Decimal("12.34")),
     ("price", "12", Decimal("12.00")),
     ("price", "12.340", Decimal("12.34")),
+    ("price", "0e999", Decimal("0.00")),
     ("price", "-0.01", Decimal("-0.01")),
     ("price", "1.005e1", Decimal("10.05")),
     ("price", "99999999.99", Decimal("99999999.99")),
@@ -590,6 +423,22 @@ def test_a_value_of_each_type_is_exact_or_refused(
         assert sign(found[{"endedAt": "ended_at"}.get(field, field)]) == sign(due)
 
 
+def test_fields_may_have_any_name_a_json_key_has(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    names = ["ID", "Version", "", "\n", "\t\"'", "$.id", "a/b~c", "\x7f", "\u2028"]
+    fields = "".join(f"      {json.dumps(name)}: {{type: long, column: c{n}}}\n" for n, name in enumerate(names))
+    (tmp_path / "things.yaml").write_text(EVERY_TYPE.partition("  2:\n")[0] + fields, encoding="utf-8")
+    dataset = registry.load(tmp_path).get("things")
+    at = "2026-11-01T05:00:00"
+    lines = []
+    for zone in ("Z", "z"):  # the bulk path knows only the first of them
+        record = {"id": "t1", "version": 1, "emittedAt": at + zone, "happenedAt": at + zone}
+        lines.append(json.dumps(record | {name: n for n, name in enumerate(names)}).encode())
+    for outcome in (*decoded(con, dataset, lines), *(by_the_letter(dataset, line) for line in lines)):
+        assert isinstance(outcome, dict)
+        assert [outcome[f"c{n}"] for n in range(len(names))] == list(range(len(names)))
+        assert (outcome["id"], outcome["version"], outcome["extra"]) == ("t1", 1, {})
+
+
 def mostly(usual: st.SearchStrategy[str], unusual: st.SearchStrategy[str], share: int = 6) -> st.SearchStrategy[str]:
     """`unusual` once in `share` draws."""
     return st.integers(1, share).flatmap(lambda number: unusual if number == share else usual)
@@ -603,114 +452,12 @@ NUMBER = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.from_regex(r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
 )
-PIECES = [  # of strings: characters as they are, and in the escapes that there are for them
-    *(
-        "a",
-        "b",
-        "9",
-        " ",
-        "/",
-        "~",
-        ".",
-        "'",
-        "$",
-        "*",
-        "[",
-        "]",
-        "{",
-        "}",
-        ",",
-        ":",
-        "-",
-        "NaN",
-        "\x7f",
-        "\x85",
-        "\xa0",
-        "\u2028",
-    ),
-    *(
-        "é",
-        "漢",
-        "😀",
-        "\ufeff",
-        "\uffff",
-        '\\"',
-        "\\\\",
-        "\\/",
-        "\\b",
-        "\\f",
-        "\\n",
-        "\\r",
-        "\\t",
-        "\\u0061",
-        "\\u00e9",
-        "\\u00E9",
-    ),
-    *(
-        "\\u2028",
-        "\\ud83d\\uDE00",
-        "\\u0000",
-        "\\u001f",
-        "\\u0022",
-        "\\u005c",
-        "\\u007f",
-        "\\ufeff",
-        "\\\\u0000",
-        ", ]",
-        ":nan",
-        "1e5",
-    ),
-]
 STRING = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=5).map(lambda pieces: f'"{"".join(pieces)}"'),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=5).map(json.dumps),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=5).map(
         lambda text: json.dumps(text, ensure_ascii=False)
     ),
-)
-WRONG = st.sampled_from(  # no JSON at all, or no text
-    [
-        "NaN",
-        "nan",
-        "Infinity",
-        "-Infinity",
-        "inf",
-        "-inf",
-        "INF",
-        "undefined",
-        "None",
-        "True",
-        "FALSE",
-        "nul",
-        "01",
-        "-01",
-        "1.",
-        ".5",
-        "+1",
-        "1e",
-        "0x10",
-        "1_000",
-        '"a',
-        "1,2",
-        '{"a":1,}',
-        "[1,]",
-        "[,]",
-        '"\\ud800"',
-        '"\\ude00\\ud83d"',
-        '"\\x41"',
-        '"\\u12"',
-        '"\\U0041"',
-        '"\x01"',
-        '{"a"}',
-        "{1:2}",
-        "{'a':1}",
-        "[1",
-        "//",
-        "/**/1",
-        "\x0c1",
-        "\xa01",
-        "\ufeff1",
-    ]
 )
 
 
@@ -803,7 +550,7 @@ def records(draw: st.DrawFn, dataset: Dataset) -> bytes:
         elif change == "rename":
             fields[index] = (draw(KEY), fields[index][1])
         else:
-            value = draw(mostly(VALUE, WRONG, 4))
+            value = draw(mostly(VALUE, st.sampled_from(WRONG), 4))
             fields.insert(draw(st.integers(0, len(fields))), (fields[index][0], value)) if change == "again" else None
             fields[index] = (fields[index][0], value) if change == "retype" else fields[index]
     space = draw(SPACE)
@@ -862,19 +609,6 @@ def assert_all_agree(con: duckdb.DuckDBPyConnection, dataset: Dataset, lines: li
     for line, letter, one, other in zip(lines, due, together, alone, strict=True):
         assert shown(one) == shown(letter), line
         assert shown(other) == shown(letter), line
-
-
-def shown(outcome: Outcome) -> Any:
-    """An outcome to compare by each sign of it: -0.0 is not 0.0, nor 1 a 1.0. The place in a broken line apart."""
-    if isinstance(outcome, tuple):
-        return (outcome[0], None, None) if outcome[0] == "invalid_utf8" else outcome
-    return outcome and {name: sign(value) for name, value in outcome.items()}
-
-
-def sign(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value
-    return repr(abs(value) if isinstance(value, Decimal) and not value else value)  # no column holds a decimal -0
 
 
 @settings(STEADY, max_examples=60)

@@ -293,6 +293,22 @@ versions:
             ("state: string", "state: {type: string, column: extra}"),
             "13: field 'state': column 'extra' is one that every",
         ),
+        (("state: string", "ok: string"), "13: field 'ok': column 'ok' has a name that the program itself uses"),
+        (
+            ("state: string", "rowID: {type: string, column: rowid}"),
+            "13: field 'rowID': column 'rowid' has a",
+        ),
+        (
+            ("state: string", "updatedAtDay: string"),
+            "4: partition day(updated_at) is named updated_at_day, as a",
+        ),
+        (
+            ("order: up", "promote: [{from: extra, key: updated_at_day, type: long}]\norder: up"),
+            "5: partition day(updated_at) is named updated_at_day, as a column",
+        ),
+        (("state: string", '"a\\0": {type: string, column: a}'), "13: the escape of character 0000 (hex) is no text"),
+        (("order: up", 'delete: {column: state, equals: ["\\udfff"]}\norder: up'), "4: the escape of character dfff"),
+        (("  1:\n", '  "1\u0663":\n'), "6: version '1\u0663' should be a positive whole number"),
         (("order: updated_at", "order: rank"), "4: partition day(rank) is by time, but 'rank' is a long; use"),
         (("order: up", "tables: {events: {}}\norder: up"), "4: a dataset of kind state has no table 'events'"),
         (("order: up", "tables: {current: {sort: [notes]}}\norder: up"), "4: sort column 'notes' is a map"),
@@ -345,6 +361,13 @@ def test_a_file_that_would_not_be_read_is_refused(tmp_path: Path) -> None:
     write(tmp_path, STATE)
     (tmp_path / "more.yml").touch()
     assert problems(tmp_path) == ["more.yml:1: only *.yaml is read here; name it more.yaml"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder, reason in (("none", "no such folder"), ("file", "no such folder"), ("x" * 5_000, "cannot be read: ")):
+        with pytest.raises(ConfigError, match=reason):
+            registry.load(tmp_path / folder)
 
 
 def test_two_datasets_cannot_share_a_table(tmp_path: Path) -> None:

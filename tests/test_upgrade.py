@@ -22,34 +22,8 @@ from compactor.registry import Dataset, Promotion
 from compactor.sql import sql_type
 from compactor.upgrade import Column, Converted, Expression, Filled, Joined, Nothing, Part
 from compactor.values import BadValue
-from test_decode import EVERY_TYPE, STEADY, assert_all_agree, records
-
-CHAIN = (
-    EVERY_TYPE
-    + """\
-  3:
-    changes:
-      - retype: {field: endedAt, to: string}
-      - retype: {field: count, to: timestamp, unit: milliseconds}
-      - retype: {field: flag, to: string}
-      - retype: {field: day, to: timestamp}
-      - retype: {field: price, to: "decimal(12,4)"}
-      - retype: {field: whole, to: double}
-      - split: {field: note, into: [noteHead, noteTail, noteRest], separator: " "}
-      - default: {field: colour, value: red}
-  4:
-    changes:
-      - retype: {field: endedAt, to: timestamp}
-      - retype: {field: points, to: long}
-      - retype: {field: flag, to: boolean}
-      - retype: {field: day, to: date}
-      - retype: {field: price, to: "decimal(10,2)"}
-      - merge: {fields: [noteHead, noteTail], into: note, separator: "-"}
-      - retype: {field: noteRest, to: long}
-      - default: {field: colour, value: blue}
-      - remove: {field: wide}
-"""
-)
+from odd_json import CHAIN
+from test_decode import STEADY, assert_all_agree, records
 
 
 def at(text: str) -> dt.datetime:
@@ -73,8 +47,7 @@ SAMPLES: dict[str, list[Any]] = {
     "decimal(10,2)": [Decimal("0.00"), Decimal("1.50"), Decimal("-99999999.99")],
     "decimal(38,20)": [
         Decimal("123456789012345678.12345678901234567890"),
-        Decimal("0.10000000000000000000"),
-        Decimal(7),
+        *(Decimal(number).quantize(Decimal("1e-20")) for number in ("0.1", "7")),
     ],
     "decimal(18,0)": [Decimal(7), Decimal(10**17)],
 }

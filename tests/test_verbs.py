@@ -147,7 +147,10 @@ def test_query_answers_sql_over_the_tables_and_explains_mistakes(tmp_path: Path)
             query(lake.config, lake.registry, wrong)
 
 
-@pytest.mark.parametrize("partition", ["month(at)", "bucket(4, shop)", "none", "day(at)"])
+@pytest.mark.parametrize(
+    "partition",
+    ["month(at)", "bucket(4, shop)", "bucket(4, at)", "bucket(4, day)", "bucket(4, price)", "none", "day(at)"],
+)
 def test_a_fifth_dataset_needs_a_yaml_file_and_no_code(tmp_path: Path, schemas: Path, partition: str) -> None:
     (schemas / "ticket_sales.yaml").write_text(
         f"""
@@ -199,7 +202,24 @@ versions:
     row = next(row for row in lake.rows("ticket_sales_history") if row["id"] == "s1")
     assert (str(row["price"]), row["weight"], row["paid"], str(row["day"])) == ("12.50", 1000.0, True, "2026-11-01")
     assert verify(lake.config, lake.registry, rebuild=True).exit_code == 0
-    assert len(lake.tables.table("ticket_sales_history").iceberg.scan(row_filter="seat = 1").to_arrow()) == 2
+    history = lake.tables.table("ticket_sales_history").iceberg
+    filters = ("seat = 1", "shop = 'north'", "at = '2026-11-03T10:00:00+00:00'", "day = '2026-11-01'", "price = 12.50")
+    assert [len(history.scan(row_filter=each).to_arrow()) for each in filters] == [2, 5, 2, 2, 5]
+
+
+def test_a_column_may_be_named_as_what_the_code_calls_its_entries(tmp_path: Path, schemas: Path) -> None:
+    file = schemas / "fan_profiles.yaml"
+    names = ("e", "r", "f", "c", "k", "v", "who", "rank", "moment", "is_stored")
+    file.write_text(file.read_text() + "".join(f"      {name}: long\n" for name in names))
+    lake = Lake(tmp_path, schemas=schemas)
+    times = '"emittedAt":"2026-11-01T05:00:00Z","updatedAt":"2026-11-01T05:00:00Z"'
+    for part in "ba":  # one id and one time, so that the contents decide
+        fields = "".join(f',"{name}":{ord(part)}' for name in names)
+        line = f'{{"id":"1","version":1,"roverID":"f",{times},"traits":{{"a":1}}{fields},"x":"y"}}'.encode()
+        lake.deliver_unmodelled("fan_profiles", [line], part=part)
+        lake.compact(datasets=("fan_profiles",))
+    for table in ("fan_profiles", "fan_profiles_history"):
+        assert [[row[name] for name in names] for row in lake.rows(table)] == [[ord("a")] * len(names)]
 
 
 @pytest.mark.parametrize(
