@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import duckdb
 
-from compactor import accounts, engine, lease, ledger
+from compactor import accounts, engine, evolve, lease, ledger
 from compactor.catalog import Lakehouse
 from compactor.config import Config, IfRunning
 from compactor.errors import UsageError
@@ -61,6 +61,8 @@ def compact(
     with lease.held(run, if_running or config.if_running) as other:
         if other:
             return run.report(left_to=other.run_id)
+        for dataset in chosen:
+            evolve.complete(lake, dataset)
         lake.ensure(registry, [dataset.name for dataset in chosen])
         return run.report(
             [_compact_dataset(run, source, dataset, start, stop, full_scan=full_scan) for dataset in chosen]
@@ -76,6 +78,8 @@ def _compact_dataset(
         with attempt:
             dataset = run.lake.shaped(listed)
             _load_pending(run, source, dataset, start, stop, tally, full_scan=full_scan)
+    if listed.additive == "evolve" and tally.unknown_fields:
+        evolve.evolve(run.lake, listed)
     return tally.report(dataset, seconds=time.monotonic() - began)
 
 

@@ -6,6 +6,7 @@ so. Keys and counts leave the engine, values never do: they are judged inside it
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,6 +96,32 @@ def _dataset(lake: Lakehouse, dataset: Dataset, days: int, min_share: float) -> 
         replaces_promote=bool(suggested and dataset.promoted),
         file=dataset.file,
     )
+
+
+def ready_fields(
+    lake: Lakehouse, listed: Dataset, dataset: Dataset, *, min_share: float, min_records: int
+) -> list[Promotion]:
+    """The fields of `extra` that could be columns: of one type in enough records, and no column yet.
+
+    Args:
+        listed: the dataset as the registry has it, whose names must stay free.
+        dataset: the same as its tables take it.
+    """
+    history = lake.table(dataset.history_table)
+    with engine.session(lake.config.resources) as con:
+        _count(con, history, [_EXTRA], [])
+        records, newest = _record_count(con)
+        rows = {} if newest is None else _rows(con, _crowded(con, [_EXTRA]))
+    known = {(each.source, each.key) for each in (*listed.promoted, *dataset.promoted)}
+    found = []
+    for (_, key), row in rows.items():
+        kinds = _kinds(row["kinds"])
+        kind = _kind(kinds, is_json=True)
+        if key is not None and (_EXTRA, key) not in known and kind != "nested" and row["n"] >= min_records:
+            found.append(_field(_EXTRA, key, row, kinds, kind, records, row["first"]))
+    steady = [dataclasses.replace(each, status="steady") for each in found if each.type is not None]
+    both = dataclasses.replace(listed, promoted=(*listed.promoted, *dataset.promoted))
+    return list(_suggested(both, steady, min_share))
 
 
 def _count(con: duckdb.DuckDBPyConnection, history: Table, maps: Sequence[str], declared: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compactor.yamlfile import Place, did_you_mean
 
 RESERVED_COLUMNS = ("extra", "source_file", "source_line")  # every table of records has them by itself
-_ENGINE_COLUMNS = ("file_no", "line_no", "ok", "rowid", "top", "_file", "_partition", "_n", "_sure")
+_ENGINE_COLUMNS = ("file_no", "line_no", "ok", "rowid", "top", "_id", "_file", "_partition", "_n", "_sure")
 """What the program calls columns of its own beside a record's, in a session."""
 SCALAR_TYPES = ("string", "long", "double", "boolean", "timestamp", "date", "decimal(P,S)")
 MAX_PRECISION = 38  # digits of a decimal, in Iceberg and in the engines

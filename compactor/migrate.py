@@ -78,9 +78,10 @@ def _chosen(registry: Registry, datasets: tuple[str, ...]) -> list[Dataset]:
     return [registry.get(name) for name in datasets or sorted(registry.datasets)]
 
 
-def _apply(run: Run, new: Dataset) -> int | None:
+def _apply(run: Run, listed: Dataset) -> int | None:
     """Migrates one dataset. Returns the number of rows that went to the quarantine; None if nothing was to be done."""
     lake, tally, changed = run.lake, Tally(started_at=ledger.now()), False
+    new = shape.target(listed, lake.table(listed.history_table).properties)
     for attempt in ledger.on_conflict(lake.config.commit.attempts):
         with attempt:
             if shape.of_table(new, lake.table(new.history_table).properties) != new:

@@ -27,14 +27,12 @@ def plan(lake: Lakehouse, datasets: Sequence[Dataset]) -> MigrationPlan:
     for dataset in datasets:
         names = [name for name in (dataset.history_table, dataset.current_table) if name and lake.exists(name)]
         for table in map(lake.table, names):
-            old = shape.of_table(dataset, table.properties)
+            old, new = shape.of_table(dataset, table.properties), shape.target(dataset, table.properties)
             check_shape(table, old)
-            marks.append(
-                f"{table.name} {table.schema_id} {shape.marks(old)} {record_columns(dataset)} {dataset.promoted}"
-            )
-            marks += [f"{name} {expression}" for name, expression in dataset.upgrades(old.newest.number).items()]
-            if old != dataset:
-                found.append(_of_table(table, old, dataset))
+            marks.append(f"{table.name} {table.schema_id} {shape.marks(old)} {record_columns(new)} {new.promoted}")
+            marks += [f"{name} {expression}" for name, expression in new.upgrades(old.newest.number).items()]
+            if old != new:
+                found.append(_of_table(table, old, new))
     digest = hashlib.sha256("\n".join(marks).encode()).hexdigest()[:12]
     return MigrationPlan(digest, tuple(found))
 

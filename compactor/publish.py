@@ -328,7 +328,7 @@ def rebuild_current(
     con.unregister("past")
     names = merge.record_columns(dataset)
     con.register("history_rows", history.scan(names).batches)
-    rows = f"(SELECT {', '.join(map(quote, names))} FROM history_rows SEMI JOIN due USING (id))"
+    rows = f"(SELECT {', '.join(map(quote, names))} FROM history_rows h SEMI JOIN due ON h.id = due._id)"
     statement = merge.rows_to_write(dataset, dataset.current, rows)
     target = int(lake.config.tables.target_file_bytes)
     with current.writer(target_bytes=target, bloom_columns=bloom(dataset), schema=schema) as writer:

@@ -28,12 +28,16 @@ class Promotion:
         key: the key in it.
         column: the new column, never required.
         type: a type of `Field`, but not map.
+        evolved: the column was made by a run, not by the registry (see `compactor.evolve`).
+        filled: rows from before the column have it too.
     """
 
     source: str
     key: str
     column: str
     type: str
+    evolved: bool = False
+    filled: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class Dataset:
         current: layout of the table with one row per key; None for events.
         history: layout of the table with each record once; for events, the one table.
         promoted: columns beyond the fields.
+        additive: what becomes of fields that nobody declared: `capture` keeps them in `extra`, `evolve` also makes
+            columns of them.
         versions: schema version by its number, at least one.
         later: versions that the registry lists and the tables do not have yet (see `at`).
         file: the YAML file, for messages.
@@ -103,6 +109,7 @@ class Dataset:
     versions: Mapping[int, SchemaVersion]
     file: str
     later: tuple[int, ...] = ()
+    additive: Literal["capture", "evolve"] = "capture"
 
     @property
     def newest(self) -> SchemaVersion:
@@ -263,6 +270,7 @@ def _dataset(form: DatasetForm, file: str) -> Dataset:
             number: SchemaVersion(number, tuple(shape.fields), shape.derived) for number, shape in form.shapes().items()
         },
         file=file,
+        additive="evolve" if form.additive == "evolve" else "capture",
     )
 
 

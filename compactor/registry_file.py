@@ -97,6 +97,7 @@ class DatasetForm(Form):
     key: tuple[str, ...] = ()
     order: str = ""
     delete: DeleteForm | None = None
+    additive: str = "capture"
     tables: TablesForm = TablesForm()
     promote: tuple[PromotionForm, ...] = ()
     versions: dict[str, VersionForm] = Key(default_factory=dict)
@@ -184,6 +185,8 @@ def _in_names(form: DatasetForm, path: Path) -> Iterator[Mistake]:
         yield ("dataset",), f"'{name}' should not begin with 'compactor_': tables of that name are the program's own"
     elif name and name != path.stem:
         yield ("dataset",), f"dataset '{name}' should be in a file named {name}.yaml"
+    if form.additive not in ("capture", "evolve"):
+        yield ("additive",), f"unknown '{form.additive}'{did_you_mean(form.additive, ('capture', 'evolve'))}"
     if form.kind and form.kind not in ("state", "events"):
         yield ("kind",), f"unknown kind '{form.kind}'{did_you_mean(form.kind, ('state', 'events'))}"
 

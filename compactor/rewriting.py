@@ -115,12 +115,13 @@ class Rewriting:
 
 
 def kept_promotion(old: Dataset, new: Dataset, promotion: Promotion) -> str | None:
-    """The old table's column of the same promotion, under whatever name; None if it has none."""
+    """The old table's column of the same promotion, under whatever name; None if its rows have to be filled."""
     source: str | None = promotion.source
     if source != "extra":
         source = upgrade.kept(new.upgrades(old.newest.number)[promotion.source])
     for each in old.promoted:
-        if (each.source, each.key, each.type) == (source, promotion.key, promotion.type):
+        same = (each.source, each.key, each.type) == (source, promotion.key, promotion.type)
+        if same and (each.filled or not promotion.filled):
             return each.column
     return None
 

@@ -7,6 +7,7 @@ shape in its properties.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping
@@ -24,9 +25,7 @@ ROLLING_BACK = "compactor.rolling-back"
 
 def marks(dataset: Dataset) -> dict[str, str]:
     """The properties that say a table has this dataset's shape."""
-    promoted = [
-        {"from": each.source, "key": each.key, "column": each.column, "type": each.type} for each in dataset.promoted
-    ]
+    promoted = [dataclasses.asdict(each) for each in dataset.promoted]
     return {_VERSION: str(dataset.newest.number), _PROMOTED: json.dumps(promoted, separators=(",", ":"))}
 
 
@@ -50,7 +49,17 @@ def of_table(dataset: Dataset, properties: Mapping[str, str]) -> Dataset:
     listed = json.loads(properties.get(_PROMOTED, "null"))
     if listed is None:
         return dataset.at(number, dataset.promoted)
-    return dataset.at(number, [Promotion(each["from"], each["key"], each["column"], each["type"]) for each in listed])
+    return dataset.at(number, [Promotion(**each) for each in listed])
+
+
+def target(dataset: Dataset, properties: Mapping[str, str]) -> Dataset:
+    """What a migration makes of a table: the registry's newest shape, and the columns that runs have made, filled."""
+    if dataset.additive != "evolve":
+        return dataset
+    taken = {name for name, _, _ in dataset.columns}
+    evolved = [each for each in of_table(dataset, properties).promoted if each.evolved and each.column not in taken]
+    filled = [dataclasses.replace(each, filled=True) for each in evolved]
+    return dataset.at(dataset.newest.number, [*dataset.promoted, *filled])
 
 
 def of_dataset(dataset: Dataset, history: Table, current: Table | None) -> Dataset:
@@ -78,6 +87,8 @@ def tell_if_behind(dataset: Dataset, found: Dataset) -> None:
         what = f"of version {found.newest.number}, the registry has version {dataset.newest.number}"
     elif missing := [each.column for each in dataset.promoted if each not in found.promoted]:
         what = f"without the promoted column{'s' if missing[1:] else ''} {', '.join(missing)}"
+    elif unfilled := [each.column for each in found.promoted if not each.filled]:
+        what = f"not filled yet in the column{'s' if unfilled[1:] else ''} {', '.join(unfilled)}"
     else:
         return
     log.warning("%s: its tables are %s; see `compactor migrate plan`", dataset.name, what)
