@@ -18,6 +18,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import (
     AddSchemaUpdate,
+    AddSnapshotUpdate,
     AssertCurrentSchemaId,
     AssertDefaultSpecId,
     AssertLastAssignedFieldId,
@@ -27,6 +28,7 @@ from pyiceberg.table.update import (
     SetPropertiesUpdate,
     TableRequirement,
     TableUpdate,
+    UpdatesAndRequirements,
 )
 from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
 
@@ -97,7 +99,14 @@ def _of_columns(metadata: TableMetadata, schema: Schema) -> dict[str, str | None
 
 
 class Replace(_OverwriteFiles):
-    """An overwrite that never rebases by itself and keeps the number of manifests small."""
+    """An overwrite that never rebases by itself, keeps the number of manifests small, and never goes back in time."""
+
+    def _commit(self) -> UpdatesAndRequirements:
+        # A clock can be set back. Iceberg's Java library, so Trino, Spark and Athena, refuses to load a table whose
+        # snapshots, or versions of the metadata, go back by more than a minute; PyIceberg does not look.
+        updates, requirements = super()._commit()
+        earliest = self._transaction.table_metadata.last_updated_ms + 1
+        return tuple(_not_before(earliest, update) for update in updates), requirements
 
     def _refresh_for_retry(self) -> None:
         raise CommitFailedException("the table has changed since this commit was planned")
@@ -110,6 +119,14 @@ class Replace(_OverwriteFiles):
             snapshot_producer=self,
         )
         return manager.merge_manifests(manifests)
+
+
+def _not_before(earliest: int, update: TableUpdate) -> TableUpdate:
+    if isinstance(update, AddSnapshotUpdate):
+        snapshot = update.snapshot
+        time = {"timestamp_ms": max(snapshot.timestamp_ms, earliest)}
+        return AddSnapshotUpdate(snapshot=snapshot.model_copy(update=time))
+    return update
 
 
 def replace(

@@ -112,7 +112,7 @@ def _load_pending(
             "%s: ignored %d objects that are not exports, such as %s", dataset.name, ignored.count, ignored.examples[0]
         )
     if tally.objects or tally.failed:
-        record(run, dataset, tally, _frontier(listed, start, tally))
+        record(run, dataset, tally, _frontier(listed, start, tally), listed.after)
 
 
 def _load_batch(run: Run, source: Source, dataset: Dataset, objects: Sequence[SourceObject], tally: Tally) -> None:

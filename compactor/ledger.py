@@ -145,19 +145,31 @@ def load_known(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: str) ->
     con.unregister("ledger_rows")
 
 
-def frontier(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: str, *, tag: str | None = None) -> Hour | None:
-    """The hour up to which everything was listed and loaded, by the newest run; None before the first.
+@dataclass(frozen=True)
+class LastRun:
+    """The newest run that listed a dataset; `frontier` is the hour up to which everything was listed and loaded."""
+
+    run_id: str
+    frontier: Hour
+
+
+def last_run(
+    con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: str, *, tag: str | None = None
+) -> LastRun | None:
+    """The newest run over a dataset, by the times that `record_run` has put in order; None before the first.
 
     With a tag, as the runs were then.
     """
     if not lake.exists(RUNS):
         return None
-    columns, where = ["frontier", "finished_at"], {"dataset": dataset}
+    columns, where = ["run_id", "frontier", "finished_at"], {"dataset": dataset}
     runs = lake.table(RUNS)
     con.register("run_rows", _past(runs, columns, where, tag) if tag else runs.scan(columns, where=where).batches)
-    found = con.execute("SELECT arg_max(frontier, finished_at) FROM run_rows WHERE frontier IS NOT NULL").fetchone()
+    found = con.execute(
+        "SELECT run_id, frontier FROM run_rows WHERE frontier IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
+    ).fetchone()
     con.unregister("run_rows")
-    return Hour.parse(found[0]) if found and found[0] else None
+    return LastRun(found[0], Hour.parse(found[1])) if found else None
 
 
 def _past(table: Table, columns: Sequence[str], where: Mapping[str, str], tag: str) -> pa.RecordBatchReader:
@@ -207,10 +219,14 @@ def restore(
 
 @dataclass(frozen=True)
 class Listed:
-    """What a listing found: the frontier before it (see `frontier`), and the newest hour that it saw."""
+    """What a listing found: the newest run before it, and the newest hour that it saw."""
 
-    frontier: Hour | None
+    after: LastRun | None
     newest: Hour | None
+
+    @property
+    def frontier(self) -> Hour | None:
+        return self.after.frontier if self.after else None
 
 
 def list_pending(
@@ -230,9 +246,9 @@ def list_pending(
     nor the ledger is held in Python.
     """
     load_known(con, lake, dataset)
-    before = frontier(con, lake, dataset)
-    if start is None and not full_scan and before is not None:
-        start = before.minus(lake.config.source.window_hours)
+    after = last_run(con, lake, dataset)
+    if start is None and not full_scan and after is not None:
+        start = after.frontier.minus(lake.config.source.window_hours)
     con.execute("CREATE OR REPLACE TABLE listed (key VARCHAR, etag VARCHAR, size BIGINT)")
     newest: Hour | None = None
 
@@ -255,15 +271,33 @@ def list_pending(
     con.execute("CREATE OR REPLACE TABLE pending AS SELECT * FROM listed ANTI JOIN known USING (key, etag)")
     con.execute("DROP TABLE listed")
     con.execute("DROP TABLE known")
-    return Listed(before, newest)
+    return Listed(after, newest)
 
 
-def record_run(lake: Lakehouse, row: dict[str, object]) -> None:
-    """Writes down what a run did for a dataset, over an earlier word of the same run."""
-    schema = lake.table(RUNS).schema
+def record_run(lake: Lakehouse, row: dict[str, object], frontier: Hour | None, after: LastRun | None) -> None:
+    """Writes down what a run did for a dataset, as the newest of its runs.
+
+    Its time is never before that of a run that is there: the newest run says where the next one lists from, and a clock
+    can be set back. And where another run was recorded since this one has listed (`after`), what that one left pending
+    must not be hidden: of the two frontiers the earlier stays.
+    """
+    dataset = str(row["dataset"])
     with engine.session(lake.config.resources) as con:
-        con.register("run_row", pa.Table.from_pylist([row], schema))
-        put(lake, con, RUNS, "run_row", RUN, commit_id=uuid.uuid4().hex, run_id=str(row["run_id"]))
+
+        def date() -> bool:
+            table = lake.table(RUNS)
+            con.register("run_rows", table.scan(["finished_at"], where={"dataset": dataset}).batches)
+            (newest,) = con.execute("SELECT coalesce(epoch_us(max(finished_at)), -1) FROM run_rows").fetchall()[0]
+            con.unregister("run_rows")
+            finished = max(now(), dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=newest + 1))
+            last = last_run(con, lake, dataset)
+            reached = min(frontier, last.frontier) if frontier and last and last != after else frontier
+            dated = {"finished_at": finished, "frontier": str(reached) if reached else None}
+            con.register("run_row", pa.Table.from_pylist([row | dated], table.schema))
+            return True
+
+        # Asked for once the table is loaded: if another run is recorded after that, the commit is a conflict.
+        put(lake, con, RUNS, "run_row", RUN, commit_id=uuid.uuid4().hex, run_id=str(row["run_id"]), needed=date)
 
 
 def now() -> dt.datetime:

@@ -264,7 +264,8 @@ def _roll_back(run: Run, listed: Dataset, *, confirmed: bool) -> DatasetRollback
             if shape.ROLLING_BACK not in history.properties:
                 settled(lake, lake.shaped(listed))
                 _mark(lake, listed.history_table, {shape.ROLLING_BACK: tag})
-            frontier = ledger.frontier(con, lake, listed.name, tag=tag) or Hour("0001-01-01", 0)
+            then = ledger.last_run(con, lake, listed.name, tag=tag)
+            frontier = then.frontier if then else Hour("0001-01-01", 0)
             ledger.restore(lake, con, QUARANTINE, ledger.LINES_OF_OBJECT, listed.name, tag, run_id=run.run_id)
             ledger.restore(lake, con, FILES, ledger.OBJECT, listed.name, tag, run_id=run.run_id)
             for name in filter(None, (listed.current_table, listed.history_table)):

@@ -77,14 +77,15 @@ class Tally:
         )
 
 
-def record(run: Run, dataset: Dataset, tally: Tally, frontier: Hour | None = None) -> None:
-    """Writes the run's row for a dataset."""
+def record(
+    run: Run, dataset: Dataset, tally: Tally, frontier: Hour | None = None, after: ledger.LastRun | None = None
+) -> None:
+    """Writes the run's row for a dataset. As to `frontier` and `after`, see `ledger.record_run`."""
     row = {
         "run_id": run.run_id,
         "dataset": dataset.name,
         "verb": run.verb,
         "started_at": tally.started_at,
-        "finished_at": ledger.now(),
         "objects": tally.objects,
         "lines": tally.lines,
         "new": tally.new,
@@ -94,6 +95,5 @@ def record(run: Run, dataset: Dataset, tally: Tally, frontier: Hour | None = Non
         "raw_bytes": tally.raw_bytes,
         "history_snapshot_id": tally.snapshots.get(dataset.history_table),
         "current_snapshot_id": tally.snapshots.get(dataset.current_table or ""),
-        "frontier": str(frontier) if frontier else None,
     }
-    ledger.record_run(run.lake, row)
+    ledger.record_run(run.lake, row, frontier, after)

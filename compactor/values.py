@@ -17,6 +17,7 @@ _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)", re.ASCII)
 _WIDE = Context(prec=40)  # the usual 28 digits are fewer than a decimal column may have
 
 
@@ -130,10 +131,8 @@ def number_text(value: Number) -> str:
 
 def decimal_of(kind: str) -> tuple[int, int] | None:
     """(precision, scale) of the type `decimal(P,S)`; None of any other."""
-    if not kind.startswith("decimal("):
-        return None
-    precision, scale = kind.removeprefix("decimal(").removesuffix(")").split(",")
-    return int(precision), int(scale)
+    found = _DECIMAL.fullmatch(kind)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def reader(kind: str) -> Callable[[Any], Any]:

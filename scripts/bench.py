@@ -126,6 +126,7 @@ class Bench:
         big = self._load("2 million events", [Part(EVENTS, 40, 50_000)], 3 if self._full else 1)
         self._aim("  its peak memory", f"{big.peak_bytes / MB:,.0f} MB", "< 2,000 MB", met=big.peak_bytes < 2000 * MB)
         self._merge(rows=1_000_000, days=10, keys=200_000, upserts=3 if self._full else 1)
+        self._migrate(rows=5_000_000, days=10)
 
     def _load_next_to_parsing(self, name: str, parts: list[Part]) -> None:
         export = self._export(name, parts)
@@ -175,6 +176,20 @@ class Bench:
             shutil.rmtree(left)
         ratio = theirs.seconds / ours.seconds
         self._aim("  times as fast as upsert", f"{ratio:.1f}", ">= 25", met=ratio >= 25)
+
+    def _migrate(self, *, rows: int, days: int) -> None:
+        name = f"migrate {rows:,} rows"
+        tell(f"{name}: generating")
+        folder = self._folder / "migrate"
+        measure("bench_merge.py", "fill", folder, rows, days)
+        for words, what in (("in place", "in-place"), ("rewritten for another type", "retype")):
+            tell(f"{name}: {words}")
+            row = self._row(f"{name}, {words}")
+            row.samples.append(measure("bench_migrate.py", what, folder))
+            found = row.samples[0].found
+            check(name, found, {"rows": rows, "kept": found["files"] if what == "in-place" else 0})
+            row.result = f"{found['kept']:.0f} of {found['files']:.0f} files kept"
+        shutil.rmtree(folder)
 
     def _export(self, name: str, parts: list[Part]) -> Export:
         tell(f"{name}: generating")

@@ -51,19 +51,19 @@ versions:
 
 
 class Lake:
-    """A lake of the one dataset below `folder`."""
+    """A lake of the one dataset below `folder`. `changes` are versions of its registry beyond the first."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, changes: str = "") -> None:
         root = Path(folder)
         (root / "schemas").mkdir(parents=True, exist_ok=True)
-        (root / "schemas" / f"{DATASET}.yaml").write_text(_REGISTRY)
+        (root / "schemas" / f"{DATASET}.yaml").write_text(_REGISTRY + changes)
         file = root / "config.yaml"
         file.write_text("source: {url: source}\nwarehouse: warehouse\nschemas: schemas\n")
         self.config = config.load(file)
-        known = registry.load(self.config.schemas)
-        self.dataset: Dataset = known.get(DATASET)
+        self.registry = registry.load(self.config.schemas)
+        self.dataset: Dataset = self.registry.get(DATASET)
         self.tables = Lakehouse(self.config)
-        self.tables.ensure(known, [DATASET])
+        self.tables.ensure(self.registry, [DATASET])
 
     def incoming(self, first: int, count: int, days: int, *, hour: int) -> str:
         """SQL for the rows of keys `first`..: a key's day never changes, so that all days stay as they are laid out."""
@@ -93,14 +93,14 @@ class Lake:
             con.execute("CREATE TABLE quarantine_rows AS SELECT 1 AS n")
             note = Note.new(self.tables, "bench", mode="keep")
             note.write(con)
-            return _timed(lambda: _merge_current(self.tables, con, self.dataset, note))
+            return timed(lambda: _merge_current(self.tables, con, self.dataset, note))
 
     def upsert(self, rows: str) -> dict[str, float]:
         schema = arrow_schema(self.tables.table(DATASET).iceberg.schema())
         with duckdb.connect() as con:
             arrow = con.execute(rows).to_arrow_table().cast(schema)
         key = list(self.dataset.key)
-        return _timed(lambda: self.tables.table(DATASET).iceberg.upsert(arrow, join_cols=key))
+        return timed(lambda: self.tables.table(DATASET).iceberg.upsert(arrow, join_cols=key))
 
     def rows(self) -> pa.RecordBatchReader:
         return self.tables.table(DATASET).scan(record_columns(self.dataset)).batches
@@ -138,7 +138,7 @@ def compare(folder: str, rows: int, days: int, keys: int, other: str) -> dict[st
         }
 
 
-def _timed(step: Callable[[], object]) -> dict[str, float]:
+def timed(step: Callable[[], object]) -> dict[str, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     step()
     return {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}

@@ -1,11 +1,24 @@
-"""Fixtures that tests of several modules use."""
+"""Fixtures that tests of several modules use, and how a failed test is run again."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
+
+
+def again(test: str, *, soak: bool) -> str:
+    """The command that runs one test again: its id has all that the test depends on, the seed too."""
+    return f"""make {"soak" if soak else "test"} PYTEST_ARGS="'{test}'\""""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        report.sections.append(("to run this one again", again(item.nodeid, soak="soak" in item.keywords)))
+    return report
 
 
 @pytest.fixture

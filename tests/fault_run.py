@@ -1,7 +1,8 @@
 """Runs the command line and kills it (SIGKILL) at its N-th write: `python fault_run.py N ARGS…`.
 
-A write is the making of a file, a deletion, or a catalog commit; a commit counts twice, before and after it lands.
-With N = 0 nothing is killed.
+A file that is made has four points: before it exists, empty, with half of its bytes, and whole. A deletion, and the
+making of a namespace, of a table or of a commit, have two: before and after. With N = 0 nothing is killed, and the
+number of points is told on stderr.
 """
 
 from __future__ import annotations
@@ -10,39 +11,85 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
-_written = 0
+_passed = 0
 _fatal = int(sys.argv[1])
 
 
-def _point() -> None:
-    global _written  # noqa: PLW0603  a counter of the process
-    _written += 1
-    if _written == _fatal:
+def _point(last_act: Callable[[], None] = lambda: None) -> None:
+    global _passed  # noqa: PLW0603  a counter of the process
+    _passed += 1
+    if _passed == _fatal:
+        last_act()
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _counted(kind: type, name: str, *, after: bool = False) -> None:
+class _Stream:
+    """A file being written."""
+
+    def __init__(self, stream: Any, path: str) -> None:
+        self._stream = stream
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._stream.closed:
+            return
+        _point(self._tear)
+        self._stream.close()
+        _point()
+
+    def _tear(self) -> None:
+        self._stream.flush()
+        os.truncate(self._path, self._stream.tell() // 2)
+
+
+def _create(self: PyArrowFile, overwrite: bool = False) -> Any:
+    _point()
+    stream = _original_create(self, overwrite)
+    _point()
+    return _Stream(stream, self._path)
+
+
+def _counted(kind: type, name: str) -> None:
     original: Callable[..., Any] = getattr(kind, name)
 
     def counted(*args: Any, **options: Any) -> Any:
         _point()
         result = original(*args, **options)
-        if after:
-            _point()
+        _point()
         return result
 
     setattr(kind, name, counted)
 
 
-_counted(PyArrowFile, "create", after=True)
+def _exit(code: int) -> None:
+    if _fatal == 0:
+        sys.stderr.write(f"{_passed} points\n")
+        sys.stderr.flush()
+    _original_exit(code)
+
+
+_original_create: Callable[..., Any] = PyArrowFile.create
+PyArrowFile.create = _create  # type: ignore[method-assign]
+_original_exit: Callable[[int], None] = os._exit
+os._exit = _exit  # type: ignore[assignment]
 _counted(PyArrowFileIO, "delete")
-_counted(SqlCatalog, "commit_table", after=True)
+_counted(SqlCatalog, "create_namespace")
 _counted(SqlCatalog, "create_table")
+_counted(SqlCatalog, "commit_table")
 
 from compactor.cli import run  # noqa: E402  after the faults are in place
 

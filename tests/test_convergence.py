@@ -6,11 +6,13 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from histories import DATASETS, Delivery, History
+from histories import DATASETS, KINDS, REPLACED, SNAPSHOT, Delivery, History, size_of
 from lake import ROOT, Lake
 
 
@@ -23,12 +25,34 @@ def test_any_history_ends_as_the_model_says(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     datasets = tuple(chance.sample(DATASETS, chance.randint(1, 2)))
     lake = Lake(tmp_path, settings=f"batch: {{objects: {chance.choice([1, 2, 1000])}}}")
-    history = History(seed, datasets=datasets)
-    for _ in range(chance.randint(2, 4)):
-        for delivery in history.deliveries(chance.randint(1, 4), chance.choice([3, 12, 40])):
+    for night in nights(seed, datasets):
+        for delivery in night:
             deliver(lake, delivery)
         lake.compact(datasets=datasets, full_scan=True)
         lake.assert_equals_model(datasets)
+
+
+def nights(seed: int, datasets: tuple[str, ...]) -> Iterator[Iterator[Delivery]]:
+    """A history of 10 to 2,000 lines, in two to four nights."""
+    history, size = History(seed, datasets=datasets), size_of(seed)
+    count = 2 + seed % 3
+    for number in range(count):
+        yield history.night(size * (number + 1) // count - size * number // count)
+
+
+def test_the_histories_have_every_kind_of_line_and_delivery_and_all_sizes() -> None:
+    seeds = range(16)
+    kinds: Counter[str] = Counter()
+    for seed in seeds:
+        history = History(seed)
+        lines = sum(len(delivery.lines) for _ in range(3) for delivery in history.night(max(size_of(seed) // 3, 1)))
+        assert lines == 3 * max(size_of(seed) // 3, 1)
+        kinds += history.kinds
+    assert kinds.keys() == {*KINDS, SNAPSHOT, REPLACED}
+    sizes = [size_of(seed) for seed in range(2_000)]
+    assert min(sizes) == 10
+    assert 1_900 < max(sizes) <= 2_000
+    assert sum(size < 150 for size in sizes) in range(900, 1_100)
 
 
 def test_the_sample_in_three_orders_and_batchings_gives_the_same_rows(tmp_path: Path) -> None:

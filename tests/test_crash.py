@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import replace as changed
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from compactor import registry
+from compactor.progress import NullProgress
+from compactor.replay import replay
 from compactor.verify import verify
 from histories import DATASETS, History
-from lake import Lake
+from lake import SCHEMAS, Lake
+from model import DATASETS as DATASETS_OF_MODEL
+from model import Model
 from processes import start
+from test_protocol import learn_version_2, record
 
 log = logging.getLogger(__name__)
+
+DATASETS_OF_A_NIGHT = ("fan_identity_graph", "fan_profiles")
+SHARES = 8
 
 
 def assert_sound(lake: Lake, datasets: tuple[str, ...]) -> None:
@@ -51,39 +64,95 @@ def test_killed_again_and_again_at_random_moments_the_next_run_completes(tmp_pat
     assert_sound(lake, DATASETS)
 
 
-@pytest.mark.parametrize("first", range(4))
-def test_killed_at_some_of_its_writes_the_next_run_completes(tmp_path: Path, first: int) -> None:
-    killed = kill_at_writes(tmp_path, seed=100, objects=4, first=3 * first + 1, step=12)
-    assert killed >= 4, f"only {killed} writes: the test shows too little"
+# What is killed at its writes. Each leaves a lake with something to do, and returns the verb that does it.
+
+
+def a_night(folder: Path, *, objects: int, batch: int, first: bool = False) -> tuple[Lake, list[str]]:
+    """New objects of two datasets, with new, replaced and deleted rows; `first`: into tables that do not exist yet."""
+    lake = Lake(folder, settings=f"batch: {{objects: {batch}}}")
+    history = History(100 + objects, datasets=DATASETS_OF_A_NIGHT, entities=5)
+    if not first:
+        fill(lake, history, 4, 12)
+        lake.compact(datasets=DATASETS_OF_A_NIGHT, full_scan=True)
+    fill(lake, history, objects, 12)
+    return lake, ["compact", "--full-scan", *(f"--dataset={name}" for name in DATASETS_OF_A_NIGHT)]
+
+
+def a_replay(folder: Path) -> tuple[Lake, list[str]]:
+    """Lines of a version that the registry has come to know, some of records that are there and were emitted later."""
+    schemas = folder / "schemas"
+    shutil.copytree(SCHEMAS, schemas)
+    lake = Lake(folder, schemas=schemas)
+    dataset = {"fan_profiles": changed(DATASETS_OF_MODEL["fan_profiles"], versions=frozenset({1, 2}))}
+    lake.model = Model(dataset)
+    lake.deliver("fan_profiles", [record(n, 1 + n % 2) for n in range(6)] + [b"bad"], part="a")
+    lake.deliver("fan_profiles", [record(n, 2).replace(b"2026", b"2025", n % 2) for n in range(4, 9)], part="b")
+    lake.compact(datasets=("fan_profiles",))
+    learn_version_2(schemas / "fan_profiles.yaml")
+    lake.registry = registry.load(schemas)
+    return lake, ["replay", "--dataset=fan_profiles"]
+
+
+WORK: dict[str, Callable[[Path], tuple[Lake, list[str]]]] = {
+    "a night": partial(a_night, objects=4, batch=4),
+    "a first night": partial(a_night, objects=2, batch=4, first=True),
+    "a replay": a_replay,
+    "a night over fifty files": partial(a_night, objects=50, batch=10),
+}
+
+
+@pytest.mark.parametrize(
+    ("work", "kills", "share"),
+    [("a night", 3, 0), ("a night", 3, 1), ("a night", 3, 2), ("a first night", 3, 0), ("a replay", 2, 0)],
+)
+def test_killed_at_some_of_its_writes_the_next_run_completes(tmp_path: Path, work: str, kills: int, share: int) -> None:
+    """At some points, spread over the whole run; other ones for each `share`."""
+    lake, verb = WORK[work](tmp_path)
+    points = count_points(lake, verb)
+    step = points // kills
+    kill_at(lake, verb, range(1 + (share + 1) * step // 4, points + 1, step)[:kills])
 
 
 @pytest.mark.soak
-def test_killed_at_each_write_of_a_run_over_fifty_files_the_next_run_completes(tmp_path: Path) -> None:
-    killed = kill_at_writes(tmp_path, seed=200, objects=50, first=1, step=1)
-    log.info("killed at %d writes, one after another", killed)
-    assert killed > 100
+@pytest.mark.parametrize("share", range(SHARES))
+@pytest.mark.parametrize("work", WORK)
+def test_killed_at_each_write_the_next_run_completes(tmp_path: Path, work: str, share: int) -> None:
+    """`share` of SHARES, so that they run side by side. KILL_AT=N runs one point alone."""
+    lake, verb = WORK[work](tmp_path)
+    points = count_points(lake, verb)
+    log.info("%s has %d points to be killed at; share %d of %d", work, points, share, SHARES)
+    assert points > 100
+    alone = os.environ.get("KILL_AT")
+    kill_at(lake, verb, [int(alone)] if alone else range(share + 1, points + 1, SHARES))
 
 
-def kill_at_writes(folder: Path, *, seed: int, objects: int, first: int, step: int) -> int:
-    """Kills the same run at its writes `first`, `first + step`…, then finishes it. Returns how often it was killed."""
-    datasets = ("fan_identity_graph", "fan_profiles")
-    lake = Lake(folder, settings=f"batch: {{objects: {max(objects // 10, 4)}}}")
-    history = History(seed, datasets=datasets, entities=5)
-    fill(lake, history, 4, 12)
-    lake.compact(datasets=datasets, full_scan=True)
-    fill(lake, history, objects, 12)
-    warehouse, before = folder / "warehouse", folder / "before"
+def count_points(lake: Lake, verb: list[str]) -> int:
+    """Runs the verb to its end, counts the points at which it could have been killed, and puts the tables back."""
+    warehouse, before = lake.folder / "warehouse", lake.folder / "before"
+    warehouse.mkdir(exist_ok=True)
     shutil.copytree(warehouse, before)
-    killed = 0
-    for point in range(first, 10_000, step):
+    run = start(lake, *verb, kill_at=0)
+    _, errors = run.communicate(timeout=300)
+    assert run.returncode in (0, 3), errors
+    return int(errors.split()[-2])
+
+
+def kill_at(lake: Lake, verb: list[str], points: Sequence[int]) -> None:
+    """Kills the verb at each of these points, begun from the same tables; then the same verb has to complete."""
+    warehouse, before = lake.folder / "warehouse", lake.folder / "before"
+    for point in points:
         shutil.rmtree(warehouse)
         shutil.copytree(before, warehouse)
-        run = start(lake, "compact", "--full-scan", *(f"--dataset={name}" for name in datasets), kill_at=point)
+        run = start(lake, *verb, kill_at=point)
         _, errors = run.communicate(timeout=300)
-        if run.returncode != -signal.SIGKILL:
-            assert run.returncode in (0, 3), errors
-            break
-        killed += 1
-        lake.compact(datasets=datasets, full_scan=True)
-        assert_sound(lake, datasets)
-    return killed
+        try:
+            assert run.returncode == -signal.SIGKILL, errors
+            if verb[0] == "replay":
+                replay(lake.config, lake.registry, datasets=("fan_profiles",), progress=NullProgress())
+                assert_sound(lake, ("fan_profiles",))
+            else:
+                lake.compact(datasets=DATASETS_OF_A_NIGHT, full_scan=True)
+                assert_sound(lake, DATASETS_OF_A_NIGHT)
+        except BaseException as error:
+            error.add_note(f"killed at point {point}: put KILL_AT={point} before the command to run it alone")
+            raise

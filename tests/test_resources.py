@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -154,9 +153,3 @@ def test_what_a_killed_run_spilled_is_removed_and_what_a_living_one_spills_is_no
             assert not left.exists()
             assert len(list(tmp_path.iterdir())) == 2
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_clock_that_goes_backwards_changes_no_row(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compactor.ledger.now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
-    lake.compact(full_scan=True)
-    lake.assert_equals_model(DATASETS)

@@ -303,6 +303,12 @@ def test_a_change_that_cannot_be_is_refused_where_it_stands(tmp_path: Path, chan
     assert found[0].split(":")[0] in ("20", "21")
 
 
+def test_a_change_of_a_field_whose_type_is_a_mistake_is_told_and_no_more(tmp_path: Path) -> None:
+    text = STATE.replace("score: double", "score: decimal(") + "      - retype: {field: score, to: double}\n" + RENAMED
+    with pytest.raises(ConfigError, match=r"field 'score' should be a decimal\(P,S\)"):
+        loaded(tmp_path, text)
+
+
 def test_only_the_first_version_lists_its_fields(tmp_path: Path) -> None:
     listed = "    fields:\n      id: string\n"
     with pytest.raises(ConfigError, match=r"the fields are listed in version 1 alone; say here what changed"):
