@@ -251,8 +251,12 @@ def bloom(dataset: Dataset) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("id", *dataset.key)))
 
 
+# Seconds, for the tables' bucket. The defaults of Arrow's S3 client, 1 and 3, break off large files on a busy line.
+_PATIENCE = {"s3.connect-timeout": "10", "s3.request-timeout": "60"}
+
+
 def _connect(config: Config) -> Catalog:
-    properties = config.catalog_properties()
+    properties = _PATIENCE | config.catalog_properties()
     uri = properties.get("uri", "")
     if uri.startswith("sqlite:///"):
         Path(urlparse(uri).path.removeprefix("/")).parent.mkdir(parents=True, exist_ok=True)

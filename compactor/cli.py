@@ -132,6 +132,7 @@ def program(context: click.Context, config: Path, verbosity: int, log_format: lo
     """Compacts gzipped NDJSON exports into deduplicated Iceberg tables."""
     context.obj = Invocation(config, verbosity, log_format)
     log.setup(log_format or "text", verbosity)
+    failures.refuse_small_address_space()  # before anything large is imported
 
 
 _dataset = click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this one; can be repeated.")

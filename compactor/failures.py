@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
+
+from compactor.errors import CompactorError
 
 _S3_ACTIONS = {
     "DeleteObject": "s3:DeleteObject",
@@ -25,9 +28,37 @@ _SYSTEM = {
     errno.EACCES: "permission denied; let this user write to the warehouse and to resources.temp_dir",
     errno.EPERM: "permission denied; let this user write to the warehouse and to resources.temp_dir",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n), or lower source.readers",
+    errno.EAGAIN: "no more threads may be started; raise the limit on processes (ulimit -u, or the container's)",
 }
 _MEMORY = "there is not enough memory; give the process more, or lower resources.memory, batch.bytes and source.readers"
 _SPILL = "the engine's memory and spill folder are full; raise resources.memory, or free space in resources.temp_dir"
+
+
+_IN_WORDS = (
+    ("database or disk is full", _SYSTEM[errno.ENOSPC]),
+    ("No space left", _SYSTEM[errno.ENOSPC]),
+    ("readonly database", _SYSTEM[errno.EROFS]),
+    ("Read-only file system", _SYSTEM[errno.EROFS]),
+    ("Failed to launch worker thread", _SYSTEM[errno.EAGAIN]),
+    ("can't start new thread", _SYSTEM[errno.EAGAIN]),
+    ("bad allocation", _MEMORY),
+    ("bad_alloc", _MEMORY),
+    ("malloc of size", _MEMORY),
+    ("realloc of size", _MEMORY),
+)
+"""What libraries say of the machine where they throw errors of their own, or each other's."""
+
+_ADDRESS_SPACE = 3 << 30
+
+
+def refuse_small_address_space() -> None:
+    """Raises CompactorError under a `ulimit -v` with which native libraries abort, or wait for ever for a thread."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE:
+        raise CompactorError(
+            f"the address space is limited to {limit >> 20} MiB (ulimit -v), and 3072 are needed, most of them to be"
+            " reserved and never used; lift that limit, and bound memory by resources.memory or the container's limit"
+        )
 
 
 def reason(error: BaseException) -> str | None:
@@ -35,15 +66,15 @@ def reason(error: BaseException) -> str | None:
     module, name = type(error).__module__, type(error).__name__
     if isinstance(error, MemoryError) or name == "ArrowMemoryError":
         return _MEMORY
-    if module.startswith(("duckdb", "_duckdb")):
-        if name == "OutOfMemoryException":
-            return _SPILL
-        return _SYSTEM[errno.ENOSPC] if "No space left" in str(error) else None
+    if module.startswith(("duckdb", "_duckdb")):  # also by what the engine met when it asked Arrow for rows
+        return _of_text(str(error)) or (_SPILL if name == "OutOfMemoryException" else None)
     if module.startswith("sqlalchemy."):
         return _of_database(name, getattr(error, "orig", None))
     if module.startswith("botocore."):
         return _of_glue(error)
-    return _of_files(error) if isinstance(error, OSError) else None
+    if isinstance(error, OSError):
+        return _of_text(str(error)) or _SYSTEM.get(error.errno or 0)
+    return _of_text(str(error)) if isinstance(error, RuntimeError) else None
 
 
 def _of_database(name: str, cause: object) -> str | None:
@@ -55,19 +86,21 @@ def _of_database(name: str, cause: object) -> str | None:
     if name == "OperationalError" and "locked" in str(cause):
         return "the catalog's database is locked by another process; run again when that has ended"
     if name in ("OperationalError", "InterfaceError", "InternalError", "DatabaseError", "TimeoutError"):
-        return "the catalog's database cannot be used; check catalog.properties, its disk and its server"
+        cannot = "the catalog's database cannot be used; check catalog.properties, its disk and its server"
+        return _of_text(str(cause)) or cannot
     return None
 
 
-def _of_files(error: OSError) -> str | None:
-    """Of a disk, or of Arrow's S3 client, which tells what happened in its text alone."""
-    found = re.search(r"AWS Error (\w+) during (\w+) operation", str(error))
-    if found and found[1] == "ACCESS_DENIED":
-        return f"access denied; grant {_S3_ACTIONS.get(found[2], 's3:PutObject')} on the tables' bucket"
-    if found:
-        return f"S3 answered {found[1]} to {found[2]}; check catalog.properties and the network"
-    number = error.errno or next((int(code) for code in re.findall(r"\[[Ee]rrno (\d+)\]", str(error))), None)
-    return _SYSTEM.get(number) if number else None
+def _of_text(text: str) -> str | None:
+    """Of a disk or of Arrow's S3 client, which tell what happened in their text alone."""
+    if found := re.search(r"AWS Error (\w+)(?: \(HTTP status \d+\))? during (\w+) operation", text):
+        code, operation = found.groups()
+        if code == "ACCESS_DENIED":
+            return f"access denied; grant {_S3_ACTIONS.get(operation, 's3:PutObject')} on the tables' bucket"
+        return f"S3 answered {code} to {operation}; check catalog.properties and the network"
+    if found := re.search(r"\[[Ee]rrno (\d+)\]", text):
+        return _SYSTEM.get(int(found[1]))
+    return next((sentence for words, sentence in _IN_WORDS if words in text), None)
 
 
 def _of_glue(error: BaseException) -> str:
