@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from compactor import registry
+from compactor import migrate, registry
 from compactor.progress import NullProgress
 from compactor.replay import replay
 from compactor.verify import verify
@@ -83,13 +83,20 @@ def a_replay(folder: Path) -> tuple[Lake, list[str]]:
     schemas = folder / "schemas"
     shutil.copytree(SCHEMAS, schemas)
     lake = Lake(folder, schemas=schemas)
-    dataset = {"fan_profiles": changed(DATASETS_OF_MODEL["fan_profiles"], versions=frozenset({1, 2}))}
-    lake.model = Model(dataset)
+    first = DATASETS_OF_MODEL["fan_profiles"]
+    both = changed(
+        first,
+        fields=first.fields | {"nickname": ("nickname", "string")},
+        optional=(*first.optional, "nickname"),
+        versions=frozenset({1, 2}),
+    )
+    lake.model = Model({"fan_profiles": both})
     lake.deliver("fan_profiles", [record(n, 1 + n % 2) for n in range(6)] + [b"bad"], part="a")
     lake.deliver("fan_profiles", [record(n, 2).replace(b"2026", b"2025", n % 2) for n in range(4, 9)], part="b")
     lake.compact(datasets=("fan_profiles",))
     learn_version_2(schemas / "fan_profiles.yaml")
     lake.registry = registry.load(schemas)
+    migrate.apply(lake.config, lake.registry, plan_id=None, progress=NullProgress())
     return lake, ["replay", "--dataset=fan_profiles"]
 
 
@@ -97,7 +104,7 @@ WORK: dict[str, Callable[[Path], tuple[Lake, list[str]]]] = {
     "a night": partial(a_night, objects=4, batch=4),
     "a first night": partial(a_night, objects=2, batch=4, first=True),
     "a replay": a_replay,
-    "a night over fifty files": partial(a_night, objects=50, batch=10),
+    "a night over fifty files": partial(a_night, objects=50, batch=25),
 }
 
 
