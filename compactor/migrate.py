@@ -19,7 +19,7 @@ import duckdb
 
 from compactor import accounts, engine, lease, ledger, migration, shape
 from compactor.catalog import FILES, QUARANTINE, RUNS, Lakehouse, bloom
-from compactor.config import Config
+from compactor.config import Config, IfRunning
 from compactor.errors import ConflictError, UsageError
 from compactor.note import Note
 from compactor.progress import Progress
@@ -57,7 +57,7 @@ def apply(
     lake = Lakehouse(config)
     lake.ensure_own()
     run = Run.begin("migrate", lake, progress)
-    with lease.held(run, "wait"):
+    with lease.held(run, _if_running(config)):
         planned = migration.plan(lake, chosen)
         if plan_id not in (None, planned.plan_id):
             raise UsageError(
@@ -72,6 +72,11 @@ def apply(
                     tags[dataset.name] = _before(lake.table(dataset.history_table))["tag"]
                     quarantined[dataset.name] = refused
         return MigrationReport(run.run_id, planned, tags, quarantined)
+
+
+def _if_running(config: Config) -> IfRunning:
+    """A migration waits for a run under way, since to leave would not migrate. Where runs ignore others, so does it."""
+    return "ignore" if config.if_running == "ignore" else "wait"
 
 
 def _chosen(registry: Registry, datasets: tuple[str, ...]) -> list[Dataset]:
@@ -245,7 +250,7 @@ def rollback(
     lake = Lakehouse(config)
     lake.ensure_own()
     run = Run.begin("rollback", lake, progress)
-    with lease.held(run, "wait" if confirmed else "ignore"):
+    with lease.held(run, _if_running(config) if confirmed else "ignore"):
         chosen = [each for each in _chosen(registry, datasets) if lake.exists(each.history_table)]
         found = [each for each in chosen if _FROM in lake.table(each.history_table).properties]
         if not found:

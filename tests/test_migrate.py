@@ -24,6 +24,7 @@ from compactor.verify import verify
 from lake import ROOT, Lake
 from model import Row, parse_timestamp
 from processes import start
+from test_protocol import STEPS, overtaken
 
 QUIET = NullProgress()
 
@@ -411,6 +412,32 @@ def test_killed_in_the_middle_of_apply_running_it_again_completes(tmp_path: Path
         fans.assert_sound()
     assert killed >= (30 if not first else 4), f"only {killed} writes: the test shows too little"
     assert ("old", "new") not in states
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        step if step in ("plan", "swap of files", "settling") else pytest.param(step, marks=pytest.mark.soak)
+        for step in STEPS
+    ],
+)
+def test_a_run_overtaken_by_a_migration_begins_again_with_the_new_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    fans = Fans(tmp_path)
+    fans.write(FANS + IN_PLACE + RETYPE)
+    fans.lake.deliver_unmodelled("things", [fan(9), fan(10, joined="later"), fan(3)], part="c")
+
+    def migrate_now() -> None:
+        fans.apply()
+
+    with overtaken(monkeypatch, step, 1, migrate_now):
+        fans.lake.compact()
+    fans.apply()
+    fans.lake.compact()
+    assert fans.ids("things_history") == sorted(f"r{n}" for n in (*range(8), 9))
+    assert sorted(row["source_line"] for row in fans.lake.quarantine()) == [2, 6]
+    fans.assert_sound()
 
 
 # Fields that nobody declared become columns by themselves, where the registry asks for it
