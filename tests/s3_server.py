@@ -33,6 +33,7 @@ from moto.server import ThreadedMotoServer
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_FRAMING = {"content-length", "transfer-encoding", "expect"}
 _OF_ONE_HOP = {"connection", "content-length", "transfer-encoding"}
 _bucket_numbers = itertools.count(1)
 _shared_loader = lru_cache(botocore.loaders.create_loader)
@@ -129,10 +130,12 @@ class Hop:
 
 def _handler(hop: Hop) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # else a client that asks whether to send its body waits a second for the answer
+
         def _pass_on(self) -> None:
             url = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            headers = dict(self.headers.items())
+            body = self._body()
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in _FRAMING}
             request = Request(self.command, url.path, parse_qs(url.query), headers, body)
             hop.seen.append(request)
             fault = hop.script(request)
@@ -143,17 +146,37 @@ def _handler(hop: Hop) -> type[BaseHTTPRequestHandler]:
             server.request(self.command, self.path, body, headers)
             with server.getresponse() as response:
                 passed_on = [pair for pair in response.getheaders() if pair[0].lower() not in _OF_ONE_HOP]
-                self._answer(response.status, passed_on, response.read(), fault)
+                length = response.getheader("Content-Length") if self.command == "HEAD" else None
+                self._answer(response.status, passed_on, response.read(), fault, length)
             server.close()
 
-        def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes, cut: Cut | None = None) -> None:
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            chunks = []
+            while size := int(self.rfile.readline(), 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(chunks)
+
+        def _answer(
+            self,
+            status: int,
+            headers: list[tuple[str, str]],
+            body: bytes,
+            cut: Cut | None = None,
+            length: str | None = None,
+        ) -> None:
             self.close_connection = True
             self.send_response_only(status)
             for name, value in headers:
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", length or str(len(body)))
             self.send_header("Connection", "close")
             self.end_headers()
+            if self.command == "HEAD":
+                body = b""
             with suppress(OSError):  # the client need not read it all
                 self.wfile.write(body[: cut.after] if cut else body)
             if cut and cut.how == "stall":
@@ -163,7 +186,7 @@ def _handler(hop: Hop) -> type[BaseHTTPRequestHandler]:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 os.close(self.connection.detach())
 
-        do_GET = do_POST = _pass_on  # noqa: N815 - the base class looks for these names
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on  # noqa: N815 - the base class looks for these names
 
         def log_message(self, *args: object) -> None:
             pass
