@@ -37,7 +37,7 @@ test: .venv/.dev ## run the tests (PYTEST_ARGS='-k merge' for some)
 	$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
 .PHONY: soak
-soak: .venv/.dev ## run the long proofs: thousands of histories, each write of a run killed (PYTEST_ARGS as for test)
+soak: .venv/.dev ## run the long proofs: histories, kills at each write, faults, shortages (PYTEST_ARGS as for test)
 	$(VENV_PYTHON) -m pytest -m soak --log-cli-level=INFO $(PYTEST_ARGS)
 
 .PHONY: fuzz

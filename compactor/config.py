@@ -93,7 +93,7 @@ class Catalog(_Section):
     name: Name = Field(default="rover", description="The catalog's name, as PyIceberg is to know it")
     properties: dict[str, str] = Field(
         default={},
-        description="Handed to PyIceberg's load_catalog untouched; empty: the embedded catalog in `warehouse`",
+        description="Handed to PyIceberg's load_catalog, with times for S3; empty: the embedded catalog in `warehouse`",
     )
 
 
