@@ -21,6 +21,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the long proofs have counted (`record_property`), so that nobody has to believe that they did something."""
+    reports = [report for report in terminalreporter.getreports("passed") if report.user_properties]
+    if reports:
+        terminalreporter.section("counted")
+    for report in reports:
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{value} {name}: {report.nodeid}")
+
+
 @pytest.fixture
 def logging_restored() -> Iterator[None]:
     """Takes back what `compactor.log.setup` changes for the whole process."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import shutil
@@ -25,8 +24,6 @@ from model import DATASETS as DATASETS_OF_MODEL
 from model import Model
 from processes import start
 from test_protocol import learn_version_2, record
-
-log = logging.getLogger(__name__)
 
 DATASETS_OF_A_NIGHT = ("fan_identity_graph", "fan_profiles")
 SHARES = 8
@@ -123,14 +120,17 @@ def test_killed_at_some_of_its_writes_the_next_run_completes(tmp_path: Path, wor
 @pytest.mark.soak
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("work", WORK)
-def test_killed_at_each_write_the_next_run_completes(tmp_path: Path, work: str, share: int) -> None:
+def test_killed_at_each_write_the_next_run_completes(
+    tmp_path: Path, work: str, share: int, record_property: Callable[[str, object], None]
+) -> None:
     """`share` of SHARES, so that they run side by side. KILL_AT=N runs one point alone."""
     lake, verb = WORK[work](tmp_path)
     points = count_points(lake, verb)
-    log.info("%s has %d points to be killed at; share %d of %d", work, points, share, SHARES)
     assert points > 100
     alone = os.environ.get("KILL_AT")
-    kill_at(lake, verb, [int(alone)] if alone else range(share + 1, points + 1, SHARES))
+    mine = [int(alone)] if alone else range(share + 1, points + 1, SHARES)
+    kill_at(lake, verb, mine)
+    record_property(f"of {points} points killed at", len(mine))
 
 
 def count_points(lake: Lake, verb: list[str]) -> int:
