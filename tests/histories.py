@@ -106,7 +106,7 @@ class History:
         return Delivery(dataset, hour, part, tuple(self._line(dataset, kind) for _ in range(lines)))
 
     def _deliveries(self, sizes: list[int]) -> Iterator[Delivery]:
-        known = list(self._keys) if self._replaces else []
+        known = list(dict.fromkeys(self._keys)) if self._replaces else []
         kinds, weights = list(KINDS), list(KINDS.values())
         for size in sizes:
             place = self._place()

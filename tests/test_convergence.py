@@ -42,6 +42,14 @@ def nights(seed: int, datasets: tuple[str, ...]) -> Iterator[Iterator[Delivery]]
         yield history.night(size * (number + 1) // count - size * number // count)
 
 
+def test_no_key_is_replaced_twice_in_one_night() -> None:
+    """The content in between would be delivered to nobody."""
+    for seed in range(400, 500):
+        for night in nights(seed, DATASETS):
+            keys = [(delivery.dataset, delivery.hour, delivery.part) for delivery in night]
+            assert len(set(keys)) == len(keys), seed
+
+
 def test_the_histories_have_every_kind_of_line_and_delivery_and_all_sizes() -> None:
     seeds = range(16)
     kinds: Counter[str] = Counter()
