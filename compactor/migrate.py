@@ -126,8 +126,12 @@ def _migrate_history(run: Run, new: Dataset) -> None:
         files, added = _rewritten(run, con, history, old, new)
         refused = _one(con, "SELECT count(*) FROM refused") if files else 0
         if refused:
-            _account(con, lake, new, run.run_id)
-            note.write(con)
+            try:
+                _account(con, lake, new, run.run_id)
+                note.write(con)
+            except Exception:
+                history.discard(added)
+                raise
         try:
             _reshape(
                 history,

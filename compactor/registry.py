@@ -142,7 +142,10 @@ class Dataset:
                 f"version {number} is in the registry, but the tables are still of version {self.newest.number};"
                 " run `compactor migrate apply`, then `compactor replay`"
             )
-        return f"version {number} is not in the registry"
+        return (
+            f"version {number} is not in the registry; add it there,"
+            " then run `compactor migrate apply` and `compactor replay`"
+        )
 
     def at(self, number: int, promoted: Sequence[Promotion]) -> Dataset:
         """The dataset as it was when `number` was the newest version: what tables of that version can take."""

@@ -518,11 +518,15 @@ def test_each_way_in_which_a_registry_does_not_fit_is_found(tmp_path: Path) -> N
 
     code, found = checked(tmp_path, "fan_profiles", map(record, range(100)))
     assert code == 1
+    unknown = (
+        "unknown_version, version 2 is not in the registry; add it there, then run `compactor migrate apply` and"
+        " `compactor replay`"
+    )
     but = "in the registry, but not in 10 of 96 records (all:"
     assert {(what, detail) for _, what, detail in found} == {
         ("lines", "10 of 100 lines would be quarantined: bad_value, field updatedAt: not a timestamp"),
         ("lines", "10 of 100 lines would be quarantined: missing_field, field roverID is missing"),
-        ("lines", "4 of 100 lines would be quarantined: unknown_version, version 2 is not in the registry"),
+        ("lines", f"4 of 100 lines would be quarantined: {unknown}"),
         ("key", "roverID: required, but absent or null in 10 of 96 records"),
         ("field", f"traits: a map {but} of mixed kinds: long 10.4%, object 89.6%)"),
         ("order", "updatedAt: a timestamp in the registry, but not in 10 of 96 records (all: string)"),
