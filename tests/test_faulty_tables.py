@@ -102,13 +102,13 @@ def faulty(
 def test_a_fault_of_the_tables_bucket_that_passes_is_retried_and_nothing_is_seen_of_it(
     faulty: FaultyTables, fault: str
 ) -> None:
-    """Every thirteenth request, whatever it is."""
+    """Every twenty-ninth request, whatever it is."""
     requests = 0
 
     def spoil(request: Request) -> Fault | None:
         nonlocal requests
         requests += 1
-        return FAULTS[fault] if requests % 13 == 0 else None
+        return FAULTS[fault] if requests % 29 == 0 else None
 
     code, errors = faulty.compact(spoil)
     assert code in (0, 3), errors
