@@ -10,9 +10,21 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 OK, FAILED, QUARANTINED = 0, 1, 3
+
+
+class Report:
+    """What a verb found or did, as a dataclass. To look is never a failure, so 0 is the exit code of most."""
+
+    @property
+    def exit_code(self) -> int:
+        return OK
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole report, `exit_code` included."""
+        return {**plain(self), "exit_code": self.exit_code}
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ class DatasetReport:
 
 
 @dataclass(frozen=True)
-class RunReport:
+class RunReport(Report):
     """One run of `compact` or `replay` over its datasets. `left_to`: it did nothing, because that run was under way."""
 
     run_id: str
@@ -91,7 +103,7 @@ class PendingObjects:
 
 
 @dataclass(frozen=True)
-class StatusReport:
+class StatusReport(Report):
     """Where the lake stands. `pending` is by dataset, `runs` the last five rows of `compactor_runs`, newest first,
     `quarantine` the rows of `compactor_quarantine` by dataset and reason.
     """
@@ -100,14 +112,6 @@ class StatusReport:
     pending: Mapping[str, PendingObjects] = field(default_factory=dict)
     runs: tuple[Mapping[str, Any], ...] = ()
     quarantine: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        """Always 0: to look is never a failure."""
-        return OK
-
-    def to_json(self) -> dict[str, Any]:
-        return {**plain(self), "exit_code": self.exit_code}
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Repair:
 
 
 @dataclass(frozen=True)
-class VerifyReport:
+class VerifyReport(Report):
     """All checks of `verify`, passed and failed; with `--repair` also its plan, else None."""
 
     checks: tuple[Check, ...] = ()
@@ -154,17 +158,6 @@ class VerifyReport:
         if self.repairs is None:
             del found["repairs"]
         return {**found, "exit_code": self.exit_code}
-
-
-class Report(Protocol):
-    """What `cli` needs of any report."""
-
-    @property
-    def exit_code(self) -> int: ...
-
-    def to_json(self) -> dict[str, Any]:
-        """The whole report, `exit_code` included."""
-        ...
 
 
 def plain(value: Any) -> Any:

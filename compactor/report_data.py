@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from compactor.report import FAILED, OK, plain
+from compactor.report import FAILED, OK, Report, plain
 
 DriftStatus = Literal["new", "vanished", "conflict", "steady", "unseen"]
 
@@ -62,20 +62,12 @@ class DatasetDrift:
 
 
 @dataclass(frozen=True)
-class DriftReport:
+class DriftReport(Report):
     """What has drifted within `days`. `missing` are the datasets that have no table yet."""
 
     days: int
     datasets: tuple[DatasetDrift, ...] = ()
     missing: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """Always 0: drift is no failure."""
-        return OK
-
-    def to_json(self) -> dict[str, Any]:
-        return {**plain(self), "exit_code": self.exit_code}
 
 
 @dataclass(frozen=True)
@@ -103,7 +95,7 @@ class InferredDataset:
 
 
 @dataclass(frozen=True)
-class InferReport:
+class InferReport(Report):
     """What `infer` wrote, by dataset."""
 
     datasets: tuple[InferredDataset, ...] = ()
@@ -128,7 +120,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class FitReport:
+class FitReport(Report):
     """How the registry fits the sample. `lines` and `rejected` are the sample's lines and those to be quarantined."""
 
     findings: tuple[Finding, ...] = ()
@@ -139,6 +131,3 @@ class FitReport:
     def exit_code(self) -> int:
         """1 if the registry does not fit, else 0."""
         return OK if all(finding.fits for finding in self.findings) else FAILED
-
-    def to_json(self) -> dict[str, Any]:
-        return {**plain(self), "exit_code": self.exit_code}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from compactor.report import OK, QUARANTINED, plain
+from compactor.report import OK, QUARANTINED, Report
 
 
 @dataclass(frozen=True)
@@ -29,23 +28,15 @@ class TableMigration:
 
 
 @dataclass(frozen=True)
-class MigrationPlan:
+class MigrationPlan(Report):
     """What `migrate apply` would do. `plan_id` names it: another registry or another table makes another id."""
 
     plan_id: str
     tables: tuple[TableMigration, ...] = ()
 
-    @property
-    def exit_code(self) -> int:
-        """Always 0: to look is never a failure."""
-        return OK
-
-    def to_json(self) -> dict[str, Any]:
-        return {**plain(self), "exit_code": self.exit_code}
-
 
 @dataclass(frozen=True)
-class MigrationReport:
+class MigrationReport(Report):
     """What `migrate apply` did: its plan, the tag that each dataset can be rolled back to, and how many rows went to
     the quarantine because they could not be brought to the new shape.
     """
@@ -59,9 +50,6 @@ class MigrationReport:
     def exit_code(self) -> int:
         """3 if rows were quarantined, else 0."""
         return QUARANTINED if any(self.quarantined.values()) else OK
-
-    def to_json(self) -> dict[str, Any]:
-        return {**plain(self), "exit_code": self.exit_code}
 
 
 @dataclass(frozen=True)
@@ -81,16 +69,8 @@ class DatasetRollback:
 
 
 @dataclass(frozen=True)
-class RollbackReport:
+class RollbackReport(Report):
     """What `migrate rollback` did, or would do."""
 
     done: bool
     datasets: tuple[DatasetRollback, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """Always 0; a rollback that fails raises."""
-        return OK
-
-    def to_json(self) -> dict[str, Any]:
-        return {**plain(self), "exit_code": self.exit_code}
