@@ -101,7 +101,9 @@ def _apply(run: Run, listed: Dataset) -> int | None:
     if note and note.mode == "migrate":
         with engine.session(lake.config.resources) as con:
             if note.read(con):
-                tally.quarantined = _one(con, f"SELECT count(*) FROM quarantine_rows WHERE run_id = '{note.run_id}'")
+                tally.lines = tally.quarantined = _one(
+                    con, f"SELECT count(*) FROM quarantine_rows WHERE run_id = '{note.run_id}'"
+                )
                 note.settle(con)
         changed = True
     if not changed:
@@ -207,7 +209,8 @@ def _reshape(
     summary: Mapping[str, str],
 ) -> None:
     schema = evolved_schema(table, migration.target_columns(old, new))
-    before = {"tag": tag, "schema": table.schema_id, "marks": shape.marks(old), "previous": table.properties.get(_FROM)}
+    previous = _before(table) if _FROM in table.properties else None
+    before = {"tag": tag, "schema": table.schema_id, "marks": shape.marks(old), "previous": previous}
     properties = {**shape.marks(new), _FROM: json.dumps(before)}
     try:
         table.reshape(schema, added, files, properties=properties, summary=summary, commit_id=commit_id)
@@ -307,7 +310,8 @@ def _return(lake: Lakehouse, name: str, tag: str) -> None:
             if _FROM not in table.properties or _before(table)["tag"] != tag:
                 return
             before = _before(table)
-            properties = {**before["marks"], _FROM: before["previous"], shape.ROLLING_BACK: None}
+            previous = json.dumps(before["previous"]) if before["previous"] else None
+            properties = {**before["marks"], _FROM: previous, shape.ROLLING_BACK: None}
             table.roll_back(tag, schema_id=before["schema"], properties=properties, commit_id=uuid.uuid4().hex)
 
 

@@ -251,6 +251,8 @@ def test_a_value_that_cannot_be_converted_goes_to_the_quarantine_with_its_row(fa
         (6, 3, 2, 1),
     ]
     fans.assert_sound()
+    for run in fans.lake.rows("compactor_runs"):
+        assert run["lines"] == run["new"] + run["duplicates"] + run["quarantined"]
 
 
 def test_a_refused_record_that_was_counted_in_another_object_leaves_all_sums_right(tmp_path: Path) -> None:
@@ -326,6 +328,22 @@ def test_a_rollback_tells_what_it_drops_and_makes_that_pending_again(fans: Fans)
     fans.roll_back()
     with pytest.raises(UsageError, match="there is no migration to roll back"):
         fans.roll_back()
+
+
+def test_one_migration_after_the_other_is_undone_in_turn(fans: Fans) -> None:
+    old = sorted(map(repr, fans.lake.rows("things")))
+    third = "  3:\n    changes: [{retype: {field: joinedAt, to: timestamp}}]\n"
+    for text in (FANS + IN_PLACE, FANS + IN_PLACE + third):
+        fans.write(text)
+        fans.apply()
+    assert fans.ids() == ["r5", "r6", "r7"]
+    assert [each.to_version for each in fans.roll_back().datasets] == [2]
+    assert ("channel" in fans.columns(), fans.ids()) == (True, ["r6", "r7", "r8"])
+    assert [each.to_version for each in fans.roll_back().datasets] == [1]
+    assert sorted(map(repr, fans.lake.rows("things"))) == old
+    fans.apply()
+    assert fans.ids() == ["r5", "r6", "r7"]
+    fans.assert_sound()
 
 
 PROMOTE = (
