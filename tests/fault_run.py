@@ -91,7 +91,10 @@ _counted(SqlCatalog, "create_namespace")
 _counted(SqlCatalog, "create_table")
 _counted(SqlCatalog, "commit_table")
 
-from compactor.cli import run  # noqa: E402  after the faults are in place
+from compactor import lease  # noqa: E402  after the faults are in place
+from compactor.cli import run  # noqa: E402
+
+lease.BEAT = 3600.0  # how often it is renewed depends on how long the run takes, and with it the number of points
 
 sys.argv = ["compactor", *sys.argv[2:]]
 run()
