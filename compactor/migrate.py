@@ -20,6 +20,7 @@ import duckdb
 from compactor import accounts, engine, lease, ledger, migration, shape
 from compactor.catalog import FILES, QUARANTINE, RUNS, Lakehouse, bloom
 from compactor.config import Config, IfRunning
+from compactor.differences import counts
 from compactor.errors import ConflictError, UsageError
 from compactor.note import Note
 from compactor.progress import Progress
@@ -101,9 +102,8 @@ def _apply(run: Run, listed: Dataset) -> int | None:
     if note and note.mode == "migrate":
         with engine.session(lake.config.resources) as con:
             if note.read(con):
-                tally.lines = tally.quarantined = _one(
-                    con, f"SELECT count(*) FROM quarantine_rows WHERE run_id = '{note.run_id}'"
-                )
+                (refused,) = counts(con, f"SELECT count(*) FROM quarantine_rows WHERE run_id = '{note.run_id}'")
+                tally.lines = tally.quarantined = refused
                 note.settle(con)
         changed = True
     if not changed:
@@ -126,7 +126,7 @@ def _migrate_history(run: Run, new: Dataset) -> None:
     with engine.session(lake.config.resources) as con:
         note = Note.new(lake, run.run_id, "migrate")
         files, added = _rewritten(run, con, history, old, new)
-        refused = _one(con, "SELECT count(*) FROM refused") if files else 0
+        (refused,) = counts(con, "SELECT count(*) FROM refused") if files else (0,)
         if refused:
             try:
                 _account(con, lake, new, run.run_id)
@@ -236,10 +236,6 @@ def _account(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: Dataset, 
     con.execute("CREATE TABLE kept_lines AS SELECT * FROM lines")
     con.unregister("lines")
     accounts.enter_refused(con, dataset.name, run_id, ledger.now())
-
-
-def _one(con: duckdb.DuckDBPyConnection, statement: str) -> int:
-    return int(con.execute(statement).fetchall()[0][0])
 
 
 def rollback(
