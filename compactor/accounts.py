@@ -36,7 +36,7 @@ def enter(
     run_id: str,
     at: dt.datetime,
 ) -> Totals:
-    """Makes `ledger_rows` and `quarantine_rows` for the files of the session.
+    """Makes `ledger_rows` and `quarantine_rows` for the `files` of the session, from `records` and `rejected`.
 
     Args:
         lines: lines per file_no, as they were cut. Files that are not in the session any more are left out.
@@ -52,7 +52,7 @@ def enter(
     con.execute(
         "CREATE OR REPLACE TABLE account AS SELECT f.*, coalesce(c.lines, 0) AS lines, coalesce(c.new, 0) AS new,"
         " coalesce(s.n, 0) AS records, coalesce(r.n, 0) AS quarantined FROM files f LEFT JOIN cut c USING (file_no)"
-        " LEFT JOIN (SELECT file_no, count(*) AS n FROM staged GROUP BY 1) s USING (file_no)"
+        " LEFT JOIN records s USING (file_no)"
         " LEFT JOIN (SELECT file_no, count(*) AS n FROM rejected GROUP BY 1) r USING (file_no)"
     )
     con.unregister("cut")

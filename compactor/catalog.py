@@ -142,7 +142,7 @@ class Lakehouse:
         for listed in map(registry.get, datasets):
             dataset = self.shaped(listed)
             shape.tell_if_behind(listed, dataset)
-            columns = record_columns(dataset)
+            columns = dataset.table_columns
             properties = {
                 # For other engines that write to the table: this program's writer is told directly.
                 **{f"write.parquet.bloom-filter-enabled.column.{column}": "true" for column in bloom(dataset)},
@@ -197,7 +197,7 @@ def check_shape(table: Table, dataset: Dataset) -> None:
     """Raises UsageError where one of the dataset's tables is not what the registry says of the table's version."""
     layout = dataset.current if table.name == dataset.current_table else dataset.history
     assert layout is not None
-    schema = _schema(record_columns(dataset), ())
+    schema = _schema(dataset.table_columns, ())
     _refuse_other_shape(table, schema, _spec(schema, layout))
 
 
@@ -238,12 +238,6 @@ def _explained(doing: str) -> Iterator[None]:
         if reason is None:
             raise
         raise CompactorError(f"{doing}: {reason}") from error
-
-
-def record_columns(dataset: Dataset) -> list[tuple[str, str, bool]]:
-    """The columns of a dataset's tables: (name, registry type, required)."""
-    own = [("extra", "map", False), ("source_file", "string", True), ("source_line", "long", True)]
-    return [*dataset.columns, *own]
 
 
 def bloom(dataset: Dataset) -> tuple[str, ...]:

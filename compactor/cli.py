@@ -22,7 +22,7 @@ from compactor import failures, log
 from compactor.program import Program
 
 if TYPE_CHECKING:
-    from compactor.config import Config, IfRunning
+    from compactor.config import Config, EngineName, IfRunning
     from compactor.registry import Registry
     from compactor.report import Report
     from compactor.source import Hour
@@ -91,6 +91,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 @click.option("--to", "stop", metavar="HOUR", help="Last UTC hour to look at, inclusive; a bare day means all of it.")
 @click.option("--full-scan", is_flag=True, help="List all hours, not only those that can hold new objects.")
 @_if_running
+@click.option("--engine", type=click.Choice(["local", "spark"]), help="What reads and merges; default: engine.")
 @_json
 @click.pass_obj
 def compact(
@@ -100,6 +101,7 @@ def compact(
     stop: str | None,
     full_scan: bool,
     if_running: IfRunning | None,
+    engine: EngineName | None,
     as_json: bool,
 ) -> int:
     """Load all pending objects into the tables: the nightly job."""
@@ -117,6 +119,7 @@ def compact(
             stop=last,
             full_scan=full_scan,
             if_running=if_running,
+            engine=engine,
             progress=progress,
         )
     return _print(invocation, report, as_json=as_json)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import duckdb
 
-from compactor import accounts, engine, evolve, lease, ledger
+from compactor import accounts, engines, evolve, lease, ledger
+from compactor.batch import Batch, Engine
 from compactor.catalog import Lakehouse
-from compactor.config import Config, IfRunning
+from compactor.config import Batch as BatchLimits
+from compactor.config import Config, EngineName, IfRunning
+from compactor.engine import session as engine_session
 from compactor.errors import UsageError
-from compactor.load import count_unknown, drop_files, read_batch, unknown_versions
 from compactor.progress import Progress
-from compactor.publish import plan, publish, settled
+from compactor.publish import publish, settled
 from compactor.registry import Dataset, Registry
 from compactor.report import DatasetReport, RunReport
 from compactor.runs import Run, Tally, record
@@ -34,6 +37,7 @@ def compact(
     stop: Hour | None = None,
     full_scan: bool = False,
     if_running: IfRunning | None = None,
+    engine: EngineName | None = None,
     progress: Progress,
 ) -> RunReport:
     """Loads all pending objects of the datasets (default: all that the registry has) and reports what was done.
@@ -42,6 +46,7 @@ def compact(
         start, stop: only objects of these UTC hours, both inclusive.
         full_scan: list from the first hour on instead of from the window before the newest loaded one.
         if_running: what to do if another run is under way. Default: as the config says.
+        engine: what reads and merges. Default: as the config says.
 
     Raises:
         UsageError: an unknown dataset, or contradictory options.
@@ -64,47 +69,48 @@ def compact(
         for dataset in chosen:
             evolve.complete(lake, dataset)
         lake.ensure(registry, [dataset.name for dataset in chosen])
-        return run.report(
-            [_compact_dataset(run, source, dataset, start, stop, full_scan=full_scan) for dataset in chosen]
-        )
+        with engines.opened(config, engine) as (open_batch, limits):
+            job = _Job(run, source, open_batch, limits, start, stop, full_scan)
+            return run.report([_compact_dataset(job, dataset) for dataset in chosen])
 
 
-def _compact_dataset(
-    run: Run, source: Source, listed: Dataset, start: Hour | None, stop: Hour | None, *, full_scan: bool
-) -> DatasetReport:
+@dataclass(frozen=True)
+class _Job:
+    """What the steps of one run have in common. `limits` say how much goes into one commit."""
+
+    run: Run
+    source: Source
+    open_batch: Engine
+    limits: BatchLimits
+    start: Hour | None
+    stop: Hour | None
+    full_scan: bool
+
+
+def _compact_dataset(job: _Job, listed: Dataset) -> DatasetReport:
     began = time.monotonic()
     tally = Tally(started_at=ledger.now())
     for attempt in ledger.on_new_shape():
         with attempt:
-            dataset = run.lake.shaped(listed)
-            _load_pending(run, source, dataset, start, stop, tally, full_scan=full_scan)
+            dataset = job.run.lake.shaped(listed)
+            _load_pending(job, dataset, tally)
     if listed.additive == "evolve" and tally.unknown_fields:
-        evolve.evolve(run.lake, listed)
+        evolve.evolve(job.run.lake, listed)
     return tally.report(dataset, seconds=time.monotonic() - began)
 
 
-def _load_pending(
-    run: Run,
-    source: Source,
-    dataset: Dataset,
-    start: Hour | None,
-    stop: Hour | None,
-    tally: Tally,
-    *,
-    full_scan: bool,
-) -> None:
-    ignored = Ignored()
-    config = run.lake.config
-    settled(run.lake, dataset)
-    with engine.session(config.resources, share=_LISTING_SHARE) as con:  # stays open beside the batches' sessions
+def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
+    run, ignored = job.run, Ignored()
+    settled(run.lake, dataset, job.open_batch)
+    with engine_session(run.lake.config.resources, share=_LISTING_SHARE) as con:  # stays open beside the batches'
         listed = ledger.list_pending(
-            con, run.lake, source, dataset.name, ignored, start=start, stop=stop, full_scan=full_scan
+            con, run.lake, job.source, dataset.name, ignored, start=job.start, stop=job.stop, full_scan=job.full_scan
         )
         count, size = con.execute("SELECT count(*), coalesce(sum(size), 0) FROM pending").fetchall()[0]
         if count:
             run.progress.start(dataset.name, int(count), int(size))
-            for objects in _batches(con, dataset.name, config):
-                _load_batch(run, source, dataset, objects, tally)
+            for objects in _batches(con, dataset.name, job.limits):
+                _load_batch(job, dataset, objects, tally)
             run.progress.finish()
     tally.ignored = ignored.count
     if ignored.count:
@@ -112,29 +118,29 @@ def _load_pending(
             "%s: ignored %d objects that are not exports, such as %s", dataset.name, ignored.count, ignored.examples[0]
         )
     if tally.objects or tally.failed:
-        record(run, dataset, tally, _frontier(listed, start, tally), listed.after)
+        record(run, dataset, tally, _frontier(listed, job.start, tally), listed.after)
 
 
-def _load_batch(run: Run, source: Source, dataset: Dataset, objects: Sequence[SourceObject], tally: Tally) -> None:
+def _load_batch(job: _Job, dataset: Dataset, objects: Sequence[SourceObject], tally: Tally) -> None:
     """Reads a batch once, then plans and publishes it, again from a fresh load after each conflict."""
-    config = run.lake.config
-    with engine.session(config.resources) as con:
+    run, lake = job.run, job.run.lake
+    with job.open_batch(lake, dataset) as batch:
         run.progress.stage("reading")
-        loaded = read_batch(con, source, dataset, objects, config, run.progress)
-        for attempt in ledger.on_conflict(config.commit.attempts):
+        loaded = batch.read(job.source, objects, run.progress)
+        for attempt in ledger.on_conflict(lake.config.commit.attempts):
             with attempt:
                 run.progress.stage("merging")
-                history = settled(run.lake, dataset)
-                _drop_known(con, run.lake, dataset)
-                planned, rewrite = plan(con, dataset, history)
-                totals = accounts.enter(con, dataset.name, loaded.lines, planned.new, run.run_id, ledger.now())
+                history = settled(lake, dataset, job.open_batch)
+                _drop_known(batch, lake, dataset)
+                planned, rewrite = batch.plan(history)
+                totals = accounts.enter(batch.con, dataset.name, loaded.lines, planned.new, run.run_id, ledger.now())
                 run.progress.stage("committing")
                 published = publish(
-                    run.lake, con, dataset, history, planned, rewrite, run_id=run.run_id, replaces_entries=False
+                    lake, batch, dataset, history, planned, rewrite, run_id=run.run_id, open_batch=job.open_batch
                 )
-        tally.unknown_versions |= unknown_versions(con)
-        tally.objects += con.execute("SELECT count(*) FROM files").fetchall()[0][0]
-        tally.unknown_fields += count_unknown(con, dataset)
+        tally.unknown_versions |= batch.unknown_versions()
+        tally.objects += batch.con.execute("SELECT count(*) FROM files").fetchall()[0][0]
+        tally.unknown_fields += batch.count_unknown()
     tally.lines += totals.lines
     tally.quarantined += totals.quarantined
     tally.raw_bytes += loaded.raw_bytes
@@ -142,21 +148,21 @@ def _load_batch(run: Run, source: Source, dataset: Dataset, objects: Sequence[So
     tally.add(totals, published)
 
 
-def _drop_known(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: Dataset) -> None:
+def _drop_known(batch: Batch, lake: Lakehouse, dataset: Dataset) -> None:
     """Takes out what another run has loaded since this one listed it."""
-    ledger.load_known(con, lake, dataset.name)
-    loaded = con.execute("SELECT file_no FROM files SEMI JOIN known USING (key, etag)").fetchall()
-    drop_files(con, [file_no for (file_no,) in loaded])
+    ledger.load_known(batch.con, lake, dataset.name)
+    loaded = batch.con.execute("SELECT file_no FROM files SEMI JOIN known USING (key, etag)").fetchall()
+    batch.drop([file_no for (file_no,) in loaded])
 
 
-def _batches(con: duckdb.DuckDBPyConnection, dataset: str, config: Config) -> Iterator[list[SourceObject]]:
+def _batches(con: duckdb.DuckDBPyConnection, dataset: str, limits: BatchLimits) -> Iterator[list[SourceObject]]:
     """The pending objects in the order of their hours, in batches of limited count and size."""
     batch: list[SourceObject] = []
     size = 0
     pending = con.execute("SELECT key, etag, size FROM pending ORDER BY key")
     while rows := pending.fetchmany(10_000):
         for key, etag, length in rows:
-            if batch and (len(batch) >= config.batch.objects or size + length > config.batch.bytes):
+            if batch and (len(batch) >= limits.objects or size + length > limits.bytes):
                 yield batch
                 batch, size = [], 0
             hour = Hour.of_key(key)

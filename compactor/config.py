@@ -48,6 +48,7 @@ Folder = Annotated[Path, AfterValidator(_beside_config)]
 OptionalName = Annotated[str | None, BeforeValidator(_or_none)]
 OptionalCount = Annotated[Count | None, BeforeValidator(_or_none)]
 IfRunning = Literal["wait", "leave", "ignore"]
+EngineName = Literal["local", "spark"]
 OptionalFolder = Annotated[Folder | None, BeforeValidator(_or_none)]
 
 
@@ -124,6 +125,18 @@ class Batch(_Section):
     bytes: Size = Field(default=ByteSize(32 * _MIB), description="Compressed bytes of one commit, at most")
 
 
+class Spark(_Section):
+    """The engine for what outgrows one machine. Read only where the engine is `spark`."""
+
+    settings: dict[str, str] = Field(
+        default={}, description="Spark's own settings, such as spark.master; under spark-submit, its options count"
+    )
+    batch: Batch = Field(
+        default=Batch(objects=200_000, bytes=ByteSize(16 * _GIB)),
+        description="As `batch`: a cluster wants far more of the source in one commit",
+    )
+
+
 class Tables(_Section):
     """How the tables are written."""
 
@@ -157,6 +170,10 @@ class Config(_Section):
     limits: Limits = Field(default=Limits(), description="What counts as damage rather than as data")
     resources: Resources = Field(default=Resources(), description="What one run may use of the machine")
     batch: Batch = Field(default=Batch(), description="How much of the source goes into one commit")
+    engine: EngineName = Field(
+        default="local", description="What reads and merges: `local`, in this process, or `spark`"
+    )
+    spark: Spark = Field(default=Spark(), description="The engine for what outgrows one machine")
     tables: Tables = Field(default=Tables(), description="How the tables are written")
     commit: Commit = Field(default=Commit(), description="What happens when another writer commits first")
     if_running: IfRunning = Field(

@@ -1,7 +1,8 @@
 """Lines of NDJSON to typed rows, in bulk.
 
 Input is a chunk of lines from any number of objects; output are rows in the engine's table `staged` (the newest
-version's columns, `extra`, and `file_no`/`line_no` which say where a row came from) and in `rejected`.
+version's columns, `extra`, and `file_no`/`line_no` which say where a row came from) and in `rejected`. The view
+`records` (file_no, n) counts the first.
 
 Each chunk takes three steps:
 
@@ -76,6 +77,7 @@ class Decoder:
             "CREATE TABLE rejected (file_no INTEGER, line_no BIGINT, version BIGINT, reason VARCHAR, detail VARCHAR,"
             " raw VARCHAR)"
         )
+        con.execute("CREATE VIEW records AS SELECT file_no, count(*) AS n FROM staged GROUP BY 1")
 
     def decode(self, chunk: Chunk) -> dict[int, int]:
         """Decodes a chunk. Returns the number of lines per file_no, blank ones apart."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -47,25 +47,49 @@ def read_batch(
     config: Config,
     progress: Progress,
 ) -> Loaded:
-    """Reads objects into the tables `files`, `staged` and `rejected`. Memory holds a few chunks, whatever their size.
+    """Reads objects into `files`, `staged` and `rejected`. Memory holds a few chunks, whatever their size.
 
     An object that cannot be read whole ends in `failed`; any other error is raised.
     """
     loaded = Loaded(objects)
     register_files(con, [(o.key, o.etag, o.size) for o in objects])
-    decoder = Decoder(con, dataset)
+    for read in read_chunks(Decoder(con, dataset), source, objects, config, loaded):
+        progress.advance(
+            lines=read.lines, raw_bytes=read.raw_bytes, files=read.files, compressed_bytes=read.compressed_bytes
+        )
+    drop_files(con, loaded.failed)
+    return loaded
+
+
+@dataclass
+class Read:
+    """How far reading has come since the last word of it."""
+
+    lines: int = 0
+    raw_bytes: int = 0
+    files: int = 0
+    compressed_bytes: int = 0
+
+
+def read_chunks(
+    decoder: Decoder, source: Source, objects: Sequence[SourceObject], config: Config, loaded: Loaded
+) -> Iterator[Read]:
+    """Reads objects chunk by chunk through a decoder, and keeps `loaded` up to date.
+
+    What the decoder has made of a file stays in its tables even if the file then ends in `failed`.
+    """
     parts: list[tuple[int, int, bytes]] = []
     waiting = 0
 
-    def flush() -> None:
+    def flush() -> Read:
         nonlocal waiting
-        if parts:
-            counts = decoder.decode(chunk_of(parts, int(config.limits.line_bytes)))
-            for file_no, lines in counts.items():
-                loaded.lines[file_no] = loaded.lines.get(file_no, 0) + lines
-            progress.advance(lines=sum(counts.values()), raw_bytes=waiting)
+        counts = decoder.decode(chunk_of(parts, int(config.limits.line_bytes)))
+        for file_no, lines in counts.items():
+            loaded.lines[file_no] = loaded.lines.get(file_no, 0) + lines
+        read = Read(lines=sum(counts.values()), raw_bytes=waiting)
         parts.clear()
         waiting = 0
+        return read
 
     def open_object(file_no: int) -> BinaryIO:
         if objects[file_no].size == 0:
@@ -86,15 +110,14 @@ def read_batch(
                 parts.append((event.file_no, event.first_line, event.data))
                 waiting += len(event.data)
                 if waiting >= _CHUNK_BYTES:
-                    flush()
+                    yield flush()
             elif isinstance(event, Done):
                 loaded.raw_bytes += event.raw_bytes
                 if event.error is not None:
                     loaded.failed[event.file_no] = str(event.error)
-                progress.advance(files=1, compressed_bytes=objects[event.file_no].size)
-        flush()
-    drop_files(con, loaded.failed)
-    return loaded
+                yield Read(files=1, compressed_bytes=objects[event.file_no].size)
+        if parts:
+            yield flush()
 
 
 def register_files(con: duckdb.DuckDBPyConnection, files: Sequence[tuple[str, str, int]]) -> None:
@@ -116,18 +139,26 @@ def unknown_versions(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return {str(version): detail for version, detail in found}
 
 
-def drop_files(con: duckdb.DuckDBPyConnection, file_nos: Sequence[int] | dict[int, str]) -> None:
-    """Takes files, and all that came of them, out of the session."""
+def drop_files(
+    con: duckdb.DuckDBPyConnection,
+    file_nos: Sequence[int] | dict[int, str],
+    tables: Sequence[str] = ("files", "staged", "rejected"),
+) -> None:
+    """Takes files, and all that came of them, out of the session's tables."""
     if file_nos:
         numbers = ", ".join(map(str, file_nos))
-        for table in ("files", "staged", "rejected"):
+        for table in tables:
             con.execute(f"DELETE FROM {table} WHERE file_no IN ({numbers})")
 
 
 def count_unknown(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> int:
     """Staged rows with a field that no version of the registry declares and no promotion takes."""
+    return int(con.execute(f"SELECT count(*) FROM staged WHERE {has_unknown(dataset)}").fetchall()[0][0])
+
+
+def has_unknown(dataset: Dataset) -> str:
+    """SQL for whether a staged row has a field that no version of the registry declares and no promotion takes."""
     known = {field.json for version in dataset.versions.values() for field in version.fields}
     known |= {each.key for each in dataset.promoted if each.source == "extra"}
     unknown = f"list_filter(map_keys(extra), lambda key: key NOT IN ({', '.join(map(literal, sorted(known)))}))"
-    rows = con.execute(f"SELECT count(*) FROM staged WHERE cardinality(extra) > 0 AND len({unknown}) > 0").fetchall()
-    return int(rows[0][0])
+    return f"cardinality(extra) > 0 AND len({unknown}) > 0"

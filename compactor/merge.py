@@ -53,7 +53,7 @@ class HistoryPlan:
 
 def record_columns(dataset: Dataset) -> list[str]:
     """The columns of the dataset's tables, in order."""
-    return [*(name for name, _, _ in dataset.columns), "extra", "source_file", "source_line"]
+    return [name for name, _, _ in dataset.table_columns]
 
 
 def plan_history(
@@ -262,16 +262,21 @@ def sizes(con: duckdb.DuckDBPyConnection) -> tuple[int, int]:
 
 
 def _fresh(dataset: Dataset) -> str:
+    return (
+        f"SELECT {', '.join(record_values(dataset))}"
+        # A semi join hashes the narrow side; a join might choose to hash the wide one.
+        " FROM staged r JOIN files f USING (file_no) SEMI JOIN keep ON r.rowid = keep.rid"
+    )
+
+
+def record_values(dataset: Dataset) -> list[str]:
+    """SQL for each of the record columns, from a staged row `r` and its file `f`."""
     values = [f"r.{quote(field.column)}" for field in dataset.newest.fields]
     values += [
         f"{promoted_value(promotion, f'r.{quote(promotion.source)}')} AS {quote(promotion.column)}"
         for promotion in dataset.promoted
     ]
-    return (
-        f"SELECT {', '.join(values)}, r.extra, f.source_file, r.line_no AS source_line"
-        # A semi join hashes the narrow side; a join might choose to hash the wide one.
-        " FROM staged r JOIN files f USING (file_no) SEMI JOIN keep ON r.rowid = keep.rid"
-    )
+    return [*values, "r.extra", "f.source_file", "r.line_no AS source_line"]
 
 
 def promoted_value(promotion: Promotion, source: str) -> str:

@@ -22,9 +22,10 @@ from compactor.catalog import FILES, QUARANTINE, RUNS, Lakehouse, bloom
 from compactor.config import Config, IfRunning
 from compactor.differences import counts
 from compactor.errors import ConflictError, UsageError
+from compactor.local import rebuild_current
 from compactor.note import Note
 from compactor.progress import Progress
-from compactor.publish import rebuild_current, settled
+from compactor.publish import settled
 from compactor.registry import Dataset, Registry
 from compactor.report_migration import DatasetRollback, MigrationPlan, MigrationReport, RollbackReport
 from compactor.reshape import evolved_schema, rewrite

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from compactor import shape, upgrade
-from compactor.catalog import Lakehouse, check_shape, record_columns
+from compactor.catalog import Lakehouse, check_shape
 from compactor.registry import Dataset, Promotion
 from compactor.report_migration import MigrationPlan, TableMigration
 from compactor.reshape import TargetColumn
@@ -29,7 +29,7 @@ def plan(lake: Lakehouse, datasets: Sequence[Dataset]) -> MigrationPlan:
         for table in map(lake.table, names):
             old, new = shape.of_table(dataset, table.properties), shape.target(dataset, table.properties)
             check_shape(table, old)
-            marks.append(f"{table.name} {table.schema_id} {shape.marks(old)} {record_columns(new)} {new.promoted}")
+            marks.append(f"{table.name} {table.schema_id} {shape.marks(old)} {new.table_columns} {new.promoted}")
             marks += [f"{name} {expression}" for name, expression in new.upgrades(old.newest.number).items()]
             if old != new:
                 found.append(_of_table(table, old, new))
@@ -39,9 +39,9 @@ def plan(lake: Lakehouse, datasets: Sequence[Dataset]) -> MigrationPlan:
 
 def target_columns(old: Dataset, new: Dataset) -> list[TargetColumn]:
     """The columns that a table of `old` is to have, and which of today's each of them keeps."""
-    required = {name for name, _, needed in record_columns(old) if needed}
+    required = {name for name, _, needed in old.table_columns if needed}
     columns = []
-    for name, kind, needed in record_columns(new):
+    for name, kind, needed in new.table_columns:
         source = _source(old, new, name)
         columns.append(TargetColumn(name, kind, needed and source in required, source))
     return columns
@@ -93,7 +93,7 @@ def _rewritten(old: Dataset, new: Dataset) -> Iterator[str]:
 def _in_place(old: Dataset, new: Dataset) -> Iterator[str]:
     """The changes of metadata alone, in words."""
     targets = target_columns(old, new)
-    types = {name: kind for name, kind, _ in record_columns(old)}
+    types = {name: kind for name, kind, _ in old.table_columns}
     expressions = new.upgrades(old.newest.number)
     for target in targets:
         if target.source is None:
@@ -113,8 +113,8 @@ def _in_place(old: Dataset, new: Dataset) -> Iterator[str]:
 def _breaks(old: Dataset, new: Dataset) -> Iterator[str]:
     """Columns that queries of today may name and that are gone then or of another type, with what is there instead."""
     renamed = {target.source: target.name for target in target_columns(old, new) if target.source}
-    types = {name: kind for name, kind, _ in record_columns(new)}
-    for name, kind, _ in record_columns(old):
+    types = {name: kind for name, kind, _ in new.table_columns}
+    for name, kind, _ in old.table_columns:
         if name in types and types[name] != kind:
             yield f"{name} is a {types[name]} instead of a {kind}"
         elif name not in types:

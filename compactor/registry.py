@@ -194,6 +194,11 @@ class Dataset:
         fields = [(f.column, f.type, f.required and isinstance(oldest[f.column], Column)) for f in self.newest.fields]
         return (*fields, *((promotion.column, promotion.type, False) for promotion in self.promoted))
 
+    @property
+    def table_columns(self) -> tuple[tuple[str, str, bool], ...]:
+        """`columns`, and those that each table of records has besides."""
+        return (*self.columns, ("extra", "map", False), ("source_file", "string", True), ("source_line", "long", True))
+
 
 @dataclass(frozen=True)
 class Registry:

@@ -18,14 +18,16 @@ from compactor.catalog import FILES, QUARANTINE, Lakehouse
 from compactor.config import Config
 from compactor.differences import counts
 from compactor.errors import CompactorError, ConflictError
+from compactor.local import LocalBatch, plan_derived
 from compactor.note import Note
 from compactor.progress import NullProgress
-from compactor.publish import plan_derived, publish, settled, swap_derived
+from compactor.publish import commit, publish, settled
 from compactor.registry import Dataset, Registry
 from compactor.remedies import blocked
 from compactor.report import Check, Repair, VerifyReport
 from compactor.runs import Run
 from compactor.sql import quote
+from compactor.table import RUN_ID
 from compactor.verify import COUNTS, LINE, Finding, inspect
 
 log = logging.getLogger(__name__)
@@ -125,7 +127,8 @@ def _keep_one_record(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
                 con.register("none", lake.table(name).schema.empty_table())
                 con.execute(f"CREATE TABLE {rows} AS SELECT * FROM none")
                 con.unregister("none")
-            publish(lake, con, dataset, history, planned, found.files, run_id=run_id, replaces_entries=False)
+            batch = LocalBatch(lake, con, dataset)
+            publish(lake, batch, dataset, history, planned, found.files, run_id=run_id)
 
 
 def _derive(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
@@ -133,7 +136,7 @@ def _derive(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
     assert dataset.current_table is not None
     for attempt in ledger.on_conflict(lake.config.commit.attempts):
         with attempt, engine.session(lake.config.resources) as con:
-            # In this order. The history has all that the current table can have seen (see `publish.plan_derived`). The
+            # In this order. The history has all that the current table can have seen (see `local.plan_derived`). The
             # ledger has all of the history, unless a batch is unfinished: so a lack of records cannot go unnoticed.
             current = lake.table(dataset.current_table)
             history = lake.table(dataset.history_table)
@@ -142,14 +145,15 @@ def _derive(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
             con.register("entries", entries.batches)
             (new,) = counts(con, "SELECT coalesce(sum(new), 0) FROM entries")
             lost = inventory.take(current).lost
-            commit_id = uuid.uuid4().hex
             con.register("ids", history.scan(["id"]).batches)
             (ids,) = counts(con, "SELECT count(DISTINCT id) FROM ids")
             files = [file for file in current.files if file.file_path in lost]
             differences.compare(con, dataset, current, history, lost)
             differences.touch(con, dataset, history, spare=unfinished or ids < new)
             rewrite = plan_derived(con, dataset, current, history, lost)
-            swap_derived(lake, con, dataset, current, history, rewrite, run_id=run_id, commit_id=commit_id, lost=files)
+            change = LocalBatch(lake, con, dataset).derived(current, history, rewrite, files)
+            if change:
+                commit(current, change, {RUN_ID: run_id}, uuid.uuid4().hex)
 
 
 def _forget(lake: Lakehouse, name: str) -> None:

@@ -14,8 +14,9 @@ from compactor.chunk import Chunk
 from compactor.config import Config, IfRunning
 from compactor.decode import Decoder
 from compactor.load import count_unknown, register_files, unknown_versions
+from compactor.local import LocalBatch
 from compactor.progress import Progress
-from compactor.publish import plan, publish, settled
+from compactor.publish import publish, settled
 from compactor.registry import Dataset, Registry
 from compactor.report import DatasetReport, RunReport
 from compactor.runs import Run, Tally, record
@@ -76,11 +77,12 @@ def _load_again(run: Run, dataset: Dataset, tally: Tally) -> None:
                 tally.lines, tally.quarantined = sum(before.values()), sum(before.values()) - accepted
                 tally.unknown_fields = count_unknown(con, dataset)
                 if accepted:
-                    planned, rewrite = plan(con, dataset, history)
+                    batch = LocalBatch(run.lake, con, dataset)
+                    planned, rewrite = batch.plan(history)
                     totals = accounts.enter(con, dataset.name, before, planned.new, run.run_id, ledger.now())
                     _add_to_ledger(con, run.lake, dataset)
                     published = publish(
-                        run.lake, con, dataset, history, planned, rewrite, run_id=run.run_id, replaces_entries=True
+                        run.lake, batch, dataset, history, planned, rewrite, run_id=run.run_id, replaces_entries=True
                     )
                     tally.add(totals, published)
 

@@ -124,6 +124,11 @@ class Table:
     def files(self) -> list[DataFile]:
         return [task.file for task in self._all_tasks()]
 
+    @property
+    def has_deletes(self) -> bool:
+        """Whether another engine has deleted rows by position or value: files have more rows than they show."""
+        return any(task.delete_files for task in self._all_tasks())
+
     def _all_tasks(self) -> list[FileScanTask]:
         if self._tasks is None:
             self._tasks = list(self.iceberg.scan().plan_files())

@@ -17,8 +17,8 @@ from compactor.catalog import FILES, QUARANTINE, RUNS, Lakehouse
 from compactor.config import Config
 from compactor.differences import Difference, counts
 from compactor.errors import CompactorError, MissingTableError
+from compactor.local import plan_derived
 from compactor.note import Note
-from compactor.publish import plan_derived
 from compactor.registry import Dataset, Registry
 from compactor.report import Check, Repair, VerifyReport
 from compactor.sql import quote

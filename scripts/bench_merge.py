@@ -23,6 +23,7 @@ import pyarrow as pa
 from compactor import config, engine, registry
 from compactor.catalog import Lakehouse
 from compactor.datafile import arrow_schema
+from compactor.local import LocalBatch
 from compactor.merge import record_columns
 from compactor.note import Note
 from compactor.publish import _merge_current
@@ -93,7 +94,9 @@ class Lake:
             con.execute("CREATE TABLE quarantine_rows AS SELECT 1 AS n")
             note = Note.new(self.tables, "bench", mode="keep")
             note.write(con)
-            return timed(lambda: _merge_current(self.tables, con, self.dataset, note))
+            return timed(
+                lambda: _merge_current(self.tables, LocalBatch(self.tables, con, self.dataset), self.dataset, note)
+            )
 
     def upsert(self, rows: str) -> dict[str, float]:
         schema = arrow_schema(self.tables.table(DATASET).iceberg.schema())

@@ -18,7 +18,7 @@ from pyiceberg.table.metadata import new_table_metadata
 
 import fuzz_lines
 import fuzz_registry
-from compactor import catalog, config, load, merge, publish, registry, unpack
+from compactor import catalog, config, load, local, merge, registry, unpack
 from compactor.chunk import chunk_of
 from compactor.errors import UsageError
 from compactor.registry import Dataset, TableLayout
@@ -87,7 +87,7 @@ def _make_tables(dataset: Dataset) -> None:
     layouts = [(dataset.history, ("id",)), (dataset.current, dataset.key)]
     for layout, identifier in layouts:
         if layout is not None:
-            schema = catalog._schema(catalog.record_columns(dataset), identifier)
+            schema = catalog._schema(dataset.table_columns, identifier)
             spec, order = catalog._spec(schema, layout), catalog._order(schema, layout)
             new_table_metadata(schema, spec, order, "file:///nowhere", {"format-version": "2"})
 
@@ -120,7 +120,7 @@ def _written(
     con: duckdb.DuckDBPyConnection, dataset: Dataset, layout: TableLayout, source: str, ids: set[str] | None
 ) -> None:
     if layout.partition.transform == "bucket":
-        publish._register_bucket(con, dataset, _table(dataset, layout), layout)
+        local._register_bucket(con, dataset, _table(dataset, layout), layout)
     rows = con.execute(merge.rows_to_write(dataset, layout, source)).to_arrow_table()
     if ids is not None and (len(rows) != len(ids) or set(rows["id"].to_pylist()) != ids):
         raise AssertionError(f"{len(ids)} ids became {len(rows)} rows")
@@ -128,7 +128,7 @@ def _written(
 
 def _table(dataset: Dataset, layout: TableLayout) -> Table:
     """A table of this layout, as far as a partition needs one."""
-    schema = catalog._schema(catalog.record_columns(dataset), ())
+    schema = catalog._schema(dataset.table_columns, ())
     spec, order = catalog._spec(schema, layout), catalog._order(schema, layout)
     table = Table.__new__(Table)
     table.iceberg = mock.Mock(

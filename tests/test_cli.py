@@ -74,7 +74,7 @@ def invoke(*words: str, **options: Any) -> Result:
 
 def test_compact_hands_on_what_was_asked_for(lake: Lake) -> None:
     lake.answer("compact", DONE)
-    words = "--dataset a --dataset b --from 2026-11-01T05 --to 2026-11-02T06 --full-scan --if-running leave"
+    words = "--dataset a --dataset b --from 2026-11-01T05 --to 2026-11-02T06 --full-scan --if-running leave --engine spark"
 
     assert invoke("compact", *words.split()).exit_code == 0
 
@@ -87,6 +87,7 @@ def test_compact_hands_on_what_was_asked_for(lake: Lake) -> None:
         "stop": Hour("2026-11-02", 6),
         "full_scan": True,
         "if_running": "leave",
+        "engine": "spark",
     }
     assert lake.call("registry.load")[0] == ("the schemas",)
 

@@ -13,6 +13,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from compactor import ledger, migrate, publish
 from compactor.errors import CompactorError, ConflictError
+from compactor.local import LocalBatch
 from compactor.note import Note
 from compactor.progress import NullProgress
 from compactor.replay import replay
@@ -24,11 +25,11 @@ from lake import SCHEMAS, Lake
 DATASETS = ("fan_profiles", "fan_identity_graph")
 VERSION_2 = "  2:\n    changes: [{add: {field: nickname, type: string}}]\n"
 STEPS: dict[str, tuple[Any, str]] = {
-    "plan": (publish, "plan"),
+    "plan": (LocalBatch, "plan"),
     "write of the note": (Note, "write"),
-    "swap of files": (publish, "_swap"),
+    "writing of files": (LocalBatch, "_rewritten"),
     "commit": (Table, "commit"),
-    "change of the current table": (publish, "_swap_current"),
+    "change of the current table": (publish, "_commit_current"),
     "settling": (Note, "settle"),
     "put": (ledger, "put"),
     "end of the note": (Note, "delete"),
@@ -51,10 +52,6 @@ def overtaken(monkeypatch: pytest.MonkeyPatch, step: str, count: int, interlude:
 
     with monkeypatch.context() as patch:
         patch.setattr(place, name, stepping)
-        # `compact` and `replay` have names of their own for what they import.
-        if step == "plan":
-            patch.setattr("compactor.compact.plan", stepping)
-            patch.setattr("compactor.replay.plan", stepping)
         yield
     if taken < count:
         interlude()
@@ -138,7 +135,7 @@ def test_a_run_that_cannot_finish_its_batch_says_so_and_the_next_one_does(
         raise ConflictError("somebody was faster")
 
     with monkeypatch.context() as patch:
-        patch.setattr(publish, "_swap_current", always_late)
+        patch.setattr(publish, "_commit_current", always_late)
         with pytest.raises(CompactorError, match=r"^fan_profiles: other runs kept committing first; .*run again"):
             lake.compact(datasets=("fan_profiles",))
     assert lake.current("fan_profiles") == {}
