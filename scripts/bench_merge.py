@@ -52,14 +52,19 @@ versions:
 
 
 class Lake:
-    """A lake of the one dataset below `folder`. `changes` are versions of its registry beyond the first."""
+    """A lake of the one dataset below `folder`.
 
-    def __init__(self, folder: str, changes: str = "") -> None:
+    Args:
+        changes: versions of its registry beyond the first, in YAML.
+        settings: of its config, in YAML.
+    """
+
+    def __init__(self, folder: str, changes: str = "", *, settings: str = "") -> None:
         root = Path(folder)
         (root / "schemas").mkdir(parents=True, exist_ok=True)
         (root / "schemas" / f"{DATASET}.yaml").write_text(_REGISTRY + changes)
         file = root / "config.yaml"
-        file.write_text("source: {url: source}\nwarehouse: warehouse\nschemas: schemas\n")
+        file.write_text(f"source: {{url: source}}\nwarehouse: warehouse\nschemas: schemas\n{settings}")
         self.config = config.load(file)
         self.registry = registry.load(self.config.schemas)
         self.dataset: Dataset = self.registry.get(DATASET)

@@ -74,7 +74,8 @@ def invoke(*words: str, **options: Any) -> Result:
 
 def test_compact_hands_on_what_was_asked_for(lake: Lake) -> None:
     lake.answer("compact", DONE)
-    words = "--dataset a --dataset b --from 2026-11-01T05 --to 2026-11-02T06 --full-scan --if-running leave --engine spark"
+    hours = "--from 2026-11-01T05 --to 2026-11-02T06 --full-scan"
+    words = f"--dataset a --dataset b {hours} --if-running leave --engine spark"
 
     assert invoke("compact", *words.split()).exit_code == 0
 

@@ -53,13 +53,15 @@ class CrashError(BaseException):
 
 class LakeMachine(RuleBasedStateMachine):
     """`_unloaded` are the datasets of which something may be pending or unfinished; `_done` are the objects (dataset,
-    key, ETag) that a run has reported as loaded.
+    key, ETag) that a run has reported as loaded. `settings` are of the config.
     """
+
+    settings = ""
 
     @initialize(chance=st.integers(0, 2**32), objects=st.sampled_from([1, 2, 1000]))
     def start(self, chance: int, objects: int) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="machine-"))
-        self._lake = Lake(self._folder, settings=f"batch: {{objects: {objects}}}")
+        self._lake = Lake(self._folder, settings=f"batch: {{objects: {objects}}}\n{self.settings}")
         self._history = History(chance, entities=4, days=3, replaces=False)
         self._random = random.Random(chance)
         self._keys: list[Delivery] = []

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 # Spark's version -> the Iceberg runtime that was tested with it (Maven coordinates), and the version of that.
 _RUNTIMES = {"3.5": ("3.5_2.12", "1.10.2"), "4.0": ("4.0_2.13", "1.10.2"), "4.1": ("4.1_2.13", "1.11.0")}
 _MINE = f"spark.sql.catalog.{CATALOG}"
-_SETTINGS = {
+SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.caseSensitive": "true",
     # Columns are required by what the registry checks, which Spark cannot see in what it reads.
@@ -89,7 +89,7 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
         submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # by spark-submit: master, memory and jars are its options
         given = self._config.spark.settings
         builder = SparkSession.builder
-        settings = {**_SETTINGS, **storage_settings(self._storage), **given}
+        settings = {**SETTINGS, **storage_settings(self._storage), **given}
         if self._own and not submitted:
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
             settings = {**_ALONE, **settings}
@@ -109,7 +109,7 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
         jvm.java.lang.System.setProperty("derby.stream.error.file", os.devnull)  # else it logs to the working directory
         # Else each file on a local disk gets a hidden .crc file beside it, which nobody would remove.
         hadoop = session._jsc.hadoopConfiguration()  # noqa: SLF001
-        jvm.org.apache.hadoop.fs.FileSystem.getLocal(hadoop).setWriteChecksum(False)  # noqa: FBT003
+        jvm.org.apache.hadoop.fs.FileSystem.getLocal(hadoop).setWriteChecksum(False)
         if not callable(jvm.org.apache.iceberg.spark.Spark3Util):
             raise UsageError(
                 "Spark has no Iceberg runtime; add the package of docs/spark.md by spark.settings or --packages"

@@ -1,0 +1,225 @@
+"""Measure the engine in this process against Spark on the same machine: what `docs/scale.md` tells.
+
+    python scripts/bench_spark.py                 200,000 keys into 1 million rows, then how both grow; 10 minutes or so
+    python scripts/bench_spark.py --quick         a tenth of it
+    python scripts/bench_spark.py --json FILE     also every figure, for a program
+
+Needs what `make engines` fetches. A merge is that of a nightly batch into the current table, half of its keys new, over
+10 days. Each engine has a process and a lake of its own and merges three batches; the first is cold, and told apart.
+`plain` is a bare `MERGE INTO` of the same rows, without any rule on which row wins. Start-up is not in the times.
+Memory is that of the process and all its children; bytes are what they asked the system to read and write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table as Printed
+
+from bench_merge import DATASET, Lake
+from compactor import engine, local, publish
+from compactor.batch import Batch
+from compactor.note import Note
+from compactor.table import Table
+from fetch_engines import jars, java_home
+
+DAYS, ROUNDS, FIRST_HOUR = 10, 3, 12
+ENGINES = ("local", "spark", "plain")
+GROWTH = [(250_000, 20_000), (1_000_000, 20_000), (4_000_000, 20_000), (4_000_000, 200_000), (4_000_000, 1_000_000)]
+MB = 1e6
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one merge: seconds, and bytes."""
+
+    seconds: float
+    read: int
+    written: int
+    peak: int
+
+
+class Meter:
+    """Measures this process and all its children. `peak` is the greatest sum of their resident memory."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._stop = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.05):
+            self.peak = max(self.peak, sum(_each(lambda process: process.memory_info().rss)))
+
+    def measure(self, step: Callable[[], object]) -> Figures:
+        self.peak = 0
+        before, began = self._bytes(), time.perf_counter()
+        step()
+        seconds, after = time.perf_counter() - began, self._bytes()
+        return Figures(seconds, after[0] - before[0], after[1] - before[1], self.peak)
+
+    @staticmethod
+    def _bytes() -> tuple[int, int]:
+        counters = _each(lambda process: process.io_counters())
+        return sum(each.read_chars for each in counters), sum(each.write_chars for each in counters)
+
+
+def _each(ask: Callable[[psutil.Process], Any]) -> list[Any]:
+    me = psutil.Process()
+    answers = []
+    for process in (me, *me.children(recursive=True)):
+        try:
+            answers.append(ask(process))
+        except psutil.NoSuchProcess:
+            continue
+    return answers
+
+
+def merge_batches(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
+    """Merges `ROUNDS` batches of `keys` keys into a table of `rows` rows, by one engine."""
+    lake = Lake(folder, settings=f"spark: {{settings: {os.environ['BENCH_SPARK_SETTINGS']}}}")
+    lake.merge(lake.incoming(0, rows, DAYS, hour=0))
+    meter, found = Meter(), []
+    with _merging(name, lake) as merge:
+        for number in range(ROUNDS):
+            file = Path(folder) / f"batch-{number}.parquet"
+            first = rows + (number - 1) * keys // 2
+            with engine.session(lake.config.resources) as con:
+                con.execute(f"COPY ({lake.incoming(first, keys, DAYS, hour=FIRST_HOUR + number)}) TO '{file}'")
+            found.append(merge(meter, str(file)))
+    due = rows + ROUNDS * keys // 2
+    there = sum(each.record_count for each in lake.tables.table(DATASET).files)
+    if there != due:
+        raise SystemExit(f"{name}: {there} rows where {due} are due")
+    return found
+
+
+Merge = Callable[[Meter, str], Figures]
+
+
+@contextmanager
+def _merging(name: str, lake: Lake) -> Iterator[Merge]:
+    if name == "local":
+        yield lambda meter, file: _by_local(lake, meter, file)
+        return
+    from compactor.spark import SparkEngine  # noqa: PLC0415  the engine in this process is measured without it
+
+    with SparkEngine(lake.config) as spark:
+        by = _by_spark if name == "spark" else _by_plain
+        yield lambda meter, file: by(spark, lake, meter, file)
+
+
+def _by_local(lake: Lake, meter: Meter, file: str) -> Figures:
+    with engine.session(lake.config.resources) as con:
+        con.execute(f"CREATE TABLE fresh AS FROM '{file}'")
+        return _published(lake, local.LocalBatch(lake.tables, con, lake.dataset), meter)
+
+
+def _by_spark(spark: Any, lake: Lake, meter: Meter, file: str) -> Figures:
+    with spark.open_batch(lake.tables, lake.dataset) as batch:
+        batch._fresh = batch._spark.read.parquet(file).localCheckpoint()
+        return _published(lake, batch, meter)
+
+
+def _published(lake: Lake, batch: Batch, meter: Meter) -> Figures:
+    """The merge as publishing a batch does it; it is due as long as the note of the batch lies there."""
+    for name in ("ledger_rows", "quarantine_rows"):
+        batch.con.execute(f"CREATE TABLE {name} AS SELECT 1 AS n")
+    note = Note.new(lake.tables, "bench", mode="keep")
+    note.write(batch.con)
+    return meter.measure(lambda: publish._merge_current(lake.tables, batch, lake.dataset, note))
+
+
+def _by_plain(spark: Any, lake: Lake, meter: Meter, file: str) -> Figures:
+    from compactor.spark.clone import cloned  # noqa: PLC0415  see above
+
+    current: Table = lake.tables.table(DATASET)
+    with spark.open_batch(lake.tables, lake.dataset) as batch, cloned(batch._spark, current) as clone:
+        batch._spark.read.parquet(file).createOrReplaceTempView("incoming")
+        statement = (
+            f"MERGE INTO {clone.name} t USING incoming s ON t.rover_id = s.rover_id"
+            " WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+        )
+        figures = meter.measure(lambda: batch._spark.sql(statement))
+        publish.commit(current, clone.change(), {}, uuid.uuid4().hex)
+    return figures
+
+
+def in_process(name: str, rows: int, keys: int) -> list[Figures]:
+    with tempfile.TemporaryDirectory(prefix="bench-spark-") as folder:
+        settings = {
+            "spark.jars": ",".join(map(str, jars("3.5"))),
+            "spark.master": "local[2]",
+            "spark.driver.memory": "6g",
+            "spark.sql.shuffle.partitions": "4",
+        }
+        environment = {
+            **os.environ,
+            "JAVA_HOME": str(java_home("spark")),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "BENCH_SPARK_SETTINGS": json.dumps(settings),
+        }
+        command = [sys.executable, __file__, "--one", name, folder, str(rows), str(keys)]
+        run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  itself
+        if run.returncode:
+            raise SystemExit(run.returncode)
+        return [Figures(**each) for each in json.loads(run.stdout.splitlines()[-1])]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
+    parser.add_argument("--json", metavar="FILE", help="also write every figure to this file")
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        name, folder, rows, keys = arguments.one
+        print(json.dumps([figures.__dict__ for figures in merge_batches(name, folder, int(rows), int(keys))]))
+        sys.stdout.flush()
+        os._exit(0)
+    part = 10 if arguments.quick else 1
+    found: dict[str, Any] = {}
+    console = Console()
+    for title, sizes, engines in (
+        ("A nightly merge", [(1_000_000, 200_000)], ENGINES),
+        ("Growth", GROWTH, ENGINES[:2]),
+    ):
+        printed = Printed(
+            "rows", "keys", "engine", "first s", "then s", "read MB", "written MB", "peak MB", title=title
+        )
+        for rows, keys in sizes:
+            for name in engines:
+                first, *rest = in_process(name, rows // part, keys // part)
+                then = statistics.median(each.seconds for each in rest)
+                read, written = (
+                    statistics.median(getattr(each, what) for each in rest) for what in ("read", "written")
+                )
+                peak = max(each.peak for each in (first, *rest))
+                found[f"{rows // part} {keys // part} {name}"] = [each.__dict__ for each in (first, *rest)]
+                cells = [f"{read / MB:,.0f}", f"{written / MB:,.0f}", f"{peak / MB:,.0f}"]
+                printed.add_row(
+                    f"{rows // part:,}", f"{keys // part:,}", name, f"{first.seconds:.1f}", f"{then:.1f}", *cells
+                )
+        console.print(printed)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
