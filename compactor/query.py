@@ -103,7 +103,7 @@ def _tables(lake: Lakehouse, registry: Registry, sql: str, recipes: Mapping[str,
         names += [dataset.history_table, *([dataset.current_table] if dataset.current_table else [])]
     of_views = {table for each in recipes.values() for table in each.needs}
     named = [name for name in names if name in of_views or name.lower() in sql.lower()]
-    found = [lake.table(name) for name in named or names if lake.exists(name)]
+    found = [lake.table(name) for name in named or names if name in of_views or lake.exists(name)]
     if not found and not any(lake.exists(name) for name in names):
         raise CompactorError("there are no tables yet; run `compactor compact` first")
     return found

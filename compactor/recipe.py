@@ -105,19 +105,23 @@ def render(
     Raises UsageError where a wanted one does not exist, or cannot be made.
     """
     for name in wanted:
-        if name not in recipes:
+        if name not in recipes or name in tables:
             raise UsageError(f"there is no view '{name}'{did_you_mean(name, list(recipes))}")
     known: dict[str, Columns] = {
         table: {column: _SQL_TYPES.get(kind, kind.upper()) for column, kind in columns.items()}
         for table, columns in tables.items()
     }
     made: list[View] = []
-    left_out: list[LeftOut] = []
-    for name in closure(recipes, wanted or recipes):
-        recipe = recipes[name]
+    clashes = [
+        LeftOut(name, f"{each.path}: a table has the name '{name}'; give the view another")
+        for name, each in recipes.items()
+        if name in tables
+    ]
+    left_out: list[LeftOut] = [] if wanted else clashes
+    usable = {name: each for name, each in recipes.items() if name not in tables}
+    for name in closure(usable, wanted or usable):
+        recipe = usable[name]
         try:
-            if name in tables:
-                raise UsageError(f"{recipe.path}: a table has the name '{name}'; give the view another")
             typed = _typed(recipe.query, known, f"view '{name}'")
             known[name] = dialects.columns(typed, dialect)
             asked = _typed(recipe.ask, known, f"the ask of view '{name}'") if recipe.ask else None
@@ -167,7 +171,7 @@ def _read(path: Path) -> Recipe:
 def _parse(text: str) -> exp.Query:
     """Raises SqlglotError, or UsageError for what is no single query."""
     statements = [each for each in sqlglot.parse(text, read=SOURCE) if each is not None]
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query) or not statements[0].selects:
         raise UsageError("should be one SELECT statement")
     return statements[0]
 

@@ -344,4 +344,5 @@ def _show_views(report: ViewsReport, console: Console) -> None:
             _say(console, f"made view {report.namespace}.{view.name}")
         else:
             comment = textwrap.fill(view.description, 118, initial_indent="-- ", subsequent_indent="-- ")
-            console.out(f"{comment}\n{view.create};\n", highlight=False)
+            ask = textwrap.indent(f"\n{view.ask};", "-- ").replace("-- ", "-- ask: ", 1) if view.ask else ""
+            console.out(f"{comment}{ask}\n{view.create};\n", highlight=False)
