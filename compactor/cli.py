@@ -298,10 +298,10 @@ def views(
     as_json: bool,
 ) -> int:
     """Print the statements that make the views in an engine, or make them."""
-    from compactor.views import views as views_
-
     if not apply and (workgroup or output or server):
         raise click.UsageError("--workgroup, --output and --server go with --apply")
+    from compactor.views import views as views_
+
     report = views_(
         *_open(invocation),
         dialect=dialect,
