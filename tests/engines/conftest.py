@@ -10,13 +10,19 @@ Sparks only one is alive at a time: that which was asked for last. Tests are ord
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from engines.board import Board
+from engines.engines import OPENS_BY_CATALOG, TITLES, Engine, started
+from engines.lakes import OddLake, SortedLake
+from engines.limits import CHECKS, LIMITS
 from engines.spark_session import Spark, SparkServer
 from engines.trino_server import Trino, TrinoServer
 
+BOARD = Board(CHECKS, TITLES)
 HERE = Path(__file__).parent
 NewTrino = Callable[..., Trino]
 NewSpark = Callable[..., Spark]
@@ -67,3 +73,40 @@ def _alone(sparks: dict[str, SparkServer], version: str) -> NewSpark:
         return sparks[version].catalog(*arguments, **options)  # type: ignore[arg-type]
 
     return catalog
+
+
+Check = Callable[[str], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session", params=list(TITLES))  # tests of one engine run together
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    key = request.param
+    catalog = request.getfixturevalue(key) if key in OPENS_BY_CATALOG else print
+    with started(key, tmp_path_factory.mktemp("engine"), catalog) as engine:
+        yield engine
+
+
+@pytest.fixture
+def check(engine: Engine) -> Check:
+    """An entry of the table, ok or the limit that is known: `with check("maps"): ...`."""
+    return lambda name: BOARD.check(engine.key, name, LIMITS.get((engine.key, name)))
+
+
+@pytest.fixture(scope="session")
+def odd_lake(tmp_path_factory: pytest.TempPathFactory) -> OddLake:
+    lake = OddLake(tmp_path_factory.mktemp("odd"))
+    lake.fill()
+    return lake
+
+
+@pytest.fixture(scope="session")
+def sorted_lake(tmp_path_factory: pytest.TempPathFactory) -> SortedLake:
+    lake = SortedLake(tmp_path_factory.mktemp("sorted"))
+    lake.fill()
+    return lake
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if BOARD.cells:
+        terminalreporter.section("what was checked of the tables")
+        terminalreporter.write("\n".join(BOARD.lines()) + "\n")

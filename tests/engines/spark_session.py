@@ -81,8 +81,12 @@ class Spark:
         self._worker, self._session, self.version = worker, session, version
 
     def ask(self, sql: str) -> Result:
-        """Column names, the types as Spark names them, and rows. Raises WorkerError."""
+        """Column names, the types as Spark names them, and rows. Raises EngineError."""
         return self._worker.ask(session=self._session, sql=sql)
+
+    def files(self, sql: str) -> int:
+        """Runs it; how many data files its scans opened."""
+        return int(self._worker.call(session=self._session, sql=sql, files=True)["files"])
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         return self.ask(sql).rows
