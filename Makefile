@@ -16,7 +16,7 @@ PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: compact
 compact: .venv/.runtime ## load what is pending into the tables (CONFIG=configs/local.yaml, on sample data)
@@ -39,6 +39,15 @@ test: .venv/.dev ## run the tests (PYTEST_ARGS='-k merge' for some)
 .PHONY: soak
 soak: .venv/.dev ## run the long proofs: histories, kills at each write, faults, shortages (PYTEST_ARGS as for test)
 	$(VENV_PYTHON) -m pytest -m soak --log-cli-level=INFO $(PYTEST_ARGS)
+
+.PHONY: engines
+engines: .venv/.dev ## fetch Trino, Spark and other engines for the next target (2 GB, once, outside the checkout)
+	$(VENV_PYTHON) scripts/fetch_engines.py
+
+# Not in parallel: the engines are large, and each is started once.
+.PHONY: test-engines
+test-engines: engines ## read the tables with all engines; prints what each can and cannot (PYTEST_ARGS='-k spark' for some)
+	$(VENV_PYTHON) -m pytest -m engines tests/engines $(filter-out -n auto,$(PYTEST_ARGS))
 
 .PHONY: fuzz
 fuzz: .venv/.dev ## try odd input for half an hour (ARGS='--minutes 5 --seed 2 --only lines --jobs 2')

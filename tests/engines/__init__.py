@@ -1,0 +1,1 @@
+"""The tables, read by real query engines: `make engines` fetches them, `make test-engines` runs these tests."""
