@@ -98,7 +98,7 @@ class Trino:
     version = TrinoServer.version
 
     def __init__(self, port: int, catalog: str, schema: str) -> None:
-        self.catalog, self.schema = catalog, schema
+        self.catalog, self.schema, self.host = catalog, schema, f"127.0.0.1:{port}"
         self._connection = connect(  # type: ignore[no-untyped-call]
             host="127.0.0.1", port=port, user="test", catalog=catalog, schema=schema, timezone="UTC"
         )
