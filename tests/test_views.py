@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import duckdb
 import pytest
 import sqlglot
@@ -18,6 +19,7 @@ from sqlglot import exp
 from compactor import dialect as dialects
 from compactor import migrate, recipe, render
 from compactor.catalog import FILES
+from compactor.cli import program
 from compactor.errors import CompactorError, ConfigError, UsageError
 from compactor.progress import NullProgress
 from compactor.query import query
@@ -209,6 +211,17 @@ def test_each_statement_parses_in_its_dialect_and_names_each_table_with_its_plac
             assert tables
             assert all(table.db == "rover" for table in tables), sql
             assert all(table.catalog == ("rover" if dialect == "spark" else "") for table in tables), sql
+
+
+def test_the_command_line_offers_all_dialects() -> None:
+    (option,) = [each for each in program.commands["views"].params if each.name == "dialect"]
+    assert isinstance(option.type, click.Choice)
+    assert tuple(option.type.choices) == dialects.DIALECTS
+
+
+def test_the_page_tells_of_each_view() -> None:
+    page = (ROOT / "docs" / "views.md").read_text()
+    assert not [name for name in NAMES if f"`{name}`" not in page]
 
 
 def test_a_view_of_athena_has_no_time_with_a_zone(empty: Lake) -> None:
