@@ -105,7 +105,7 @@ class OddLake(Lake):
                 self.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
             hour = f"2026-11-0{night + 1}T06"
             self.deliver("visits", visits[night::3], hour=hour, part="visits")
-            self.compact()
+            self.compact(full_scan=True)
             if night == 1:
                 self.before = {name: self.snapshot(name) for name in self.record_tables}
                 self.due_before = {name: self.due(name) for name in self.record_tables}

@@ -155,7 +155,7 @@ class SailReader(SparkReader):
         self._worker, self._metadata = worker, metadata
 
     def ask(self, sql: str, table: str, at: At = None) -> Result:
-        return self._worker.ask(sql=sql, table=table, folder=self._folder(table), snapshot=at)
+        return self._worker.ask(sql=sql, table=table, folder=self._folder(table), at=at)
 
     def source(self, table: str, at: At) -> str:
         return table
@@ -165,7 +165,7 @@ class SailReader(SparkReader):
         return int(self._worker.call(sql=sql, table=table, folder=self._folder(table), files=True)["files"])
 
     def _folder(self, table: str) -> str:
-        return self._metadata(table).removeprefix("file://").partition("/metadata/")[0]
+        return _path(self._metadata(table)).partition("/metadata/")[0]
 
 
 class DuckReader(SqlReader):
@@ -210,7 +210,7 @@ class ClickHouseReader(SqlReader):
         return self._worker.ask(sql=sql, settings=settings)
 
     def source(self, table: str, at: At) -> str:
-        folder, _, file = self._metadata(table).removeprefix("file://").rpartition("/metadata/")
+        folder, _, file = _path(self._metadata(table)).rpartition("/metadata/")
         return f"icebergLocal('{folder}/', SETTINGS iceberg_metadata_file_path = 'metadata/{file}')"
 
     def literal(self, value: Any) -> str:
@@ -304,6 +304,11 @@ class PyIcebergReader(Reader):
 
     def files(self, table: str, where: Where) -> int:
         return len(list(self._scan(table, where).plan_files()))
+
+
+def _path(location: str) -> str:
+    """Of a local file. Spark writes file:/x where the compactor writes file:///x."""
+    return "/" + location.removeprefix("file:").lstrip("/")
 
 
 def _microseconds(value: datetime) -> int:

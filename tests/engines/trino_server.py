@@ -127,6 +127,8 @@ def sqlite_catalog(warehouse: Path, name: str = "rover") -> dict[str, str]:
         "iceberg.jdbc-catalog.connection-url": f"jdbc:sqlite:{warehouse}/catalog.db",
         "iceberg.jdbc-catalog.default-warehouse-dir": f"file://{warehouse}",
         "fs.hadoop.enabled": "true",
+        # Old snapshots may be dropped at once: the default keeps seven days.
+        "iceberg.expire-snapshots.min-retention": "0s",
     }
 
 

@@ -22,13 +22,14 @@ class Worker:
 
     def __init__(self, python: Path, module: str, log: Path, *, environment: Mapping[str, str], setup: Any) -> None:
         self._log = log
+        given = {**os.environ, "TZ": "UTC", **environment, "PYTHONPATH": str(TESTS)}
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
                 [str(python), "-m", f"engines.workers.{module}", dumps(setup)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, "TZ": "UTC", **environment, "PYTHONPATH": str(TESTS)},
+                env={key: value for key, value in given.items() if value},
                 cwd="/",  # chDB reads nothing outside its working directory
                 text=True,
             )

@@ -16,7 +16,8 @@ OPERATORS = {"=": operator.eq, "<": operator.lt, ">=": operator.ge}
 
 def handle(message: dict[str, Any]) -> dict[str, Any]:
     request = Request(**message)
-    frame = pl.scan_iceberg(request.metadata, snapshot_id=request.snapshot)
+    at: dict[str, Any] = {"snapshot_id": request.snapshot} if request.tag is None else {"tag": request.tag}
+    frame = pl.scan_iceberg(request.metadata, **at)
     for column, name, value in request.where:
         frame = frame.filter(OPERATORS[name](pl.col(column), pl.lit(value)))
     if request.what == "files":

@@ -1,6 +1,7 @@
 """Sail, by Spark's own client over Spark Connect.
 
-{"sql": "...", "table": name, "folder": where it lies} asks of one table; "snapshot" and "files" as elsewhere.
+{"sql": "...", "table": name, "folder": where it lies} asks of one table; "at" is a snapshot's id or a tag, "files" as
+elsewhere.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def session() -> Any:
 
 def handle(request: dict[str, Any]) -> dict[str, Any]:
     spark = session()
-    options = {"snapshotId": str(request["snapshot"])} if request.get("snapshot") else {}
+    at = request.get("at")
+    options = {} if at is None else {"tag" if isinstance(at, str) else "snapshotId": str(at)}
     frame = spark.read.format("iceberg").options(**options).load(request["folder"])
     frame.createOrReplaceTempView(request["table"])
     if request.get("files"):
