@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,15 @@ class Lakehouse:
         """How the tables' storage is reached: the catalog's properties, as the catalog itself has completed them."""
         return dict(self._catalog.properties)
 
+    def glue_entry(self, name: str) -> Mapping[str, Any] | None:
+        """What Glue has of a table, as its API tells; None where the catalog is another."""
+        glue = getattr(self._catalog, "glue", None)  # the library's own client
+        if glue is None:
+            return None
+        with _explained(f"cannot load table {self.namespace}.{name}"):
+            found: Mapping[str, Any] = glue.get_table(DatabaseName=self.namespace, Name=name)["Table"]
+        return found
+
     def exists(self, name: str) -> bool:
         with _explained(f"cannot load table {self.namespace}.{name}"):
             return self._catalog.table_exists(f"{self.namespace}.{name}")
@@ -115,6 +124,16 @@ class Lakehouse:
             return dataset
         current = dataset.current_table if dataset.current_table and self.exists(dataset.current_table) else None
         return shape.of_dataset(dataset, self.table(dataset.history_table), self.table(current) if current else None)
+
+    def columns(self, registry: Registry, tables: Container[str] | None = None) -> dict[str, dict[str, str]]:
+        """Registry types by column, of these tables (None: all) that a lake of the registry has or is going to have."""
+        found = {name: {column: kind for column, kind, _ in columns} for name, (columns, _) in _OWN_TABLES.items()}
+        for dataset in registry.datasets.values():
+            names = [name for name in (dataset.history_table, dataset.current_table) if name]
+            if tables is None or any(name in tables for name in names):
+                columns = {column: kind for column, kind, _ in self.shaped(dataset).table_columns}
+                found |= dict.fromkeys(names, columns)
+        return found
 
     def ensure_own(self) -> None:
         """Makes the namespace and the program's own tables where they do not exist yet."""

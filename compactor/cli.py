@@ -23,6 +23,7 @@ from compactor.program import Program
 
 if TYPE_CHECKING:
     from compactor.config import Config, EngineName, IfRunning
+    from compactor.dialect import Dialect
     from compactor.registry import Registry
     from compactor.report import Report
     from compactor.source import Hour
@@ -138,12 +139,21 @@ def status(invocation: Invocation, as_json: bool) -> int:
 @program.command()
 @click.option("--rebuild", is_flag=True, help="Also check that the current tables equal what history says.")
 @click.option("--files", is_flag=True, help="Also look for files that are missing, and for files left over.")
+@click.option("--athena", is_flag=True, help="Check instead whether Athena takes the tables, by their metadata.")
 @click.option("--repair", is_flag=True, help="Make all checks, and show what can be done about those that fail.")
 @click.option("--yes", is_flag=True, help="With --repair: do it, then make all checks again.")
 @_json
 @click.pass_obj
-def verify(invocation: Invocation, rebuild: bool, files: bool, repair: bool, yes: bool, as_json: bool) -> int:
+def verify(
+    invocation: Invocation, rebuild: bool, files: bool, athena: bool, repair: bool, yes: bool, as_json: bool
+) -> int:
     """Check uniqueness and the ledger's sums, and repair what can be repaired."""
+    if athena and (rebuild or files or repair):
+        raise click.UsageError("--athena makes checks of its own: give it alone")
+    if athena:
+        from compactor.athena import verify as verify_athena
+
+        return _print(invocation, verify_athena(*_open(invocation)), as_json=as_json)
     if yes and not repair:
         raise click.UsageError("--yes carries out what --repair shows: give both")
     if repair:
@@ -259,6 +269,52 @@ def query(invocation: Invocation, sql: str, form: str, as_json: bool, limit: int
             rows.write_csv(reader, sys.stdout)
         elif rows.write_table(reader, render.stdout(), limit):
             click.echo(f"first {limit} rows; --limit shows more, --format csv all of them", err=True)
+
+
+@program.command()
+@click.option(
+    "--dialect",
+    type=click.Choice(["athena", "trino", "spark", "duckdb"]),
+    default="athena",
+    show_default=True,
+    help="The engine to write for.",
+)
+@click.option(
+    "--name", "names", multiple=True, metavar="NAME", help="Only this view and what it needs; can be repeated."
+)
+@click.option("--apply", "apply", is_flag=True, help="Make the views in Athena or Trino, instead of printing them.")
+@click.option("--workgroup", metavar="NAME", help="With --apply: Athena's workgroup; default: primary.")
+@click.option(
+    "--output", metavar="S3-URL", help="With --apply: where Athena puts results, if the workgroup says nothing."
+)
+@click.option("--server", metavar="URL", help="With --apply: Trino, as http://user@host:port/catalog.")
+@_json
+@click.pass_obj
+def views(
+    invocation: Invocation,
+    dialect: Dialect,
+    names: tuple[str, ...],
+    apply: bool,
+    workgroup: str | None,
+    output: str | None,
+    server: str | None,
+    as_json: bool,
+) -> int:
+    """Print the statements that make the views in an engine, or make them."""
+    if not apply and (workgroup or output or server):
+        raise click.UsageError("--workgroup, --output and --server go with --apply")
+    from compactor.views import views as views_
+
+    report = views_(
+        *_open(invocation),
+        dialect=dialect,
+        names=names,
+        apply=apply,
+        server=server,
+        workgroup=workgroup,
+        output=output,
+    )
+    return _print(invocation, report, as_json=as_json)
 
 
 @program.command()

@@ -1,7 +1,8 @@
 """The config: these types are its only declaration. `configs/reference.yaml` shows every key with its default.
 
 Sizes are bytes and may be written as `512MiB` or `4 GB`; times are seconds unless the key says otherwise. A relative
-folder (`source.url`, `warehouse`, `schemas`, `resources.temp_dir`, and no other value) is relative to the config file.
+folder (`source.url`, `warehouse`, `schemas`, `views`, `resources.temp_dir`, and no other value) is relative to the
+config file.
 """
 
 from __future__ import annotations
@@ -167,6 +168,7 @@ class Config(_Section):
     )
     namespace: Name = Field(default="rover", description="Namespace (database) of all tables")
     schemas: Folder = Field(default=Path("schemas"), description="Folder of the registry: one YAML file a dataset")
+    views: Folder = Field(default=Path("views"), description="Folder of the views: one SQL file a view")
     limits: Limits = Field(default=Limits(), description="What counts as damage rather than as data")
     resources: Resources = Field(default=Resources(), description="What one run may use of the machine")
     batch: Batch = Field(default=Batch(), description="How much of the source goes into one commit")

@@ -8,6 +8,8 @@ Python packages: nothing is downloaded when a query runs.
 from __future__ import annotations
 
 import importlib.util
+import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlparse
@@ -15,21 +17,25 @@ from urllib.parse import urlparse
 import duckdb
 import pyarrow as pa
 
-from compactor import engine
+from compactor import engine, recipe
 from compactor.catalog import FILES, QUARANTINE, RUNS, Lakehouse
 from compactor.config import Config
 from compactor.errors import CompactorError, UsageError
+from compactor.recipe import Recipe
 from compactor.registry import Registry
 from compactor.source import aws_credentials
 from compactor.sql import literal, quote
 from compactor.table import Table
+
+log = logging.getLogger(__name__)
 
 _BATCH_ROWS = 8192
 _CHECK = "check that the storage can be read"
 
 
 def query(config: Config, registry: Registry, sql: str) -> pa.RecordBatchReader:
-    """Runs one SQL statement that reads. Tables are views of the current snapshots, named as in the catalog.
+    """Runs one SQL statement that reads. Tables are views of the current snapshots, named as in the catalog, and
+    the views of the config's folder are there too.
 
     Raises:
         UsageError: the SQL does not parse, names a table or column that does not exist, or is no query.
@@ -50,7 +56,9 @@ def _run(lake: Lakehouse, registry: Registry, sql: str) -> Iterator[pa.Schema | 
             statements = con.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise UsageError("query takes one SELECT statement")
-            _attach(con, lake, _tables(lake, registry, sql))
+            recipes = _recipes(lake, sql)
+            _attach(con, lake, _tables(lake, registry, sql, recipes))
+            _make_views(con, lake, registry, recipes)
             reader = con.execute(statements[0]).to_arrow_reader(_BATCH_ROWS)
         except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
             raise UsageError(f"the query is not right: {str(error).strip()}") from error
@@ -63,13 +71,39 @@ def _run(lake: Lakehouse, registry: Registry, sql: str) -> Iterator[pa.Schema | 
             raise CompactorError(f"the query failed while it ran ({type(error).__name__})") from error
 
 
-def _tables(lake: Lakehouse, registry: Registry, sql: str) -> list[Table]:
-    """The tables whose names are in the statement; all, if none is: attaching one takes a dozen requests to S3."""
+def _recipes(lake: Lakehouse, sql: str) -> dict[str, Recipe]:
+    """The views whose names are in the statement, and those that they need. Without any, no file is read."""
+    words = set(re.findall(r"\w+", sql.lower()))
+    named = words.intersection(recipe.names(lake.config.views))
+    if not named:
+        return {}
+    recipes = recipe.load(lake.config.views)
+    return {name: recipes[name] for name in recipe.closure(recipes, named)}
+
+
+def _make_views(
+    con: duckdb.DuckDBPyConnection, lake: Lakehouse, registry: Registry, recipes: Mapping[str, Recipe]
+) -> None:
+    if not recipes:
+        return
+    needs = {table for each in recipes.values() for table in each.needs}
+    views, left_out = recipe.render(recipes, lake.columns(registry, needs), "duckdb", ())
+    for missing in left_out:
+        log.warning("%s", missing.reason)
+    for view in views:
+        con.execute(view.create)
+
+
+def _tables(lake: Lakehouse, registry: Registry, sql: str, recipes: Mapping[str, Recipe]) -> list[Table]:
+    """The tables whose names are in the statement or in its views; all, if none is: attaching one takes a dozen
+    requests to S3.
+    """
     names = [FILES, QUARANTINE, RUNS]
     for dataset in registry.datasets.values():
         names += [dataset.history_table, *([dataset.current_table] if dataset.current_table else [])]
-    named = [name for name in names if name.lower() in sql.lower()]
-    found = [lake.table(name) for name in named or names if lake.exists(name)]
+    of_views = {table for each in recipes.values() for table in each.needs}
+    named = [name for name in names if name in of_views or name.lower() in sql.lower()]
+    found = [lake.table(name) for name in named or names if name in of_views or lake.exists(name)]
     if not found and not any(lake.exists(name) for name in names):
         raise CompactorError("there are no tables yet; run `compactor compact` first")
     return found

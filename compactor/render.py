@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compactor.report import DatasetReport, Repair, Report, RunReport, StatusReport, TableStatus, VerifyReport
+from compactor.report import (
+    DatasetReport,
+    Repair,
+    Report,
+    RunReport,
+    StatusReport,
+    TableStatus,
+    VerifyReport,
+    ViewsReport,
+)
 from compactor.report_data import DatasetDrift, DriftReport, FieldDrift, FitReport, InferReport
 from compactor.report_migration import MigrationPlan, MigrationReport, RollbackReport
 
@@ -68,6 +78,8 @@ def show(report: Report, console: Console, *, command: str = "compactor") -> Non
             _show_inferred(report, console)
         case FitReport():
             _show_fit(report, console)
+        case ViewsReport():
+            _show_views(report, console)
 
 
 def _show_run(report: RunReport, console: Console, command: str) -> None:
@@ -323,3 +335,14 @@ def _day(moment: datetime | None) -> str:
 def _minute(moment: Any) -> str:
     """`2026-11-01 05:00`, in UTC."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" if isinstance(moment, datetime) else str(moment or "-")
+
+
+def _show_views(report: ViewsReport, console: Console) -> None:
+    """Statements as they are, for another program to read: never wrapped."""
+    for view in report.views:
+        if report.made:
+            _say(console, f"made view {report.namespace}.{view.name}")
+        else:
+            comment = textwrap.fill(view.description, 118, initial_indent="-- ", subsequent_indent="-- ")
+            ask = textwrap.indent(f"\n{view.ask};", "-- ").replace("-- ", "-- ask: ", 1) if view.ask else ""
+            console.out(f"{comment}{ask}\n{view.create};\n", highlight=False)

@@ -160,6 +160,36 @@ class VerifyReport(Report):
         return {**found, "exit_code": self.exit_code}
 
 
+@dataclass(frozen=True)
+class View:
+    """A view for one engine: `sql` is its query, `create` the statement that makes it, `ask` how it may be asked."""
+
+    name: str
+    description: str
+    create: str
+    sql: str
+    ask: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A view that cannot be had, and why: what the tables have not, and what to do about it."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ViewsReport(Report):
+    """The views in the order in which they can be made. `made`: they were, in the engine."""
+
+    dialect: str
+    namespace: str
+    views: tuple[View, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    made: bool = False
+
+
 def plain(value: Any) -> Any:
     """`value` with dataclasses as dicts, tuples as lists and times as ISO 8601 in UTC, ending in Z."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -35,6 +35,7 @@ Statement = Mapping[str, Any]
 _REFUSALS = {
     "s3": b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
     "glue": b'{"__type": "AccessDeniedException", "Message": "User is not authorized"}',
+    "athena": b'{"__type": "AccessDeniedException", "Message": "User is not authorized"}',
 }
 _CHANGING = ("create_database", "create_table", "delete_table", "update_table")
 
@@ -75,7 +76,7 @@ def _matches(text: str, patterns: str | list[str]) -> bool:
 class AwsServer:
     """S3, Glue and all else that moto has, at `url`, for OWNER and others.
 
-    `calls` are those of the others to S3 and Glue; an action or a signer in `denied` is refused.
+    `calls` are those of the others to S3, Glue and Athena; an action or a signer in `denied` is refused.
     """
 
     def __init__(self) -> None:
@@ -103,9 +104,9 @@ class AwsServer:
         self._meeting = None
 
     def _handle(self, environ: dict[str, Any], start_response: Any) -> Any:
-        found = re.search(r"Credential=([^/]+)/\d+/[^/]+/(s3|glue)/", environ.get("HTTP_AUTHORIZATION", ""))
+        found = re.search(r"Credential=([^/]+)/\d+/[^/]+/(s3|glue|athena)/", environ.get("HTTP_AUTHORIZATION", ""))
         if found and found[1] != OWNER:
-            calls = [_of_s3(environ, found[1])] if found[2] == "s3" else list(_of_glue(environ, found[1]))
+            calls = list(_OF[found[2]](environ, found[1]))
             self.calls += calls
             if any(self.denied & {call.action, call.signer} for call in calls):
                 start_response("403 Forbidden", [("Content-Type", "text/plain")])
@@ -134,17 +135,30 @@ def _of_glue(environ: dict[str, Any], signer: str) -> Iterator[Call]:
         yield Call(f"glue:{action}", GLUE + resource, signer)
 
 
-def _of_s3(environ: Mapping[str, Any], signer: str) -> Call:
+def _of_athena(environ: dict[str, Any], signer: str) -> Iterator[Call]:
+    """Which workgroup a query is of only Athena knows, so it is told of the start alone."""
+    body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    environ["wsgi.input"] = io.BytesIO(body)
+    workgroup = json.loads(body).get("WorkGroup", "*")
+    resource = f"arn:aws:athena:us-east-1:{ACCOUNT}:workgroup/{workgroup}"
+    yield Call(f"athena:{environ['HTTP_X_AMZ_TARGET'].removeprefix('AmazonAthena.')}", resource, signer)
+
+
+def _of_s3(environ: Mapping[str, Any], signer: str) -> Iterator[Call]:
     path, _, query = environ["RAW_URI"].partition("?")
     bucket, _, key = unquote(path).removeprefix("/").partition("/")
     method, parameters = environ["REQUEST_METHOD"], parse_qs(query, keep_blank_values=True)
     assert "HTTP_X_AMZ_COPY_SOURCE" not in environ
     if not key:
         assert method in ("GET", "HEAD")
-        return Call("s3:ListBucket", f"arn:aws:s3:::{bucket}", signer, parameters.get("prefix", [None])[0])
+        yield Call("s3:ListBucket", f"arn:aws:s3:::{bucket}", signer, parameters.get("prefix", [None])[0])
+        return
     of_object = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "POST": "PutObject"}
     deletes = "AbortMultipartUpload" if "uploadId" in parameters else "DeleteObject"
-    return Call(f"s3:{of_object.get(method, deletes)}", f"arn:aws:s3:::{bucket}/{key}", signer)
+    yield Call(f"s3:{of_object.get(method, deletes)}", f"arn:aws:s3:::{bucket}/{key}", signer)
+
+
+_OF = {"s3": _of_s3, "glue": _of_glue, "athena": _of_athena}
 
 
 class ConcurrentModificationException(GlueClientError):

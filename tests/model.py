@@ -279,7 +279,9 @@ def _text(value: Any) -> str:
         return "{" + ",".join(f"{_text(name)}:{_text(item)}" for name, item in value.pairs) + "}"
     if isinstance(value, list):
         return "[" + ",".join(_text(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return json.dumps(value.isoformat() if isinstance(value, date) else value, ensure_ascii=False)
 
 
 def _version(spec: Dataset, record: dict[str, Any]) -> int:

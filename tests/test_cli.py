@@ -18,13 +18,13 @@ from click.testing import CliRunner, Result
 
 from compactor.cli import program
 from compactor.errors import ConfigError, SourceError, UsageError
-from compactor.report import Check, DatasetReport, Repair, RunReport, StatusReport, VerifyReport
+from compactor.report import Check, DatasetReport, Repair, RunReport, StatusReport, VerifyReport, View, ViewsReport
 from compactor.source import Hour
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
 ROOT = Path(__file__).parent.parent
-VERBS = ["compact", "drift", "infer", "migrate", "query", "replay", "status", "verify"]
+VERBS = ["compact", "drift", "infer", "migrate", "query", "replay", "status", "verify", "views"]
 START = datetime(2026, 11, 24, 4, tzinfo=UTC)
 DONE = RunReport("run-1", START, START, (DatasetReport("fan_profiles", objects=2, lines=5, new=5),))
 
@@ -167,6 +167,47 @@ def test_verify_repairs_only_if_told_yes(lake: Lake, words: list[str], yes: bool
     assert json.loads(result.stdout)["repairs"][0]["action"] == "derive it"
 
 
+def test_verify_for_athena_is_a_check_of_its_own(lake: Lake) -> None:
+    report = VerifyReport((Check("types", "fan_profiles", ok=False, detail="column 'x' is a time"),))
+    lake._stand_in("compactor.athena", "verify", report)
+
+    result = invoke("verify", "--athena", "--json")
+
+    assert lake.call("athena.verify")[0] == (lake.config, "the registry")
+    assert (result.exit_code, json.loads(result.stdout)) == (1, report.to_json())
+    assert invoke("verify", "--athena", "--rebuild").exit_code == 2
+
+
+def test_views_are_statements_on_stdout_and_their_options_go_on(lake: Lake) -> None:
+    view = View("a_view", "What it answers.", "CREATE OR REPLACE VIEW rover.a_view AS\nSELECT\n  1", "SELECT\n  1", "")
+    lake.answer("views", ViewsReport("trino", "rover", (view,)))
+
+    people, programs = invoke("views", "--dialect", "trino", "--name", "a_view"), invoke("views", "--json")
+
+    assert people.stdout == "-- What it answers.\nCREATE OR REPLACE VIEW rover.a_view AS\nSELECT\n  1;\n\n"
+    assert json.loads(programs.stdout)["views"][0]["create"] == view.create
+    options = lake.call("views.views")[1]
+    assert options == {
+        "dialect": "athena",
+        "names": (),
+        "apply": False,
+        "server": None,
+        "workgroup": None,
+        "output": None,
+    }
+
+
+def test_views_that_were_made_are_told(lake: Lake) -> None:
+    view = View("a_view", "What it answers.", "CREATE", "SELECT", "")
+    lake.answer("views", ViewsReport("athena", "rover", (view,), made=True))
+
+    result = invoke("views", "--apply", "--workgroup", "night", "--output", "s3://results/")
+
+    assert result.stdout == "made view rover.a_view\n"
+    options = lake.call("views.views")[1]
+    assert (options["apply"], options["workgroup"], options["output"]) == (True, "night", "s3://results/")
+
+
 def test_verify_and_replay_hand_on_their_options(lake: Lake) -> None:
     lake.answer("verify", VerifyReport())
     lake.answer("replay", DONE)
@@ -237,6 +278,8 @@ def test_an_end_of_file_error_is_no_stop(lake: Lake) -> None:
         ["query"],
         ["query", "select 1", "--limit", "0"],
         ["verify", "--yes"],
+        ["views", "--dialect", "oracle"],
+        ["views", "--server", "http://me@localhost/lake"],
     ],
 )
 def test_wrong_usage_ends_with_2_and_an_empty_or_one_object_stdout(lake: Lake, words: list[str]) -> None:
@@ -334,7 +377,8 @@ def test_help_loads_neither_arrow_nor_duckdb_nor_pyiceberg_nor_the_aws_sdk() -> 
     code = (
         "import sys; from compactor.cli import program\n"
         "try: program.main(['compact', '--help'])\n"
-        "except SystemExit: print(sorted({'pyarrow', 'duckdb', 'pyiceberg', 'boto3', 'rich'} & set(sys.modules)))"
+        "except SystemExit: print(sorted({'pyarrow', 'duckdb', 'pyiceberg', 'boto3', 'rich', 'sqlglot'}"
+        " & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"

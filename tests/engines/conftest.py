@@ -4,19 +4,31 @@
 
 `properties` are those of one catalog, as the engine's documentation has them (`sqlite_catalog` of `trino_server` and of
 `spark_session` gives those of the embedded catalog). What comes back has `query(sql)`, a list of tuples. Of the two
-Sparks only one is alive at a time: that which was asked for last. Tests are ordered so that this costs one change.
+Sparks only one is alive at a time, that which was asked last. Tests of one engine run together, so this costs little.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from engines import spark_session
+from engines.board import Board
+from engines.engines import OPENS_BY_CATALOG, TITLES, Engine, started
+from engines.lakes import OddLake, SortedLake
+from engines.limits import CHECKS, LIMITS
+from engines.maintenance import ForeignLake, delete_by_spark, delete_by_trino, maintain_by_spark, maintain_by_trino
+from engines.migrations import MigratedLake
 from engines.spark_session import Spark, SparkServer
-from engines.trino_server import Trino, TrinoServer
+from engines.trino_server import Trino, TrinoServer, sqlite_catalog
+from histories import History
+from lake import Lake
 
+BOARD = Board(CHECKS, TITLES)
 HERE = Path(__file__).parent
 NewTrino = Callable[..., Trino]
 NewSpark = Callable[..., Spark]
@@ -43,27 +55,111 @@ def trino(trino_server: TrinoServer) -> NewTrino:
 
 @pytest.fixture(scope="session")
 def sparks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, SparkServer]]:
-    servers = {version: SparkServer(version, tmp_path_factory.mktemp("spark")) for version in ("3.5", "4.1")}
-    yield servers
-    for server in servers.values():
+    servers: list[SparkServer] = []
+    for version in ("3.5", "4.1"):
+        servers.append(SparkServer(version, tmp_path_factory.mktemp("spark"), servers))
+    yield {server.key: server for server in servers}
+    for server in servers:
         server.stop()
 
 
 @pytest.fixture(scope="session")
 def spark35(sparks: dict[str, SparkServer]) -> NewSpark:
-    return _alone(sparks, "3.5")
+    return sparks["spark35"].catalog
 
 
 @pytest.fixture(scope="session")
 def spark41(sparks: dict[str, SparkServer]) -> NewSpark:
-    return _alone(sparks, "4.1")
+    return sparks["spark41"].catalog
 
 
-def _alone(sparks: dict[str, SparkServer], version: str) -> NewSpark:
-    def catalog(*arguments: object, **options: object) -> Spark:
-        for other, server in sparks.items():
-            if other != version:
-                server.stop()
-        return sparks[version].catalog(*arguments, **options)  # type: ignore[arg-type]
+Check = Callable[[str], AbstractContextManager[None]]
 
-    return catalog
+
+@pytest.fixture(scope="session", params=list(TITLES))  # tests of one engine run together
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    key = request.param
+    catalog = request.getfixturevalue(key) if key in OPENS_BY_CATALOG else print
+    with started(key, tmp_path_factory.mktemp("engine"), catalog) as engine:
+        yield engine
+
+
+@pytest.fixture
+def check(engine: Engine) -> Check:
+    """A context that makes an entry of the table: ok, or the limit that is known."""
+    return lambda name: BOARD.check(engine.key, name, LIMITS.get((engine.key, name)))
+
+
+@pytest.fixture(scope="session")
+def odd_lake(tmp_path_factory: pytest.TempPathFactory) -> OddLake:
+    lake = OddLake(tmp_path_factory.mktemp("odd"))
+    lake.fill()
+    return lake
+
+
+@pytest.fixture(scope="session")
+def migrated_lake(tmp_path_factory: pytest.TempPathFactory) -> MigratedLake:
+    lake = MigratedLake(tmp_path_factory.mktemp("migrated"))
+    lake.fill()
+    return lake
+
+
+@pytest.fixture(scope="session")
+def uncommitted_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A table with a metadata file of a higher number and another state, that the catalog does not name."""
+    lake = Lake(tmp_path_factory.mktemp("uncommitted"))
+    history = History(5, datasets=("fan_profiles",), replaces=False)
+    locations = []
+    for _ in range(2):
+        for delivery in history.night(30):
+            lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
+        lake.compact()
+        locations.append(
+            Path(lake.tables.table("fan_profiles_history").iceberg.metadata_location.removeprefix("file://"))
+        )
+    earlier = locations[0]
+    shutil.copyfile(earlier, earlier.with_name(f"00099-{earlier.name.partition('-')[2]}"))
+    return lake
+
+
+@pytest.fixture(scope="session")
+def foreign_lakes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], ForeignLake]:
+    """Name of a check -> the lake that it is about, made once."""
+    made: dict[str, ForeignLake] = {}
+
+    def lake_of(name: str) -> ForeignLake:
+        if name not in made:
+            what, _, key = name.partition("_")
+            lake = ForeignLake(tmp_path_factory.mktemp(name), gone="fan-3" if what == "deleted" else None)
+            catalog = sqlite_catalog if key == "trino" else spark_session.sqlite_catalog
+            properties = catalog(lake.folder / "warehouse")
+
+            def work(tables: list[str]) -> None:
+                query = request.getfixturevalue(key)(properties).query
+                by_trino = key == "trino"
+                if what == "deleted":
+                    (delete_by_trino if by_trino else delete_by_spark)(query, "fan-3")
+                else:
+                    (maintain_by_trino if by_trino else maintain_by_spark)(query, tables)
+
+            made[name] = lake
+            lake.fill(work)
+        assert made[name].is_full, f"{name} could not be made; an earlier test says why"
+        return made[name]
+
+    return lake_of
+
+
+@pytest.fixture(scope="session")
+def sorted_lake(tmp_path_factory: pytest.TempPathFactory) -> SortedLake:
+    lake = SortedLake(tmp_path_factory.mktemp("sorted"))
+    lake.fill()
+    return lake
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if BOARD.cells:
+        terminalreporter.section("what was checked of the tables")
+        terminalreporter.write("\n".join(BOARD.lines()) + "\n")

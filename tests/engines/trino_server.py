@@ -98,7 +98,7 @@ class Trino:
     version = TrinoServer.version
 
     def __init__(self, port: int, catalog: str, schema: str) -> None:
-        self.catalog, self.schema = catalog, schema
+        self.catalog, self.schema, self.host = catalog, schema, f"127.0.0.1:{port}"
         self._connection = connect(  # type: ignore[no-untyped-call]
             host="127.0.0.1", port=port, user="test", catalog=catalog, schema=schema, timezone="UTC"
         )
@@ -127,6 +127,8 @@ def sqlite_catalog(warehouse: Path, name: str = "rover") -> dict[str, str]:
         "iceberg.jdbc-catalog.connection-url": f"jdbc:sqlite:{warehouse}/catalog.db",
         "iceberg.jdbc-catalog.default-warehouse-dir": f"file://{warehouse}",
         "fs.hadoop.enabled": "true",
+        # Old snapshots may be dropped at once: the default keeps seven days.
+        "iceberg.expire-snapshots.min-retention": "0s",
     }
 
 

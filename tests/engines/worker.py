@@ -1,56 +1,51 @@
 """An engine in an environment of its own: a child process that answers a JSON object a line with another.
 
-The child is one of the modules in `workers/`, which know nothing of this project. JSON knows neither times nor tuples:
-see `workers/answers.py` for how values are written.
+The child is one of the modules in `workers/`, which know nothing of this project.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import subprocess
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from engines.results import Result
+from engines.results import EngineError, Result
+from engines.workers.answers import dumps, loads
 
 TESTS = Path(__file__).parent.parent
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class WorkerError(Exception):
-    """The engine refused; the text is its own."""
 
 
 class Worker:
-    """A running script; its standard error goes to `log`."""
+    """A running module of `workers/`; its standard error goes to `log`."""
 
-    def __init__(self, python: Path, script: str, log: Path, *, environment: Mapping[str, str], setup: Any) -> None:
+    def __init__(self, python: Path, module: str, log: Path, *, environment: Mapping[str, str], setup: Any) -> None:
         self._log = log
+        given = {**os.environ, "TZ": "UTC", **environment, "PYTHONPATH": str(TESTS)}
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [str(python), "-m", f"engines.workers.{script}", json.dumps(setup)],
+                [str(python), "-m", f"engines.workers.{module}", dumps(setup)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**environment, "PYTHONPATH": str(TESTS)},
+                env={key: value for key, value in given.items() if value},
+                cwd="/",  # chDB reads nothing outside its working directory
                 text=True,
             )
 
     def call(self, **request: Any) -> Any:
-        """The answer. Raises WorkerError."""
+        """The answer. Raises EngineError."""
         assert self._process.stdin
         assert self._process.stdout
         if self._process.poll() is None:
-            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.write(dumps(request) + "\n")
             self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, f"the worker has ended:\n{self._log.read_text(errors='replace')[-5000:]}"
-        answer = json.loads(line, object_hook=_value)
+        answer = loads(line)
         if "error" in answer:
-            raise WorkerError(answer["error"])
+            raise EngineError(answer["error"])
         return answer
 
     def ask(self, **request: Any) -> Result:
@@ -59,15 +54,3 @@ class Worker:
 
     def stop(self) -> None:
         self._process.communicate(timeout=60)  # closes its input, at which it ends
-
-
-def _value(found: dict[str, Any]) -> Any:
-    if found.keys() == {"$timestamp"}:
-        return EPOCH + timedelta(microseconds=found["$timestamp"])
-    if found.keys() == {"$map"}:
-        return dict(found["$map"])
-    if found.keys() == {"$decimal"}:
-        return Decimal(found["$decimal"])
-    if found.keys() == {"$date"}:
-        return date.fromisoformat(found["$date"])
-    return found

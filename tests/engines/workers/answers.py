@@ -1,4 +1,4 @@
-"""How a worker speaks: a JSON object a line on what was its standard output; anything else printed goes to the log.
+"""How a worker and its test speak: a JSON object a line each way. Only the standard library is needed here.
 
 A time is {"$timestamp": microseconds since 1970, UTC}, a map {"$map": [[key, value], ...]}, a decimal
 {"$decimal": text}, a date {"$date": text}.
@@ -18,24 +18,35 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def serve(handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Answers until the input ends. What `handle` raises is an answer too. `sys.stdout` is the log from here on."""
-    with answers() as out:
+    """Answers until the input ends. What `handle` raises is an answer too.
+
+    What anything else prints goes to the log, which standard output is from here on: for children, too.
+    """
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)
         for line in sys.stdin:
             try:
-                answer = handle(json.loads(line))
-            except Exception as error:  # whatever an engine raises, the test judges
+                answer = handle(loads(line))
+            except Exception as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
-            out.write(json.dumps(answer) + "\n")
+            out.write(dumps(answer) + "\n")
             out.flush()
 
 
-def answers() -> Any:
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return out
+def dumps(value: Any) -> str:
+    return json.dumps(_plain(value))
 
 
-def plain(value: Any) -> Any:
+def loads(text: str) -> Any:
+    return json.loads(text, object_hook=_value)
+
+
+def pairs_as_map(value: Any) -> Any:
+    """A map that came as a list of pairs, as Arrow gives it, as a dict."""
+    return dict(value) if isinstance(value, list) else value
+
+
+def _plain(value: Any, *, top: bool = True) -> Any:
     """A value as JSON has it. A naive time is taken for UTC, which the workers' zone is."""
     if isinstance(value, datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=UTC)
@@ -45,7 +56,21 @@ def plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return {"$decimal": str(value)}
     if isinstance(value, dict):
-        return {"$map": [[plain(key), plain(item)] for key, item in value.items()]}
+        if top:  # the request or answer itself
+            return {key: _plain(item, top=False) for key, item in value.items()}
+        return {"$map": [[_plain(key, top=False), _plain(item, top=False)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [_plain(item, top=False) for item in value]
     return value
+
+
+def _value(found: dict[str, Any]) -> Any:
+    if found.keys() == {"$timestamp"}:
+        return EPOCH + timedelta(microseconds=found["$timestamp"])
+    if found.keys() == {"$map"}:
+        return dict(found["$map"])
+    if found.keys() == {"$decimal"}:
+        return Decimal(found["$decimal"])
+    if found.keys() == {"$date"}:
+        return date.fromisoformat(found["$date"])
+    return found

@@ -1,17 +1,18 @@
-"""Spark, in its own environment. The setup has `conf` of the session; see `answers.py` for the rest.
+"""Spark, in its own environment. The setup is the `conf` of the process.
 
-{"session": "a", "conf": {...}} makes a session of that name; {"session": "a", "sql": "..."} asks it.
+{"session": "a", "conf": {...}} makes a session of that name; {"session": "a", "sql": "..."} asks it; with "files": true
+the answer is the number of data files that the scans of the statement read.
 """
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-from engines.workers.answers import plain, serve
+from engines.workers.answers import loads, serve
 
 
 class Sessions:
@@ -31,8 +32,22 @@ class Sessions:
             self.named[request["session"]] = session
             return {"version": session.version}
         frame = self.named[request["session"]].sql(request["sql"])
-        rows = [[plain(value) for value in row] for row in frame.collect()]
+        rows = [list(row) for row in frame.collect()]
+        if request.get("files"):
+            return {"files": sum(_files(frame._jdf.queryExecution().executedPlan()))}
         return {"names": frame.columns, "types": [kind for _, kind in frame.dtypes], "rows": rows}
+
+
+def _files(plan: Any) -> Iterator[int]:
+    """What each scan of Iceberg below a node of the executed plan counted."""
+    if plan.nodeName() == "AdaptiveSparkPlan":
+        yield from _files(plan.executedPlan())
+    found = plan.metrics().get("resultDataFiles")
+    if found.isDefined():
+        yield found.get().value()
+    children = plan.children()
+    for number in range(children.size()):
+        yield from _files(children.apply(number))
 
 
 # The Java below inherits the standard output of this process: it has to be the log before that starts.
@@ -41,8 +56,9 @@ started: list[Sessions] = []
 
 def handle(request: dict[str, Any]) -> dict[str, Any]:
     if not started:
-        started.append(Sessions(json.loads(sys.argv[1])))
+        started.append(Sessions(loads(sys.argv[1])))
     return started[0].handle(request)
 
 
-serve(handle)
+if __name__ == "__main__":
+    serve(handle)

@@ -1,0 +1,487 @@
+-- Which fan an id stands for today, for each fan that was merged into another: transitive, cycles survived. A fan
+-- without a row stands for itself. The members of a cycle, and all who lead to it, stand for the least id of it.
+-- `settled` is false where the limits did not suffice: 16 merges in a row; cycles of 8, and 8 merges that lead to
+-- one. Not recursive, because Spark 3.5 and Athena's views cannot be, and Trino stops at 10: one join for each merge
+-- in a row.
+-- ask: SELECT
+--   rover_id,
+--   canonical_rover_id
+-- FROM rover.rover.canonical_fans
+-- WHERE
+--   NOT settled;
+CREATE OR REPLACE VIEW rover.rover.canonical_fans AS
+WITH edges AS (
+  SELECT
+    from_rover_id,
+    to_rover_id
+  FROM rover.rover.fan_profile_merges
+  WHERE
+    NOT to_rover_id IS NULL
+)
+SELECT
+  e1.from_rover_id AS rover_id,
+  CASE
+    WHEN e17.from_rover_id IS NULL
+    THEN COALESCE(
+      e16.to_rover_id,
+      e15.to_rover_id,
+      e14.to_rover_id,
+      e13.to_rover_id,
+      e12.to_rover_id,
+      e11.to_rover_id,
+      e10.to_rover_id,
+      e9.to_rover_id,
+      e8.to_rover_id,
+      e7.to_rover_id,
+      e6.to_rover_id,
+      e5.to_rover_id,
+      e4.to_rover_id,
+      e3.to_rover_id,
+      e2.to_rover_id,
+      e1.to_rover_id
+    )
+    ELSE LEAST(
+      e8.to_rover_id,
+      e9.to_rover_id,
+      e10.to_rover_id,
+      e11.to_rover_id,
+      e12.to_rover_id,
+      e13.to_rover_id,
+      e14.to_rover_id,
+      e15.to_rover_id,
+      e16.to_rover_id
+    )
+  END AS canonical_rover_id,
+  e17.from_rover_id IS NULL
+  OR e8.to_rover_id IN (
+    e9.to_rover_id,
+    e10.to_rover_id,
+    e11.to_rover_id,
+    e12.to_rover_id,
+    e13.to_rover_id,
+    e14.to_rover_id,
+    e15.to_rover_id,
+    e16.to_rover_id
+  ) AS settled
+FROM edges AS e1
+LEFT JOIN edges AS e2
+  ON e2.from_rover_id = e1.to_rover_id
+LEFT JOIN edges AS e3
+  ON e3.from_rover_id = e2.to_rover_id
+LEFT JOIN edges AS e4
+  ON e4.from_rover_id = e3.to_rover_id
+LEFT JOIN edges AS e5
+  ON e5.from_rover_id = e4.to_rover_id
+LEFT JOIN edges AS e6
+  ON e6.from_rover_id = e5.to_rover_id
+LEFT JOIN edges AS e7
+  ON e7.from_rover_id = e6.to_rover_id
+LEFT JOIN edges AS e8
+  ON e8.from_rover_id = e7.to_rover_id
+LEFT JOIN edges AS e9
+  ON e9.from_rover_id = e8.to_rover_id
+LEFT JOIN edges AS e10
+  ON e10.from_rover_id = e9.to_rover_id
+LEFT JOIN edges AS e11
+  ON e11.from_rover_id = e10.to_rover_id
+LEFT JOIN edges AS e12
+  ON e12.from_rover_id = e11.to_rover_id
+LEFT JOIN edges AS e13
+  ON e13.from_rover_id = e12.to_rover_id
+LEFT JOIN edges AS e14
+  ON e14.from_rover_id = e13.to_rover_id
+LEFT JOIN edges AS e15
+  ON e15.from_rover_id = e14.to_rover_id
+LEFT JOIN edges AS e16
+  ON e16.from_rover_id = e15.to_rover_id
+LEFT JOIN edges AS e17
+  ON e17.from_rover_id = e16.to_rover_id;
+
+-- Which fan an identifier was tied to, and from when until before when. From its delete on, it is tied to none: no
+-- row. As of the end of a UTC day: from_day is that day or before, and until_day after it, or NULL for what holds
+-- still.
+-- ask: SELECT
+--   identifier_type,
+--   identifier_value,
+--   rover_id
+-- FROM rover.rover.fan_identity_graph_periods
+-- WHERE
+--   from_day <= CAST('2026-11-02' AS DATE)
+--   AND (
+--     until_day > CAST('2026-11-02' AS DATE) OR until_day IS NULL
+--   )
+-- ORDER BY
+--   identifier_type NULLS LAST,
+--   identifier_value NULLS LAST
+-- LIMIT 20;
+CREATE OR REPLACE VIEW rover.rover.fan_identity_graph_periods AS
+WITH ordered AS (
+  SELECT
+    id,
+    identifier_type,
+    identifier_value,
+    rover_id,
+    operation,
+    updated_at AS valid_from,
+    LEAD(updated_at) OVER (
+      PARTITION BY identifier_type, identifier_value
+      ORDER BY updated_at NULLS LAST, id NULLS LAST
+    ) AS valid_to
+  FROM rover.rover.fan_identity_graph_history
+)
+SELECT
+  id,
+  identifier_type,
+  identifier_value,
+  rover_id,
+  valid_from,
+  valid_to,
+  CAST(TO_UTC_TIMESTAMP(valid_from, CURRENT_TIMEZONE()) AS DATE) AS from_day,
+  CAST(TO_UTC_TIMESTAMP(valid_to, CURRENT_TIMEZONE()) AS DATE) AS until_day
+FROM ordered
+WHERE
+  COALESCE(operation, 'upsert') <> 'delete';
+
+-- Into which fan another was merged, and from when until before when that was the newest merge of it. As of the end
+-- of a UTC day: from_day is that day or before, and until_day after it, or NULL for what holds still.
+-- ask: SELECT
+--   from_rover_id,
+--   to_rover_id
+-- FROM rover.rover.fan_profile_merges_periods
+-- WHERE
+--   from_day <= CAST('2026-11-02' AS DATE)
+--   AND (
+--     until_day > CAST('2026-11-02' AS DATE) OR until_day IS NULL
+--   )
+-- ORDER BY
+--   from_rover_id NULLS LAST
+-- LIMIT 20;
+CREATE OR REPLACE VIEW rover.rover.fan_profile_merges_periods AS
+WITH ordered AS (
+  SELECT
+    id,
+    from_rover_id,
+    to_rover_id,
+    merged_at AS valid_from,
+    LEAD(merged_at) OVER (PARTITION BY from_rover_id ORDER BY merged_at NULLS LAST, id NULLS LAST) AS valid_to
+  FROM rover.rover.fan_profile_merges_history
+)
+SELECT
+  id,
+  from_rover_id,
+  to_rover_id,
+  valid_from,
+  valid_to,
+  CAST(TO_UTC_TIMESTAMP(valid_from, CURRENT_TIMEZONE()) AS DATE) AS from_day,
+  CAST(TO_UTC_TIMESTAMP(valid_to, CURRENT_TIMEZONE()) AS DATE) AS until_day
+FROM ordered;
+
+-- Each state of a fan's profile, and from when until before when it held. As of the end of a UTC day: from_day is
+-- that day or before, and until_day after it, or NULL for what holds still. Late records are in it, as if they had
+-- been on time.
+-- ask: SELECT
+--   rover_id,
+--   traits
+-- FROM rover.rover.fan_profiles_periods
+-- WHERE
+--   from_day <= CAST('2026-11-02' AS DATE)
+--   AND (
+--     until_day > CAST('2026-11-02' AS DATE) OR until_day IS NULL
+--   )
+-- ORDER BY
+--   rover_id NULLS LAST
+-- LIMIT 20;
+CREATE OR REPLACE VIEW rover.rover.fan_profiles_periods AS
+WITH ordered AS (
+  SELECT
+    id,
+    rover_id,
+    traits,
+    updated_at AS valid_from,
+    LEAD(updated_at) OVER (PARTITION BY rover_id ORDER BY updated_at NULLS LAST, id NULLS LAST) AS valid_to
+  FROM rover.rover.fan_profiles_history
+)
+SELECT
+  id,
+  rover_id,
+  traits,
+  valid_from,
+  valid_to,
+  CAST(TO_UTC_TIMESTAMP(valid_from, CURRENT_TIMEZONE()) AS DATE) AS from_day,
+  CAST(TO_UTC_TIMESTAMP(valid_to, CURRENT_TIMEZONE()) AS DATE) AS until_day
+FROM ordered;
+
+-- All that is known of a fan, one row for each record that tells of it: profiles, identifiers, merges (told of both
+-- fans), events. `details` are the traits, the attributes, or what was tied or merged. Ask for one fan, in order of
+-- `happened_at`.
+-- ask: SELECT
+--   happened_at,
+--   dataset,
+--   what,
+--   details
+-- FROM rover.rover.fan_story
+-- WHERE
+--   rover_id = '00000000-0000-0000-0000-000000000000'
+-- ORDER BY
+--   happened_at NULLS LAST,
+--   record_id NULLS LAST,
+--   what NULLS LAST;
+CREATE OR REPLACE VIEW rover.rover.fan_story AS
+SELECT
+  rover_id,
+  updated_at AS happened_at,
+  CAST(TO_UTC_TIMESTAMP(updated_at, CURRENT_TIMEZONE()) AS DATE) AS day,
+  'fan_profiles' AS dataset,
+  'profile' AS what,
+  traits AS details,
+  id AS record_id,
+  source_file,
+  source_line
+FROM rover.rover.fan_profiles_history
+UNION ALL
+SELECT
+  rover_id,
+  updated_at AS happened_at,
+  CAST(TO_UTC_TIMESTAMP(updated_at, CURRENT_TIMEZONE()) AS DATE) AS day,
+  'fan_identity_graph' AS dataset,
+  'identifier ' || COALESCE(operation, 'upsert') AS what,
+  MAP_FROM_ARRAYS(
+    ARRAY('identifier_type', 'identifier_value'),
+    ARRAY(identifier_type, identifier_value)
+  ) AS details,
+  id AS record_id,
+  source_file,
+  source_line
+FROM rover.rover.fan_identity_graph_history
+UNION ALL
+SELECT
+  from_rover_id AS rover_id,
+  merged_at AS happened_at,
+  CAST(TO_UTC_TIMESTAMP(merged_at, CURRENT_TIMEZONE()) AS DATE) AS day,
+  'fan_profile_merges' AS dataset,
+  'merged into another' AS what,
+  MAP_FROM_ARRAYS(ARRAY('from_rover_id', 'to_rover_id'), ARRAY(from_rover_id, to_rover_id)) AS details,
+  id AS record_id,
+  source_file,
+  source_line
+FROM rover.rover.fan_profile_merges_history
+UNION ALL
+SELECT
+  to_rover_id AS rover_id,
+  merged_at AS happened_at,
+  CAST(TO_UTC_TIMESTAMP(merged_at, CURRENT_TIMEZONE()) AS DATE) AS day,
+  'fan_profile_merges' AS dataset,
+  'took another over' AS what,
+  MAP_FROM_ARRAYS(ARRAY('from_rover_id', 'to_rover_id'), ARRAY(from_rover_id, to_rover_id)) AS details,
+  id AS record_id,
+  source_file,
+  source_line
+FROM rover.rover.fan_profile_merges_history
+WHERE
+  NOT to_rover_id IS NULL
+UNION ALL
+SELECT
+  rover_id,
+  occurred_at AS happened_at,
+  CAST(TO_UTC_TIMESTAMP(occurred_at, CURRENT_TIMEZONE()) AS DATE) AS day,
+  'fan_track_events' AS dataset,
+  event AS what,
+  attributes AS details,
+  id AS record_id,
+  source_file,
+  source_line
+FROM rover.rover.fan_track_events;
+
+-- Each record of each dataset, and when the object that it came in was loaded last. For extracting what is new: keep
+-- the greatest loaded_at that was seen, ask for later ones, and upsert them by id: a record comes again when its
+-- object was replaced. What `replay` adds keeps its object's time and is not seen; docs/views.md has a way that
+-- misses nothing.
+-- ask: SELECT
+--   dataset,
+--   COUNT(*) AS records,
+--   MAX(loaded_at) AS watermark
+-- FROM rover.rover.loaded_records
+-- WHERE
+--   loaded_at > CAST('2026-11-24 00:00:00 UTC' AS TIMESTAMP)
+-- GROUP BY
+--   dataset
+-- ORDER BY
+--   dataset NULLS LAST;
+CREATE OR REPLACE VIEW rover.rover.loaded_records AS
+WITH records AS (
+  SELECT
+    'fan_profiles' AS dataset,
+    id,
+    rover_id,
+    updated_at AS happened_at,
+    emitted_at,
+    source_file,
+    source_line
+  FROM rover.rover.fan_profiles_history
+  UNION ALL
+  SELECT
+    'fan_identity_graph' AS dataset,
+    id,
+    rover_id,
+    updated_at AS happened_at,
+    emitted_at,
+    source_file,
+    source_line
+  FROM rover.rover.fan_identity_graph_history
+  UNION ALL
+  SELECT
+    'fan_profile_merges' AS dataset,
+    id,
+    rover_id,
+    merged_at AS happened_at,
+    emitted_at,
+    source_file,
+    source_line
+  FROM rover.rover.fan_profile_merges_history
+  UNION ALL
+  SELECT
+    'fan_track_events' AS dataset,
+    id,
+    rover_id,
+    occurred_at AS happened_at,
+    emitted_at,
+    source_file,
+    source_line
+  FROM rover.rover.fan_track_events
+), loads AS (
+  SELECT
+    dataset,
+    key,
+    MAX(loaded_at) AS loaded_at
+  FROM rover.rover.compactor_files
+  GROUP BY
+    dataset,
+    key
+)
+SELECT
+  r.dataset,
+  r.id,
+  r.rover_id,
+  r.happened_at,
+  r.emitted_at,
+  l.loaded_at,
+  r.source_file,
+  r.source_line
+FROM records AS r
+JOIN loads AS l
+  ON l.dataset = r.dataset AND l.key = r.source_file;
+
+-- Each event once, with the fan who stands for its fan today, and its UTC day.
+-- ask: SELECT
+--   canonical_rover_id,
+--   COUNT(*) AS events
+-- FROM rover.rover.canonical_events
+-- WHERE
+--   day = CAST('2026-11-02' AS DATE)
+-- GROUP BY
+--   canonical_rover_id
+-- ORDER BY
+--   events DESC,
+--   canonical_rover_id NULLS LAST
+-- LIMIT 20;
+CREATE OR REPLACE VIEW rover.rover.canonical_events AS
+SELECT
+  e.id,
+  e.rover_id,
+  COALESCE(c.canonical_rover_id, e.rover_id) AS canonical_rover_id,
+  e.event,
+  e.occurred_at,
+  CAST(TO_UTC_TIMESTAMP(e.occurred_at, CURRENT_TIMEZONE()) AS DATE) AS day,
+  e.attributes,
+  e.device,
+  e.emitted_at
+FROM rover.rover.fan_track_events AS e
+LEFT JOIN rover.rover.canonical_fans AS c
+  ON c.rover_id = e.rover_id;
+
+-- Fans as they count today: one row for each fan who stands for itself, with the newest traits and all identifiers
+-- tied to it, or to a fan who was merged into it. `identifiers` are texts such as `email: fan@example.com`, in order.
+-- ask: SELECT
+--   rover_id,
+--   TRY_ELEMENT_AT(traits, 'loyaltyTier') AS tier,
+--   identifiers
+-- FROM rover.rover.current_fans
+-- WHERE
+--   identifier_count > 1
+-- ORDER BY
+--   rover_id NULLS LAST
+-- LIMIT 20;
+CREATE OR REPLACE VIEW rover.rover.current_fans AS
+WITH tied AS (
+  SELECT
+    COALESCE(c.canonical_rover_id, i.rover_id) AS rover_id,
+    ARRAY_SORT(COLLECT_LIST(i.identifier_type || ': ' || i.identifier_value)) AS identifiers,
+    COUNT(*) AS identifier_count
+  FROM rover.rover.fan_identity_graph AS i
+  LEFT JOIN rover.rover.canonical_fans AS c
+    ON c.rover_id = i.rover_id
+  GROUP BY
+    COALESCE(c.canonical_rover_id, i.rover_id)
+)
+SELECT
+  p.rover_id,
+  p.traits,
+  p.updated_at,
+  t.identifiers,
+  COALESCE(t.identifier_count, 0) AS identifier_count
+FROM rover.rover.fan_profiles AS p
+LEFT JOIN rover.rover.canonical_fans AS c
+  ON c.rover_id = p.rover_id
+LEFT JOIN tied AS t
+  ON t.rover_id = p.rover_id
+WHERE
+  COALESCE(c.canonical_rover_id, p.rover_id) = p.rover_id;
+
+-- How many fans did something on each UTC day, merged fans counted as the one who stands for them today.
+-- ask: SELECT
+--   day,
+--   active_fans,
+--   events
+-- FROM rover.rover.daily_active_fans
+-- WHERE
+--   day >= CAST('2026-11-01' AS DATE)
+-- ORDER BY
+--   day NULLS LAST
+-- LIMIT 31;
+CREATE OR REPLACE VIEW rover.rover.daily_active_fans AS
+SELECT
+  day,
+  COUNT(DISTINCT canonical_rover_id) AS active_fans,
+  COUNT(*) AS events
+FROM rover.rover.canonical_events
+GROUP BY
+  day;
+
+-- For each message: how many fans it was sent to, who opened it, who clicked; merged fans count as one. `Message
+-- Sent` and its like, `messageID` and `campaign` are names of the workspace: change them here if yours differ.
+-- ask: SELECT
+--   message_id,
+--   fans_sent,
+--   fans_opened,
+--   fans_clicked,
+--   CAST(fans_opened AS DOUBLE) / NULLIF(fans_sent, 0) AS open_rate
+-- FROM rover.rover.message_funnel
+-- ORDER BY
+--   fans_sent DESC,
+--   message_id NULLS LAST
+-- LIMIT 20;
+CREATE OR REPLACE VIEW rover.rover.message_funnel AS
+SELECT
+  TRY_ELEMENT_AT(attributes, 'messageID') AS message_id,
+  TRY_ELEMENT_AT(attributes, 'campaign') AS campaign,
+  MIN(CASE WHEN event = 'Message Sent' THEN occurred_at END) AS first_sent_at,
+  COUNT(DISTINCT CASE WHEN event = 'Message Sent' THEN canonical_rover_id END) AS fans_sent,
+  COUNT(DISTINCT CASE WHEN event = 'Message Opened' THEN canonical_rover_id END) AS fans_opened,
+  COUNT(DISTINCT CASE WHEN event = 'Message Clicked' THEN canonical_rover_id END) AS fans_clicked
+FROM rover.rover.canonical_events
+WHERE
+  event IN ('Message Sent', 'Message Opened', 'Message Clicked')
+GROUP BY
+  TRY_ELEMENT_AT(attributes, 'messageID'),
+  TRY_ELEMENT_AT(attributes, 'campaign');
+
