@@ -103,7 +103,7 @@ def missing(engines: list[str]) -> list[str]:
     files = {name for engine in engines for name in NEEDS.get(engine, ())}
     found = [name for name in sorted(files) if not Artifact.named(name).place.exists()]
     found += [name for name in engines if name in PINS["venvs"] and not (environment(name) / ".complete").exists()]
-    kinds = {"trino": "trino", "spark35": "spark", "spark41": "spark", "nessie": "spark"}
+    kinds = {"trino": "trino", "spark35": "spark", "spark41": "spark", "nessie": "trino"}
     javas = {kinds[engine] for engine in engines if engine in kinds}
     return found + [f"java for {kind}" for kind in sorted(javas) if not java_home(kind).exists()]
 
