@@ -41,7 +41,7 @@ soak: .venv/.dev ## run the long proofs: histories, kills at each write, faults,
 	$(VENV_PYTHON) -m pytest -m soak --log-cli-level=INFO $(PYTEST_ARGS)
 
 .PHONY: engines
-engines: .venv/.dev ## fetch Trino, Spark and other engines for the next target (1.5 GB, once, outside the checkout)
+engines: .venv/.dev ## fetch Trino, Spark and other engines for the next target (2.5 GB, once, outside the checkout)
 	$(VENV_PYTHON) scripts/fetch_engines.py
 
 # Not in parallel: the engines are large, and each is started once.
