@@ -41,13 +41,13 @@ soak: .venv/.dev ## run the long proofs: histories, kills at each write, faults,
 	$(VENV_PYTHON) -m pytest -m soak --log-cli-level=INFO $(PYTEST_ARGS)
 
 .PHONY: engines
-engines: .venv/.dev ## fetch Trino, Spark and other engines for the next target (2 GB, once, outside the checkout)
+engines: .venv/.dev ## fetch Trino, Spark and other engines for the next target (2.5 GB, once, outside the checkout)
 	$(VENV_PYTHON) scripts/fetch_engines.py
 
 # Not in parallel: the engines are large, and each is started once.
 .PHONY: test-engines
 test-engines: engines ## read the tables with all engines; prints what each can and cannot (PYTEST_ARGS='-k spark' for some)
-	$(VENV_PYTHON) -m pytest -m engines tests/engines $(filter-out -n auto,$(PYTEST_ARGS))
+	$(VENV_PYTHON) -m pytest -m engines $(filter-out -n auto,$(PYTEST_ARGS))
 
 .PHONY: fuzz
 fuzz: .venv/.dev ## try odd input for half an hour (ARGS='--minutes 5 --seed 2 --only lines --jobs 2')

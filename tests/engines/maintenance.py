@@ -19,7 +19,7 @@ Query = Callable[[str], list[tuple[Any, ...]]]
 
 def maintain_by_spark(query: Query, tables: list[str]) -> None:
     for table in tables:
-        name = f"table => 'rover.{table}'"
+        name = f"table => 'rover.rover.{table}'"  # the catalog and the namespace have one name
         query(f"CALL rover.system.rewrite_data_files({name}, options => map('rewrite-all', 'true'))")
         query(f"CALL rover.system.rewrite_manifests({name})")
         future = "TIMESTAMP '2100-01-01 00:00:00'"

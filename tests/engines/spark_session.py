@@ -10,7 +10,9 @@ from typing import Any
 from engines import places
 from engines.results import Result
 from engines.worker import Worker
+from glue_server import OWNER
 
+KEY, SECRET = OWNER, "test-secret"
 _ICEBERG = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 _numbers = itertools.count(1)
 
@@ -63,7 +65,9 @@ class SparkServer:
             "spark.local.dir": str(self._folder / "spill"),
             "spark.sql.warehouse.dir": str(self._folder / "warehouse"),
         }
-        environment = {"JAVA_HOME": str(places.java("spark")), "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": ""}
+        # The keys of a test server of AWS: never those of the machine.
+        aws = {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+        environment = aws | {"JAVA_HOME": str(places.java("spark")), "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": ""}
         return Worker(places.python(self.key), "spark", self._folder / "log", environment=environment, setup=conf)
 
     def stop(self) -> None:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from trino.dbapi import connect
 from trino.exceptions import Error as TrinoError
 
 from engines import places
+from engines.ready import free_port, wait_until_ready
 from engines.results import Result
 
 _JVM = """\
@@ -48,7 +47,7 @@ class TrinoServer:
 
     def __init__(self, folder: Path) -> None:
         home = places.trino_home()
-        self.port = _free_port()
+        self.port = free_port()
         etc = folder / "etc"
         etc.mkdir(parents=True)
         (etc / "node.properties").write_text(f"node.environment=test\nnode.id=test\nnode.data-dir={folder / 'data'}\n")
@@ -64,19 +63,7 @@ class TrinoServer:
             )
 
     def _wait(self) -> None:
-        """Until it answers queries. Fails with its log if it ends before."""
-        while True:
-            assert self._process.poll() is None, f"Trino has ended:\n{self._log.read_text()[-5000:]}"
-            try:
-                with urlopen(f"http://127.0.0.1:{self.port}/v1/info", timeout=5) as answer:
-                    if b'"starting":false' in answer.read():
-                        return
-            except OSError:
-                pass
-            try:  # a pause that ends at once when the server does
-                self._process.wait(timeout=0.5)
-            except subprocess.TimeoutExpired:
-                pass
+        wait_until_ready(self._process, f"http://127.0.0.1:{self.port}/v1/info", '"starting":false', self._log)
 
     def catalog(self, properties: Mapping[str, str], *, namespace: str = "rover") -> Trino:
         """A new catalog of the Iceberg connector. Its properties hold no quote."""
@@ -130,12 +117,6 @@ def sqlite_catalog(warehouse: Path, name: str = "rover") -> dict[str, str]:
         # Old snapshots may be dropped at once: the default keeps seven days.
         "iceberg.expire-snapshots.min-retention": "0s",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 __all__ = ["Trino", "TrinoError", "TrinoServer", "sqlite_catalog"]

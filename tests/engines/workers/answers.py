@@ -28,7 +28,8 @@ def serve(handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
             try:
                 answer = handle(loads(line))
             except Exception as error:
-                answer = {"error": f"{type(error).__name__}: {error}"}
+                lines = [line for line in str(error).splitlines() if not line.lstrip().startswith(("at ", "..."))]
+                answer = {"error": "\n".join([f"{type(error).__name__}: {lines[0] if lines else ''}", *lines[1:6]])}
             out.write(dumps(answer) + "\n")
             out.flush()
 
