@@ -38,7 +38,7 @@ test: .venv/.dev ## run the tests (PYTEST_ARGS='-k merge' for some)
 
 .PHONY: soak
 soak: .venv/.dev ## run the long proofs: histories, kills at each write, faults, shortages (PYTEST_ARGS as for test)
-	$(VENV_PYTHON) -m pytest -m soak --log-cli-level=INFO $(PYTEST_ARGS)
+	$(VENV_PYTHON) -m pytest -m 'soak and not engines' --log-cli-level=INFO $(PYTEST_ARGS)
 
 .PHONY: engines
 engines: .venv/.dev ## fetch Trino, Spark and other engines for the next target (2.5 GB, once, outside the checkout)
@@ -47,7 +47,15 @@ engines: .venv/.dev ## fetch Trino, Spark and other engines for the next target 
 # Not in parallel: the engines are large, and each is started once.
 .PHONY: test-engines
 test-engines: engines ## read the tables with all engines; prints what each can and cannot (PYTEST_ARGS='-k spark' for some)
-	$(VENV_PYTHON) -m pytest -m engines $(filter-out -n auto,$(PYTEST_ARGS))
+	$(VENV_PYTHON) -m pytest -m 'engines and not soak' $(filter-out -n auto,$(PYTEST_ARGS))
+
+.PHONY: soak-engines
+soak-engines: engines ## load three large nights by one engine, by Spark, and in turns (40 minutes or so)
+	$(VENV_PYTHON) -m pytest -m 'engines and soak' --log-cli-level=INFO $(filter-out -n auto,$(PYTEST_ARGS))
+
+.PHONY: bench-spark
+bench-spark: engines ## measure this engine against Spark on this machine (ARGS='--quick' for a tenth)
+	$(VENV_PYTHON) scripts/bench_spark.py $(ARGS)
 
 .PHONY: fuzz
 fuzz: .venv/.dev ## try odd input for half an hour (ARGS='--minutes 5 --seed 2 --only lines --jobs 2')

@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from compactor import engine
+from compactor.catalog import FILES, QUARANTINE
 from compactor.spark.session import SETTINGS
+from compactor.sql import quote
 from engines import places
 from lake import Lake
 
+APART = {"run_id", "loaded_at", "quarantined_at", "etag"}  # a folder's ETags have the times of its files
 SMALL = {
     "spark.master": "local[2]",
     "spark.driver.memory": "2g",
@@ -60,13 +64,30 @@ def contents(lake: Lake) -> Mapping[str, list[str]]:
 
     Of the records also which line they came from; ids, times and snapshots of runs apart.
     """
-    apart = {"run_id", "loaded_at", "quarantined_at", "etag"}  # a folder's ETags have the times of its files
     found = {}
-    for name in (*lake.record_tables, "compactor_files", "compactor_quarantine"):
+    for name in _tables(lake):
         table = lake.tables.table(name)
-        batches = table.scan([column for column in table.schema.names if column not in apart]).batches
+        batches = table.scan([column for column in table.schema.names if column not in APART]).batches
         found[name] = sorted(repr(row) for batch in batches for row in batch.to_pylist())
     return found
+
+
+def checksums(lake: Lake) -> Mapping[str, list[str]]:
+    """As `contents`, for a lake too large for memory: of each table the number of rows, and the sum of their hashes."""
+    found = {}
+    with engine.session(lake.config.resources) as con:
+        for name in _tables(lake):
+            table = lake.tables.table(name)
+            columns = [column for column in table.schema.names if column not in APART]
+            con.register("rows", table.scan(columns).batches)
+            quoted = ", ".join(map(quote, columns))
+            found[name] = [str(con.execute(f"SELECT count(*), sum(hash({quoted})::HUGEINT) FROM rows").fetchone())]
+            con.unregister("rows")
+    return found
+
+
+def _tables(lake: Lake) -> list[str]:
+    return [*lake.record_tables, FILES, QUARANTINE]
 
 
 def assert_same(found: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> None:
