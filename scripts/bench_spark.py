@@ -1,12 +1,14 @@
 """Measure the engine in this process against Spark on the same machine: what `docs/scale.md` tells.
 
-    python scripts/bench_spark.py                 200,000 keys into 1 million rows, then how both grow; 10 minutes or so
+    python scripts/bench_spark.py                 200,000 keys into 1 million rows, then how both grow; 25 minutes or so
     python scripts/bench_spark.py --quick         a tenth of it
+    python scripts/bench_spark.py --only merge    one of the three tables: merge, growth, nights
     python scripts/bench_spark.py --json FILE     also every figure, for a program
 
 Needs what `make engines` fetches. A merge is that of a nightly batch into the current table, half of its keys new, over
-10 days. Each engine has a process and a lake of its own and merges three batches; the first is cold, and told apart.
-`plain` is a bare `MERGE INTO` of the same rows, without any rule on which row wins. Start-up is not in the times.
+10 days. `plain` is a bare `MERGE INTO` of the same rows, without any rule on which row wins. A night is a whole
+`compact` of events into a history of so many rows. Each engine has a process and a lake of its own, and does its part
+three times; the first time is cold, and told apart. Start-up is in none of the times.
 Memory is that of the process and all its children; bytes are what they asked the system to read and write.
 """
 
@@ -32,16 +34,25 @@ import psutil
 from rich.console import Console
 from rich.table import Table as Printed
 
+from bench_data import EVENTS, Part, write_export
 from bench_merge import DATASET, Lake
-from compactor import engine, local, publish
+from compactor import config, engine, engines, local, publish, registry
 from compactor.batch import Batch
+from compactor.catalog import Lakehouse
+from compactor.compact import compact
 from compactor.note import Note
+from compactor.progress import NullProgress
+from compactor.source import Hour
 from compactor.table import Table
 from fetch_engines import jars, java_home
 
+SCRIPTS = Path(__file__).resolve().parent
 DAYS, ROUNDS, FIRST_HOUR = 10, 3, 12
 ENGINES = ("local", "spark", "plain")
+MERGE = [(1_000_000, 200_000)]
 GROWTH = [(250_000, 20_000), (1_000_000, 20_000), (4_000_000, 20_000), (4_000_000, 200_000), (4_000_000, 1_000_000)]
+NIGHTS = [(500_000, 50_000), (2_000_000, 50_000), (8_000_000, 50_000), (2_000_000, 500_000)]
+FILE_LINES = 50_000
 MB = 1e6
 
 
@@ -110,6 +121,45 @@ def merge_batches(name: str, folder: str, rows: int, keys: int) -> list[Figures]
     return found
 
 
+def load_nights(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
+    """Loads `ROUNDS` nights of `keys` events into a history of `rows` rows, by one engine. A file is an hour."""
+    root = Path(folder)
+    per_file = min(FILE_LINES, keys)
+    source = root / "source"
+    write_export(source, [Part(EVENTS, (rows + ROUNDS * keys) // per_file, per_file, per_hour=1)])
+    file = root / "config.yaml"
+    schemas = SCRIPTS.parent / "configs" / "schemas"
+    settings = f"spark: {{settings: {os.environ['BENCH_SPARK_SETTINGS']}}}"
+    file.write_text(f"source: {{url: source}}\nwarehouse: warehouse\nschemas: {schemas}\n{settings}\n")
+    settings_of, known = config.load(file), registry.load(schemas)
+    hours = sorted(
+        {hour for path in source.rglob("*.gz") if (hour := Hour.of_key(path.relative_to(source).as_posix()))}
+    )
+
+    def load(count: int, engine: str) -> None:
+        first, last = hours[0], hours[count - 1]
+        del hours[:count]
+        report = compact(
+            settings_of,
+            known,
+            datasets=(EVENTS,),
+            start=first,
+            stop=last,
+            engine=engine,  # type: ignore[arg-type]
+            progress=NullProgress(),
+        )
+        if report.datasets[0].lines != count * per_file:
+            raise SystemExit(f"{name}: {report.datasets[0].lines} lines where {count * per_file} are due")
+
+    load(rows // per_file, "local")
+    meter = Meter()
+    lake = Lakehouse(settings_of)
+    with engines.opened(settings_of, name) as (open_batch, _):  # type: ignore[arg-type]
+        with open_batch(lake, lake.shaped(known.get(EVENTS))):
+            pass  # starts Spark, whose session the runs then find
+        return [meter.measure(lambda: load(keys // per_file, name)) for _ in range(ROUNDS)]
+
+
 Merge = Callable[[Meter, str], Figures]
 
 
@@ -161,13 +211,13 @@ def _by_plain(spark: Any, lake: Lake, meter: Meter, file: str) -> Figures:
     return figures
 
 
-def in_process(name: str, rows: int, keys: int) -> list[Figures]:
+def in_process(kind: str, name: str, rows: int, keys: int) -> list[Figures]:
     with tempfile.TemporaryDirectory(prefix="bench-spark-") as folder:
         settings = {
             "spark.jars": ",".join(map(str, jars("3.5"))),
             "spark.master": "local[2]",
             "spark.driver.memory": "6g",
-            "spark.sql.shuffle.partitions": "4",
+            **({} if name == "plain" else {"spark.sql.shuffle.partitions": "4"}),
         }
         environment = {
             **os.environ,
@@ -175,7 +225,7 @@ def in_process(name: str, rows: int, keys: int) -> list[Figures]:
             "SPARK_LOCAL_IP": "127.0.0.1",
             "BENCH_SPARK_SETTINGS": json.dumps(settings),
         }
-        command = [sys.executable, __file__, "--one", name, folder, str(rows), str(keys)]
+        command = [sys.executable, __file__, "--one", kind, name, folder, str(rows), str(keys)]
         run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  itself
         if run.returncode:
             raise SystemExit(run.returncode)
@@ -186,32 +236,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
     parser.add_argument("--json", metavar="FILE", help="also write every figure to this file")
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=["merge", "growth", "nights"], help="one of the tables")
+    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        name, folder, rows, keys = arguments.one
-        print(json.dumps([figures.__dict__ for figures in merge_batches(name, folder, int(rows), int(keys))]))
+        kind, name, folder, rows, keys = arguments.one
+        step = load_nights if kind == "nights" else merge_batches
+        print(json.dumps([figures.__dict__ for figures in step(name, folder, int(rows), int(keys))]))
         sys.stdout.flush()
         os._exit(0)
     part = 10 if arguments.quick else 1
     found: dict[str, Any] = {}
     console = Console()
-    for title, sizes, engines in (
-        ("A nightly merge", [(1_000_000, 200_000)], ENGINES),
-        ("Growth", GROWTH, ENGINES[:2]),
+    for kind, title, sizes, names in (
+        ("merge", "A nightly merge", MERGE, ENGINES),
+        ("growth", "Growth of a merge", GROWTH, ENGINES[:2]),
+        ("nights", "Growth of a night of events", NIGHTS, ENGINES[:2]),
     ):
+        if arguments.only not in (None, kind):
+            continue
         printed = Printed(
             "rows", "keys", "engine", "first s", "then s", "read MB", "written MB", "peak MB", title=title
         )
         for rows, keys in sizes:
-            for name in engines:
-                first, *rest = in_process(name, rows // part, keys // part)
+            for name in names:
+                first, *rest = in_process(kind, name, rows // part, keys // part)
                 then = statistics.median(each.seconds for each in rest)
                 read, written = (
                     statistics.median(getattr(each, what) for each in rest) for what in ("read", "written")
                 )
                 peak = max(each.peak for each in (first, *rest))
-                found[f"{rows // part} {keys // part} {name}"] = [each.__dict__ for each in (first, *rest)]
+                found[f"{kind} {rows // part} {keys // part} {name}"] = [each.__dict__ for each in (first, *rest)]
                 cells = [f"{read / MB:,.0f}", f"{written / MB:,.0f}", f"{peak / MB:,.0f}"]
                 printed.add_row(
                     f"{rows // part:,}", f"{keys // part:,}", name, f"{first.seconds:.1f}", f"{then:.1f}", *cells
