@@ -22,7 +22,7 @@ def rows() -> Iterator[list[str]]:
 
 
 def test_each_row_of_the_page_on_reliability_names_a_test_that_exists() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
     known = {name for text in sources for name in re.findall(r"^def test_(\w+)", text, re.MULTILINE)}
     claimed = list(rows())
     assert len(claimed) > 30
