@@ -8,7 +8,7 @@
 Needs what `make engines` fetches. A merge is that of a nightly batch into the current table, half of its keys new, over
 10 days. `plain` is a bare `MERGE INTO` of the same rows into the same table, with Spark's own settings, and without any
 rule on which row wins. A night is a whole `compact` of events into a history of so many rows. Each engine has a process
-and a lake of its own, and does its part three times; the first time is cold, and told apart. Start-up is in none of them.
+and a lake of its own, and does its part three times; the first is cold, and told apart. Start-up is in none of them.
 Memory is that of the process and all its children; bytes are what they asked the system to read and write.
 """
 

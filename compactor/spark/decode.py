@@ -61,6 +61,8 @@ class Decode:
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = [row for batch in batches for row in batch.to_pylist()]
+        if not rows:  # a worker more than there are objects
+            return
         numbers = [row["file_no"] for row in rows]
         loaded = Loaded([self._object(row) for row in rows])
         raw_bytes = 0
@@ -80,8 +82,7 @@ class Decode:
             {"lines": loaded.lines.get(n, 0), "raw_bytes": 0 if n else raw_bytes, "failed": loaded.failed.get(n)}
             for n in range(len(rows))
         ]
-        if files:
-            yield self._of_kind("file", files, file_nos=numbers)
+        yield self._of_kind("file", files, file_nos=numbers)
 
     def _object(self, row: Mapping[str, Any]) -> SourceObject:
         hour = Hour.of_key(row["key"])

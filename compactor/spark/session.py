@@ -65,7 +65,7 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._own and "_storage" in self.__dict__:
+        if self._own and "_session" in self.__dict__:  # it was started
             self._session.stop()
 
     @contextmanager
@@ -97,7 +97,8 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
                 settings["spark.jars.packages"] = ",".join(packages(pyspark.__version__, self._storage))
         for name, value in settings.items():
             builder = builder.config(name, value)
-        log.info("starting Spark %s", pyspark.__version__)
+        if self._own:
+            log.info("starting Spark %s", pyspark.__version__)
         try:
             session = builder.getOrCreate()
         except (PySparkException, Py4JError, OSError) as error:
