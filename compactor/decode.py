@@ -77,7 +77,7 @@ class Decoder:
             "CREATE TABLE rejected (file_no INTEGER, line_no BIGINT, version BIGINT, reason VARCHAR, detail VARCHAR,"
             " raw VARCHAR)"
         )
-        con.execute("CREATE VIEW records AS SELECT file_no, count(*) AS n FROM staged GROUP BY 1")
+        con.execute("CREATE OR REPLACE VIEW records AS SELECT file_no, count(*) AS n FROM staged GROUP BY 1")
 
     def decode(self, chunk: Chunk) -> dict[int, int]:
         """Decodes a chunk. Returns the number of lines per file_no, blank ones apart."""

@@ -256,9 +256,9 @@ def test_a_lease_that_cannot_be_kept_fails_no_run_and_is_told_once(
 
 HALTING = """
 import sys
-from compactor import cli, compact, lease
+from compactor import cli, lease, load
 lease.BEAT = 0.1
-read_batch = compact.read_batch
+read_batch = load.read_batch
 
 def halt(*arguments):
     if not sys.stdin.closed:
@@ -266,7 +266,7 @@ def halt(*arguments):
         sys.stdin.read()
     return read_batch(*arguments)
 
-compact.read_batch = halt
+load.read_batch = halt
 cli.run()
 """
 
