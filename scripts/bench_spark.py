@@ -50,9 +50,10 @@ SCRIPTS = Path(__file__).resolve().parent
 DAYS, ROUNDS, FIRST_HOUR = 10, 3, 12
 ENGINES = ("local", "spark", "plain")
 MERGE = [(1_000_000, 200_000)]
-GROWTH = [(250_000, 20_000), (1_000_000, 20_000), (4_000_000, 20_000), (4_000_000, 200_000), (4_000_000, 1_000_000)]
-NIGHTS = [(500_000, 50_000), (2_000_000, 50_000), (6_000_000, 50_000), (2_000_000, 500_000)]
+GROWTH = [(250_000, 20_000), (1_000_000, 20_000), (4_000_000, 20_000), (4_000_000, 400_000)]
+NIGHTS = [(500_000, 50_000), (4_000_000, 50_000), (500_000, 500_000)]
 FILE_LINES = 50_000
+MEMORY = "resources: {memory: 4GiB}\n"  # the first fill is one batch of all rows
 MB = 1e6
 
 
@@ -104,7 +105,7 @@ def _each(ask: Callable[[psutil.Process], Any]) -> list[Any]:
 
 def merge_batches(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
     """Merges `ROUNDS` batches of `keys` keys into a table of `rows` rows, by one engine."""
-    lake = Lake(folder, settings=f"spark: {{settings: {os.environ['BENCH_SPARK_SETTINGS']}}}")
+    lake = Lake(folder, settings=f"{MEMORY}spark: {{settings: {os.environ['BENCH_SPARK_SETTINGS']}}}")
     lake.merge(lake.incoming(0, rows, DAYS, hour=0))
     meter, found = Meter(), []
     with _merging(name, lake) as merge:
@@ -249,7 +250,7 @@ def main() -> None:
         os._exit(0)
     part = 10 if arguments.quick else 1
     found: dict[str, Any] = {}
-    console = Console()
+    console = Console(width=110)
     for kind, title, sizes, names in (
         ("merge", "A nightly merge", MERGE, ENGINES),
         ("growth", "Growth of a merge", GROWTH, ENGINES[:2]),
