@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # Measured, on 2 cores: seconds for a million (docs/scale.md has the runs).
-LOAD = 16.0  # lines read, decoded, sorted, written to the history
+LOAD = 10.0  # lines read, decoded, sorted, written to the history
 REWRITE = 1.4  # rows of current state that a merge writes again
-LOOK_UP = 0.07  # records of the history whose id a batch looks at
-SPARK_FACTOR = 3.0  # what the same work takes Spark, on as many cores
+LOOK_UP = 0.14  # records of the history whose id a batch looks at
+SPARK_FACTOR = 3.2  # what the same work takes Spark, on as many cores
 SPARK_START = 120.0  # seconds until a cluster has its executors and is warm; not measured
 EVENT_BYTES, STATE_BYTES, LINE_BYTES = 53, 79, 68  # a row in Parquet, a row in Parquet, a gzipped line
 
