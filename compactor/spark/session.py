@@ -100,7 +100,8 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
         if self._own:
             log.info("starting Spark %s", pyspark.__version__)
         try:
-            session = builder.getOrCreate()
+            with starting_apart():
+                session = builder.getOrCreate()
         except (PySparkException, Py4JError, OSError) as error:
             raise UsageError(
                 "Spark does not start; it needs Java 17 (JAVA_HOME, or `java` on the path), and the jars that"
@@ -116,6 +117,19 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
                 "Spark has no Iceberg runtime; add the package of docs/spark.md by spark.settings or --packages"
             )
         return session
+
+
+@contextmanager
+def starting_apart() -> Iterator[None]:
+    """Lets a process that is started inside write to stderr what it would write to stdout: Java, of its downloads."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def packages(version: str, storage: Mapping[str, str]) -> list[str]:
