@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -168,4 +167,4 @@ def storage_settings(storage: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_s3(storage: Mapping[str, str]) -> bool:
-    return bool(re.match(r"s3a?://", storage.get("warehouse", ""))) or "s3.endpoint" in storage
+    return storage.get("warehouse", "").startswith(("s3://", "s3a://")) or "s3.endpoint" in storage

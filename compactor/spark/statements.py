@@ -92,26 +92,15 @@ def winners(dataset: Dataset, rows: str) -> str:
 
 def unburied(dataset: Dataset) -> str:
     """Of `winners`, those whose key has no later delete in the history."""
-    same = _same(dataset, "w", "d")
-    later = (
-        f"(d.{_order(dataset)} > w.{_order(dataset)} OR (d.{_order(dataset)} = w.{_order(dataset)} AND d.id > w.id))"
-    )
     return (
         f"SELECT w.* FROM {{winners}} w LEFT ANTI JOIN (SELECT * FROM {{history}} WHERE {_gone(dataset)}) d"
-        f" ON {same} AND {later}"
+        f" ON {_same(dataset, 'w', 'd')} AND {_greater(dataset, 'd', 'w')}"
     )
 
 
 def into_current(dataset: Dataset, target: str) -> str:
     """Brings `winners` into the current table, where they are greater than what it has."""
-    columns, order = merge.record_columns(dataset), _order(dataset)
-    greater = f"(s.{order} > t.{order} OR (s.{order} = t.{order} AND s.id > t.id))"
-    return (
-        f"MERGE INTO {target} t USING {{winners}} s ON {_same(dataset, 't', 's')}"
-        f" WHEN MATCHED AND {greater} AND s._gone THEN DELETE"
-        f" WHEN MATCHED AND {greater} THEN UPDATE SET {_set(columns)}"
-        f" WHEN NOT MATCHED AND NOT s._gone THEN INSERT ({names(columns)}) VALUES ({names(columns, 's')})"
-    )
+    return _into(dataset, target, _greater(dataset, "s", "t"))
 
 
 def keys_in(dataset: Dataset, table: str, paths: Sequence[str]) -> str:
@@ -135,10 +124,16 @@ def derived(dataset: Dataset) -> str:
 
 def as_derived(dataset: Dataset, target: str) -> str:
     """Puts what `derived` says into the current table, whatever that has."""
+    return _into(dataset, target, "true")
+
+
+def _into(dataset: Dataset, target: str, when: str) -> str:
+    """Brings `winners` into the current table; a row that has their key gives way under the condition `when`."""
     columns = merge.record_columns(dataset)
     return (
         f"MERGE INTO {target} t USING {{winners}} s ON {_same(dataset, 't', 's')}"
-        f" WHEN MATCHED AND s._gone THEN DELETE WHEN MATCHED THEN UPDATE SET {_set(columns)}"
+        f" WHEN MATCHED AND {when} AND s._gone THEN DELETE"
+        f" WHEN MATCHED AND {when} THEN UPDATE SET {_set(columns)}"
         f" WHEN NOT MATCHED AND NOT s._gone THEN INSERT ({names(columns)}) VALUES ({names(columns, 's')})"
     )
 
@@ -151,8 +146,10 @@ def _same(dataset: Dataset, left: str, right: str) -> str:
     return " AND ".join(f"{left}.{quote(name)} = {right}.{quote(name)}" for name in dataset.key)
 
 
-def _order(dataset: Dataset) -> str:
-    return quote(dataset.order)
+def _greater(dataset: Dataset, left: str, right: str) -> str:
+    """Whether a record is greater than another of its key (the contract, "Which record wins")."""
+    order = quote(dataset.order)
+    return f"({left}.{order} > {right}.{order} OR ({left}.{order} = {right}.{order} AND {left}.id > {right}.id))"
 
 
 def _gone(dataset: Dataset) -> str:
