@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from pyiceberg.exceptions import CommitFailedException, ValidationException
-from pyiceberg.manifest import DataFile, ManifestFile
+from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import Transaction
 from pyiceberg.table.metadata import TableMetadata
@@ -112,13 +112,17 @@ class Replace(_OverwriteFiles):
         raise CommitFailedException("the table has changed since this commit was planned")
 
     def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
+        # The library's manager groups manifests by partition spec alone and writes each group as one data manifest.
+        # A delete manifest of another engine among them would turn its delete files into data files.
+        data = [manifest for manifest in manifests if manifest.content == ManifestContent.DATA]
+        deletes = [manifest for manifest in manifests if manifest.content == ManifestContent.DELETES]
         manager: _ManifestMergeManager[_OverwriteFiles] = _ManifestMergeManager(
             target_size_bytes=_MANIFEST_TARGET_BYTES,
             min_count_to_merge=_MANIFESTS_BEFORE_MERGE,
             merge_enabled=True,
             snapshot_producer=self,
         )
-        return manager.merge_manifests(manifests)
+        return [*manager.merge_manifests(data), *deletes]
 
 
 def _not_before(earliest: int, update: TableUpdate) -> TableUpdate:
