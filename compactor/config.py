@@ -23,7 +23,7 @@ from pydantic import (
     field_validator,
 )
 
-from compactor import yamlfile
+from compactor import yaml_file
 from compactor.errors import ConfigError, UsageError
 
 _MIB = 1024**2
@@ -222,8 +222,8 @@ def load(path: Path) -> Config:
     """The config in a YAML file. Raises UsageError if there is no such file, ConfigError with all its mistakes."""
     if not path.exists():
         raise UsageError(f"no config file {path}; name one with -c, or start from configs/reference.yaml")
-    file = yamlfile.load(path)
-    config, problems = yamlfile.validate(file, Config, context={"path": path})
+    file = yaml_file.load(path)
+    config, problems = yaml_file.validate(file, Config, context={"path": path})
     if config is None or problems:
         raise ConfigError(file.report(problems))
     return config

@@ -18,9 +18,10 @@ from pathlib import Path
 import orjson
 from isal import igzip
 
-from compactor import config, registry
-from compactor.compact import compact
+from compactor import config
+from compactor.commands.compact import compact
 from compactor.progress import NullProgress
+from compactor.registry import loader
 
 
 def parse(source: str, datasets: Sequence[str]) -> dict[str, int]:
@@ -36,7 +37,7 @@ def parse(source: str, datasets: Sequence[str]) -> dict[str, int]:
 
 def load(file: str, datasets: Sequence[str]) -> dict[str, int]:
     settings = config.load(Path(file))
-    report = compact(settings, registry.load(settings.schemas), datasets=tuple(datasets), progress=NullProgress())
+    report = compact(settings, loader.load(settings.schemas), datasets=tuple(datasets), progress=NullProgress())
     done = report.datasets
     return {
         "lines": sum(dataset.lines for dataset in done),

@@ -20,14 +20,16 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from compactor import config, engine, registry
-from compactor.catalog import Lakehouse
-from compactor.datafile import arrow_schema
-from compactor.local import LocalBatch
-from compactor.merge import record_columns
-from compactor.note import Note
-from compactor.publish import _merge_current
-from compactor.registry import Dataset
+from compactor import config
+from compactor.duck import session
+from compactor.engines.local import LocalBatch
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.parquet import arrow_schema
+from compactor.merge.rules import record_columns
+from compactor.publish.intent import Note
+from compactor.publish.protocol import _merge_current
+from compactor.registry import loader
+from compactor.registry.loader import Dataset
 
 DATASET = "bench_state"
 _REGISTRY = f"""\
@@ -66,7 +68,7 @@ class Lake:
         file = root / "config.yaml"
         file.write_text(f"source: {{url: source}}\nwarehouse: warehouse\nschemas: schemas\n{settings}")
         self.config = config.load(file)
-        self.registry = registry.load(self.config.schemas)
+        self.registry = loader.load(self.config.schemas)
         self.dataset: Dataset = self.registry.get(DATASET)
         self.tables = Lakehouse(self.config)
         self.tables.ensure(self.registry, [DATASET])
@@ -92,7 +94,7 @@ class Lake:
 
     def merge(self, rows: str) -> dict[str, float]:
         """Brings rows into the current table as publishing a batch does. Returns the seconds it took."""
-        with engine.session(self.config.resources) as con:
+        with session.session(self.config.resources) as con:
             con.execute(f"CREATE TABLE fresh AS {rows}")
             # As long as the note of a batch lies there, the merge is due.
             con.execute("CREATE TABLE ledger_rows AS SELECT 1 AS n")
@@ -132,7 +134,7 @@ def upsert(folder: str, rows: int, days: int, keys: int) -> dict[str, float]:
 def compare(folder: str, rows: int, days: int, keys: int, other: str) -> dict[str, int]:
     """Counts rows of both tables, rows in which they differ, and incoming rows that are missing from the first."""
     lake = Lake(folder)
-    with engine.session(lake.config.resources) as con:
+    with session.session(lake.config.resources) as con:
         for name, source in (("ours", lake), ("theirs", Lake(other))):
             con.register("batches", source.rows())
             con.execute(f"CREATE TABLE {name} AS SELECT * FROM batches")

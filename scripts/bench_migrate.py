@@ -12,7 +12,7 @@ import json
 import sys
 
 from bench_merge import DATASET, Lake, timed
-from compactor import migrate
+from compactor.commands.migrate import migrate
 from compactor.progress import NullProgress
 
 _IN_PLACE = """\

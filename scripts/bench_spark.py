@@ -36,14 +36,18 @@ from rich.table import Table as Printed
 
 from bench_data import EVENTS, Part, write_export
 from bench_merge import DATASET, Lake
-from compactor import config, engine, engines, local, publish, registry
-from compactor.batch import Batch
-from compactor.catalog import Lakehouse
-from compactor.compact import compact
-from compactor.note import Note
+from compactor import config
+from compactor.commands.compact import compact
+from compactor.duck import session
+from compactor.engines import choice, local
+from compactor.engines.base import Batch
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.table import Table
 from compactor.progress import NullProgress
+from compactor.publish import protocol
+from compactor.publish.intent import Note
+from compactor.registry import loader
 from compactor.source import Hour
-from compactor.table import Table
 from fetch_engines import jars, java_home
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -112,7 +116,7 @@ def merge_batches(name: str, folder: str, rows: int, keys: int) -> list[Figures]
         for number in range(ROUNDS):
             file = Path(folder) / f"batch-{number}.parquet"
             first = rows + (number - 1) * keys // 2
-            with engine.session(lake.config.resources) as con:
+            with session.session(lake.config.resources) as con:
                 con.execute(f"COPY ({lake.incoming(first, keys, DAYS, hour=FIRST_HOUR + number)}) TO '{file}'")
             found.append(merge(meter, str(file)))
     due = rows + ROUNDS * keys // 2
@@ -132,7 +136,7 @@ def load_nights(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
     schemas = SCRIPTS.parent / "configs" / "schemas"
     settings = f"spark: {{settings: {os.environ['BENCH_SPARK_SETTINGS']}}}"
     file.write_text(f"source: {{url: source}}\nwarehouse: warehouse\nschemas: {schemas}\n{settings}\n")
-    settings_of, known = config.load(file), registry.load(schemas)
+    settings_of, known = config.load(file), loader.load(schemas)
     hours = sorted(
         {hour for path in source.rglob("*.gz") if (hour := Hour.of_key(path.relative_to(source).as_posix()))}
     )
@@ -155,7 +159,7 @@ def load_nights(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
     load(rows // per_file, "local")
     meter = Meter()
     lake = Lakehouse(settings_of)
-    with engines.opened(settings_of, name) as (open_batch, _):  # type: ignore[arg-type]
+    with choice.opened(settings_of, name) as (open_batch, _):  # type: ignore[arg-type]
         with open_batch(lake, lake.shaped(known.get(EVENTS))):
             pass  # starts Spark, whose session the runs then find
         return [meter.measure(lambda: load(keys // per_file, name)) for _ in range(ROUNDS)]
@@ -169,7 +173,7 @@ def _merging(name: str, lake: Lake) -> Iterator[Merge]:
     if name == "local":
         yield lambda meter, file: _by_local(lake, meter, file)
         return
-    from compactor.spark import SparkEngine  # noqa: PLC0415  the engine in this process is measured without it
+    from compactor.engines.spark import SparkEngine  # noqa: PLC0415  the engine in this process is measured without it
 
     with SparkEngine(lake.config) as spark:
         by = _by_spark if name == "spark" else _by_plain
@@ -177,7 +181,7 @@ def _merging(name: str, lake: Lake) -> Iterator[Merge]:
 
 
 def _by_local(lake: Lake, meter: Meter, file: str) -> Figures:
-    with engine.session(lake.config.resources) as con:
+    with session.session(lake.config.resources) as con:
         con.execute(f"CREATE TABLE fresh AS FROM '{file}'")
         return _published(lake, local.LocalBatch(lake.tables, con, lake.dataset), meter)
 
@@ -194,11 +198,11 @@ def _published(lake: Lake, batch: Batch, meter: Meter) -> Figures:
         batch.con.execute(f"CREATE TABLE {name} AS SELECT 1 AS n")
     note = Note.new(lake.tables, "bench", mode="keep")
     note.write(batch.con)
-    return meter.measure(lambda: publish._merge_current(lake.tables, batch, lake.dataset, note))
+    return meter.measure(lambda: protocol._merge_current(lake.tables, batch, lake.dataset, note))
 
 
 def _by_plain(spark: Any, lake: Lake, meter: Meter, file: str) -> Figures:
-    from compactor.spark.clone import cloned  # noqa: PLC0415  see above
+    from compactor.engines.spark.clone import cloned  # noqa: PLC0415  see above
 
     current: Table = lake.tables.table(DATASET)
     with spark.open_batch(lake.tables, lake.dataset) as batch, cloned(batch._spark, current) as clone:
@@ -210,7 +214,7 @@ def _by_plain(spark: Any, lake: Lake, meter: Meter, file: str) -> Figures:
             " WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
         )
         figures = meter.measure(lambda: batch._spark.sql(statement))
-        publish.commit(current, clone.change(), {}, uuid.uuid4().hex)
+        protocol.commit(current, clone.change(), {}, uuid.uuid4().hex)
     return figures
 
 

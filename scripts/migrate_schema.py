@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from compactor.cli import run
+from compactor.cli.main import run
 
 if __name__ == "__main__":
     sys.argv = ["compactor", "migrate", *sys.argv[1:]]

@@ -1,5 +1,5 @@
 """The command line as a program for `spark-submit`: its arguments are those of `compactor`. See docs/spark.md."""
 
-from compactor.cli import run
+from compactor.cli.main import run
 
 run()

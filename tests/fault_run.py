@@ -91,8 +91,8 @@ _counted(SqlCatalog, "create_namespace")
 _counted(SqlCatalog, "create_table")
 _counted(SqlCatalog, "commit_table")
 
-from compactor import lease  # noqa: E402  after the faults are in place
-from compactor.cli import run  # noqa: E402
+from compactor.cli.main import run  # noqa: E402
+from compactor.publish import lease  # noqa: E402  after the faults are in place
 
 lease.BEAT = 3600.0  # how often it is renewed depends on how long the run takes, and with it the number of points
 

@@ -11,7 +11,7 @@ from random import Random
 from unittest import mock
 
 import fuzz_files
-from compactor import unpack
+from compactor.decode import gunzip
 from compactor.errors import DamagedObject
 from fuzz_batch import Batch, Fault
 
@@ -28,19 +28,19 @@ def make(chance: Random) -> Batch:
 
 def faults(batch: Batch) -> Iterator[Fault]:
     found: dict[int, dict[int, bytes]] = {number: {} for number in range(len(batch.inputs))}
-    done: dict[int, unpack.Done] = {}
-    events = unpack.read_blocks(
+    done: dict[int, gunzip.Done] = {}
+    events = gunzip.read_blocks(
         [f"key-{number}" for number in found],
         lambda number: io.BytesIO(batch.inputs[number]),
         line_limit=batch.settings["line_limit"],
         file_limit=batch.settings["file_limit"],
         readers=batch.settings["readers"],
     )
-    with mock.patch.object(unpack, "BLOCK_BYTES", batch.settings["block_bytes"]), closing(events):
+    with mock.patch.object(gunzip, "BLOCK_BYTES", batch.settings["block_bytes"]), closing(events):
         for event in events:
             if event.file_no in done:
                 yield Fault("files: something came after the object's end", repr(event)[:200], event.file_no)
-            elif isinstance(event, unpack.Done):
+            elif isinstance(event, gunzip.Done):
                 done[event.file_no] = event
             else:
                 lines = event.data.removesuffix(b"\n").split(b"\n")
@@ -54,7 +54,7 @@ def faults(batch: Batch) -> Iterator[Fault]:
             yield Fault(f"files: {kind}", f"{done[number].error}\n{found[number]!r}"[:2000], number)
 
 
-def _wrong(batch: Batch, packed: bytes, found: dict[int, bytes], done: unpack.Done) -> str | None:
+def _wrong(batch: Batch, packed: bytes, found: dict[int, bytes], done: gunzip.Done) -> str | None:
     """What is wrong with the lines of an object that has come to its end."""
     content, line_limit = _unpacked(packed), batch.settings["line_limit"]
     if content is None or len(content) > batch.settings["file_limit"]:

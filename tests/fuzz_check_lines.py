@@ -14,11 +14,12 @@ from typing import Any
 import duckdb
 
 import fuzz_lines
-from compactor import engine, registry
-from compactor.chunk import chunk_of
 from compactor.config import Resources
-from compactor.decode import Decoder
-from compactor.registry import Dataset
+from compactor.decode.bulk import Decoder
+from compactor.decode.lines import chunk_of
+from compactor.duck import session as engine
+from compactor.registry import loader
+from compactor.registry.loader import Dataset
 from fuzz_batch import Batch, Fault
 from lake import SCHEMAS
 from model import DATASETS, ENVELOPE, BadLineError, parse_row
@@ -166,10 +167,10 @@ MODELS: dict[str, tuple[Spec, ...]] = {name: (spec,) for name, spec in DATASETS.
 @cache
 def _dataset(name: str) -> Dataset:
     if name in DATASETS:
-        return registry.load(SCHEMAS).get(name)
+        return loader.load(SCHEMAS).get(name)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / f"{THINGS}.yaml").write_text(EVERY_TYPE, encoding="utf-8")
-        return registry.load(Path(folder)).get(name)
+        return loader.load(Path(folder)).get(name)
 
 
 @cache

@@ -18,12 +18,17 @@ from pyiceberg.table.metadata import new_table_metadata
 
 import fuzz_lines
 import fuzz_registry
-from compactor import catalog, config, load, local, merge, registry, unpack
-from compactor.chunk import chunk_of
+from compactor import config
+from compactor.decode import batch_reader, gunzip
+from compactor.decode.lines import chunk_of
+from compactor.duck.sql import quote
+from compactor.engines import local
 from compactor.errors import UsageError
-from compactor.registry import Dataset, TableLayout
-from compactor.sql import quote
-from compactor.table import Table
+from compactor.lake import catalog
+from compactor.lake.table import Table
+from compactor.merge import rules
+from compactor.registry import loader
+from compactor.registry.loader import Dataset, TableLayout
 from fuzz_batch import Batch, Fault
 from fuzz_check_lines import THINGS, decoded, session
 from outcomes import by_the_letter, shown
@@ -56,7 +61,7 @@ def _use_config(folder: Path, text: bytes) -> None:
     found.catalog_properties()
     chunk_of([(0, 1, b"{}\n")], int(found.limits.line_bytes))
     next(
-        unpack.whole_lines(
+        gunzip.whole_lines(
             io.BytesIO(gzip.compress(b"x\n")),
             "key",
             line_limit=int(found.limits.line_bytes),
@@ -64,14 +69,14 @@ def _use_config(folder: Path, text: bytes) -> None:
         ),
         None,
     )
-    registry.load(found.schemas)
+    loader.load(found.schemas)
 
 
 def _use_schema(folder: Path, text: bytes) -> None:
     """Loads a registry of one file, and takes lines of its dataset as far as the files of its tables."""
     name = re.search(rb"^dataset: *([a-z][a-z0-9_]{0,99})", text, re.MULTILINE)
     (folder / f"{name[1].decode() if name else THINGS}.yaml").write_bytes(text)
-    for dataset in registry.load(folder).datasets.values():
+    for dataset in loader.load(folder).datasets.values():
         _make_tables(dataset)
         chance = Random(zlib.crc32(text))
         lines = [fuzz_lines.record(chance, dataset, ['"unknown"', '"ok"']).replace(b"\n", b"") for _ in range(8)]
@@ -95,9 +100,9 @@ def _make_tables(dataset: Dataset) -> None:
 def _plan(con: duckdb.DuckDBPyConnection, dataset: Dataset, ids: set[str]) -> None:
     """Plans the staged rows into empty tables, and reads what would be written."""
     con.execute("DROP TABLE IF EXISTS files CASCADE; DROP TYPE IF EXISTS object_key")
-    load.register_files(con, [("a-key", "an-etag", 1)])
+    batch_reader.register_files(con, [("a-key", "an-etag", 1)])
     none = pa.schema([("id", pa.string()), ("emitted_at", pa.timestamp("us", "UTC")), ("_file", pa.int32())])
-    merge.plan_history(con, dataset, none.empty_table().to_reader(), lambda _: none.empty_table().to_reader())
+    rules.plan_history(con, dataset, none.empty_table().to_reader(), lambda _: none.empty_table().to_reader())
     _written(con, dataset, dataset.history, "fresh", ids)
     if dataset.current is None:
         return
@@ -112,8 +117,8 @@ def _plan(con: duckdb.DuckDBPyConnection, dataset: Dataset, ids: set[str]) -> No
             dataset.order,
             held[dataset.order].cast(pa.timestamp("us", "UTC")),
         )
-    merge.plan_current(con, dataset, held.to_reader(), None)
-    _written(con, dataset, dataset.current, merge.current_source(dataset, rewritten=False), None)
+    rules.plan_current(con, dataset, held.to_reader(), None)
+    _written(con, dataset, dataset.current, rules.current_source(dataset, rewritten=False), None)
 
 
 def _written(
@@ -121,7 +126,7 @@ def _written(
 ) -> None:
     if layout.partition.transform == "bucket":
         local._register_bucket(con, dataset, _table(dataset, layout), layout)
-    rows = con.execute(merge.rows_to_write(dataset, layout, source)).to_arrow_table()
+    rows = con.execute(rules.rows_to_write(dataset, layout, source)).to_arrow_table()
     if ids is not None and (len(rows) != len(ids) or set(rows["id"].to_pylist()) != ids):
         raise AssertionError(f"{len(ids)} ids became {len(rows)} rows")
 

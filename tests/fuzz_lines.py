@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
 
-from compactor.registry import Dataset
+from compactor.registry.loader import Dataset
 from odd_json import NUMBERS, ODD_NAMES, PIECES, STRINGS, TIMESTAMPS, WRONG
 
 Pair = tuple[str, str]

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from random import Random
 
-from compactor.field import column_name
+from compactor.registry.fields import column_name
 from lake import ROOT, SCHEMAS
 from odd_json import CHAIN, EVERY_TYPE, ODD_NAMES
 

@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compactor import config, registry
-from compactor.catalog import FILES, QUARANTINE, Lakehouse
-from compactor.compact import compact
+from compactor import config
+from compactor.commands.compact import compact
 from compactor.config import Config
+from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
 from compactor.progress import NullProgress
-from compactor.report import RunReport
+from compactor.registry import loader
+from compactor.reports.report import RunReport
 from model import Model, Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,7 +43,7 @@ class Lake:
             # Tests that let runs meet mean it; those of the lease say so.
             f"if_running: ignore\n{settings}"
         )
-        self.registry = registry.load(schemas)
+        self.registry = loader.load(schemas)
         self.model = Model()
 
     @property

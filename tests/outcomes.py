@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from compactor import strict
-from compactor.registry import Dataset
+from compactor.decode import exact
+from compactor.registry.loader import Dataset
 from model import Row
 
 # What becomes of a line: its row, (reason, detail, version) of its rejection, or None for a blank one.
@@ -28,8 +28,8 @@ def plain(row: dict[str, Any]) -> Row:
 
 def by_the_letter(dataset: Dataset, line: bytes) -> Outcome:
     """What `strict` makes of a line, in the shape of `decoded`."""
-    found = strict.read_line(line, dataset)
-    if isinstance(found, strict.Reject):
+    found = exact.read_line(line, dataset)
+    if isinstance(found, exact.Reject):
         return found.reason, found.detail, found.version
     nothing: Row = dict.fromkeys(field.column for field in dataset.newest.fields)
     return None if found is None else plain(nothing | found)

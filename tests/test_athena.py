@@ -28,12 +28,13 @@ from pyiceberg.types import (
     UUIDType,
 )
 
-from compactor import athena, athena_client
-from compactor.athena import verify
-from compactor.catalog import FILES, RUNS
+from compactor.commands.verify import athena
+from compactor.commands.verify.athena import verify
+from compactor.commands.views import athena_client
+from compactor.commands.views.views import views
 from compactor.errors import CompactorError, UsageError
-from compactor.report import Check, VerifyReport
-from compactor.views import views
+from compactor.lake.catalog import FILES, RUNS
+from compactor.reports.report import Check, VerifyReport
 from fans import Fans
 from glue_server import ACCOUNT, AwsServer, shared_aws_server  # noqa: F401  # a fixture
 from lake import Lake

@@ -17,17 +17,19 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
-from compactor import catalog, engine, query
+from compactor.commands import query
+from compactor.commands.replay import replay
+from compactor.commands.status import status
+from compactor.commands.verify.verify import verify
 from compactor.config import load
+from compactor.duck import session
 from compactor.errors import CompactorError, ConflictError
-from compactor.note import Note
+from compactor.evolution.schema import TargetColumn, evolved_schema, rewrite
+from compactor.lake import catalog
+from compactor.lake.table import Table
 from compactor.progress import NullProgress
-from compactor.replay import replay
-from compactor.reshape import TargetColumn, evolved_schema, rewrite
+from compactor.publish.intent import Note
 from compactor.source.s3 import Credentials
-from compactor.status import status
-from compactor.table import Table
-from compactor.verify import verify
 from glue_server import ACCOUNT, OWNER, AwsServer, Call, Statement, shared_aws_server  # noqa: F401  # a fixture
 from histories import DATASETS, History
 from lake import ROOT, SCHEMAS, Lake
@@ -228,7 +230,7 @@ def test_a_note_that_goes_while_it_is_read_is_that_of_a_finished_batch(
         note.delete()
         return opened
 
-    with engine.session(lake.config.resources) as con:
+    with session.session(lake.config.resources) as con:
         con.execute("CREATE TABLE ledger_rows AS SELECT 1 AS size")
         con.execute("CREATE TABLE quarantine_rows AS SELECT 1 AS line")
         note.write(con)

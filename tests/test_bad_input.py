@@ -26,13 +26,13 @@ from bad_input import (
     good_lines,
     record,
 )
-from compactor import load, unpack
+from compactor.commands.replay import replay
+from compactor.commands.status import status
+from compactor.commands.verify.verify import verify
+from compactor.decode import batch_reader, gunzip
 from compactor.progress import NullProgress
-from compactor.replay import replay
-from compactor.report import RunReport
-from compactor.source import local
-from compactor.status import status
-from compactor.verify import verify
+from compactor.reports.report import RunReport
+from compactor.source import folder as local
 from lake import Lake
 from model import Model, Row
 
@@ -51,8 +51,8 @@ def pending(lake: Lake) -> int:
 
 def in_small_pieces(patch: pytest.MonkeyPatch) -> None:
     """Small blocks and chunks, so that a small file has many, and rows are staged before its end is seen."""
-    patch.setattr(unpack, "BLOCK_BYTES", BLOCK_BYTES)
-    patch.setattr(load, "_CHUNK_BYTES", 3 * BLOCK_BYTES)
+    patch.setattr(gunzip, "BLOCK_BYTES", BLOCK_BYTES)
+    patch.setattr(batch_reader, "_CHUNK_BYTES", 3 * BLOCK_BYTES)
 
 
 # Bad lines

@@ -16,9 +16,18 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
-from compactor.cli import program
+from compactor.cli.main import program
 from compactor.errors import ConfigError, SourceError, UsageError
-from compactor.report import Check, DatasetReport, Repair, RunReport, StatusReport, VerifyReport, View, ViewsReport
+from compactor.reports.report import (
+    Check,
+    DatasetReport,
+    Repair,
+    RunReport,
+    StatusReport,
+    VerifyReport,
+    View,
+    ViewsReport,
+)
 from compactor.source import Hour
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
@@ -41,7 +50,7 @@ class Lake:
         self.config = types.SimpleNamespace(schemas="the schemas", log=types.SimpleNamespace(format="text"))
         self.calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
         self._stand_in("compactor.config", "load", self.config)
-        self._stand_in("compactor.registry", "load", "the registry")
+        self._stand_in("compactor.registry.loader", "load", "the registry")
 
     def answer(self, verb: str, answer: Any) -> None:
         self._stand_in(f"compactor.{verb}", verb, answer)
@@ -169,7 +178,7 @@ def test_verify_repairs_only_if_told_yes(lake: Lake, words: list[str], yes: bool
 
 def test_verify_for_athena_is_a_check_of_its_own(lake: Lake) -> None:
     report = VerifyReport((Check("types", "fan_profiles", ok=False, detail="column 'x' is a time"),))
-    lake._stand_in("compactor.athena", "verify", report)
+    lake._stand_in("compactor.commands.verify.athena", "verify", report)
 
     result = invoke("verify", "--athena", "--json")
 
@@ -245,7 +254,7 @@ def test_an_unforeseen_error_tells_type_and_place_but_not_its_message(lake: Lake
 
     assert quiet.exit_code == told.exit_code == 1
     assert "jane@example.com" not in quiet.output
-    assert quiet.stderr.startswith("unexpected error: ValueError at compactor.cli:")
+    assert quiet.stderr.startswith("unexpected error: ValueError at compactor.cli.main:")
     assert "-v" in quiet.stderr
     assert json.loads(quiet.stdout)["exit_code"] == 1
     assert told.stderr.rstrip().endswith("ValueError: jane@example.com")
@@ -266,7 +275,7 @@ def test_a_stopped_run_is_a_failed_one_and_says_how_to_go_on(lake: Lake, error: 
 def test_an_end_of_file_error_is_no_stop(lake: Lake) -> None:
     lake.answer("compact", EOFError())
 
-    assert invoke("compact").stderr.strip().startswith("unexpected error: EOFError at compactor.cli:")
+    assert invoke("compact").stderr.strip().startswith("unexpected error: EOFError at compactor.cli.main:")
 
 
 @pytest.mark.parametrize(
@@ -375,7 +384,7 @@ def test_every_verb_and_option_has_help_and_is_documented() -> None:
 
 def test_help_loads_neither_arrow_nor_duckdb_nor_pyiceberg_nor_the_aws_sdk() -> None:
     code = (
-        "import sys; from compactor.cli import program\n"
+        "import sys; from compactor.cli.main import program\n"
         "try: program.main(['compact', '--help'])\n"
         "except SystemExit: print(sorted({'pyarrow', 'duckdb', 'pyiceberg', 'boto3', 'rich', 'sqlglot'}"
         " & set(sys.modules)))"
@@ -388,8 +397,9 @@ def test_sigterm_stops_the_program_as_ctrl_c_does(tmp_path: Path) -> None:
     """A real process: the signal arrives while it waits for the statement on stdin."""
     code = (
         "import os, signal, sys, types\n"
-        "query = types.ModuleType('compactor.query'); sys.modules['compactor.query'] = query; query.query = None\n"
-        "from compactor import cli\n"
+        "query = types.ModuleType('compactor.commands.query'); query.query = None\n"
+        "sys.modules['compactor.commands.query'] = query\n"
+        "from compactor.cli import main as cli\n"
         "sys.stdin = types.SimpleNamespace(read=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
         "cli.run()"
     )

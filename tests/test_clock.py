@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from compactor import ledger
-from compactor.catalog import RUNS
+from compactor.lake.catalog import RUNS
+from compactor.publish import ledger
 from histories import History
 from lake import Lake
 from test_protocol import record

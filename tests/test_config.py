@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from compactor import config, yamlfile
+from compactor import config, yaml_file
 from compactor.errors import ConfigError, UsageError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -266,7 +266,7 @@ def test_every_key_is_described() -> None:
 def test_the_reference_names_every_key_with_its_default() -> None:
     path = CONFIGS / "reference.yaml"
     declared = keys_of(config.Config)
-    assert outline(yamlfile.load(path).data, declared) == outline(declared, declared)
+    assert outline(yaml_file.load(path).data, declared) == outline(declared, declared)
     found = config.load(path).model_dump()
     defaults = config.Config.model_validate(
         {"source": {"url": "../data/source"}, "warehouse": "../data/warehouse"}, context={"path": path}

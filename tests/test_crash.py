@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from compactor import migrate, registry
+from compactor.commands.migrate import migrate
+from compactor.commands.replay import replay
+from compactor.commands.verify.verify import verify
 from compactor.progress import NullProgress
-from compactor.replay import replay
-from compactor.verify import verify
+from compactor.registry import loader
 from histories import DATASETS, History
 from lake import SCHEMAS, Lake
 from model import DATASETS as DATASETS_OF_MODEL
@@ -92,7 +93,7 @@ def a_replay(folder: Path) -> tuple[Lake, list[str]]:
     lake.deliver("fan_profiles", [record(n, 2).replace(b"2026", b"2025", n % 2) for n in range(4, 9)], part="b")
     lake.compact(datasets=("fan_profiles",))
     learn_version_2(schemas / "fan_profiles.yaml")
-    lake.registry = registry.load(schemas)
+    lake.registry = loader.load(schemas)
     migrate.apply(lake.config, lake.registry, plan_id=None, progress=NullProgress())
     return lake, ["replay", "--dataset=fan_profiles"]
 

@@ -16,25 +16,26 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from compactor import engine, registry
-from compactor.chunk import chunk_of
 from compactor.config import Resources
-from compactor.decode import Decoder
-from compactor.registry import Dataset
-from compactor.unpack import whole_lines
+from compactor.decode.bulk import Decoder
+from compactor.decode.gunzip import whole_lines
+from compactor.decode.lines import chunk_of
+from compactor.duck import session
+from compactor.registry import loader
+from compactor.registry.loader import Dataset
 from lake import SCHEMAS, Lake
 from model import DATASETS, BadLineError, Row, parse_line
 from odd_json import EVERY_TYPE, NUMBERS, ODD_NAMES, PIECES, STRINGS, TIMESTAMPS, WRONG
 from outcomes import Outcome, by_the_letter, plain, shown, sign
 
 LIMIT = 1 << 20
-REGISTRY = registry.load(SCHEMAS)
+REGISTRY = loader.load(SCHEMAS)
 PROFILES = REGISTRY.get("fan_profiles")
 
 
 @pytest.fixture(scope="module")
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with engine.session(Resources()) as con:
+    with session.session(Resources()) as con:
         yield con
 
 
@@ -321,7 +322,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """A dataset with each type, optional and required, and of two versions."""
     folder = tmp_path_factory.mktemp("schemas")
     (folder / "things.yaml").write_text(EVERY_TYPE, encoding="utf-8")
-    return registry.load(folder).get("things")
+    return loader.load(folder).get("things")
 
 
 BAD = object()
@@ -427,7 +428,7 @@ def test_fields_may_have_any_name_a_json_key_has(con: duckdb.DuckDBPyConnection,
     names = ["ID", "Version", "", "\n", "\t\"'", "$.id", "a/b~c", "\x7f", "\u2028"]
     fields = "".join(f"      {json.dumps(name)}: {{type: long, column: c{n}}}\n" for n, name in enumerate(names))
     (tmp_path / "things.yaml").write_text(EVERY_TYPE.partition("  2:\n")[0] + fields, encoding="utf-8")
-    dataset = registry.load(tmp_path).get("things")
+    dataset = loader.load(tmp_path).get("things")
     at = "2026-11-01T05:00:00"
     lines = []
     for zone in ("Z", "z"):  # the bulk path knows only the first of them

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from compactor import drift as module
-from compactor import registry, render
-from compactor.drift import drift
-from compactor.registry import Promotion
-from compactor.report_data import DatasetDrift, DriftReport, FieldDrift
+from compactor.cli import render
+from compactor.commands.drift import drift as module
+from compactor.commands.drift.drift import drift
+from compactor.registry import loader
+from compactor.registry.loader import Promotion
+from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift
 from lake import SCHEMAS, Lake
 
 NEWEST = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -170,7 +171,7 @@ def test_the_suggested_yaml_loads_and_its_columns_hold_the_values(tmp_path: Path
     assert (found.file, found.replaces_promote) == (str(schemas / f"{PROFILES}.yaml"), False)
     with Path(found.file).open("a") as file:
         file.write(found.promote + "\n")
-    promoted = registry.load(schemas).get(PROFILES).promoted
+    promoted = loader.load(schemas).get(PROFILES).promoted
     columns = {(each.source, each.key): each.column for each in promoted}
     unwritable = {"", "${HOME}"}
     assert columns.keys() == {
@@ -209,7 +210,7 @@ def test_a_file_with_promotions_gets_the_whole_list_to_paste(tmp_path: Path, sch
     assert found.replaces_promote
     assert by_key(found)["traits", "spend"].promoted == "money"
     path.write_text(before + found.promote)
-    assert registry.load(schemas).get(PROFILES).promoted == (
+    assert loader.load(schemas).get(PROFILES).promoted == (
         Promotion("traits", "spend", "money", "decimal(8,2)"),
         Promotion("traits", "tier", "tier", "string"),
     )

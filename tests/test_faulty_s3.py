@@ -15,7 +15,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from tenacity import wait_none
 
 from compactor.errors import CompactorError, SourceError
-from compactor.report import RunReport
+from compactor.reports.report import RunReport
 from compactor.source.s3 import S3Source
 from histories import History
 from lake import Lake
@@ -85,7 +85,7 @@ class Faulty:
 
 @pytest.fixture
 def faulty(tmp_path: Path, bucket: Bucket, hop: Hop, no_backoff: None, monkeypatch: pytest.MonkeyPatch) -> Faulty:
-    monkeypatch.setattr("compactor.compact.open_source", lambda config: S3Source(config, wait=wait_none()))
+    monkeypatch.setattr("compactor.commands.compact.open_source", lambda config: S3Source(config, wait=wait_none()))
     return Faulty(tmp_path, bucket, hop)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from compactor.cli import program
+from compactor.cli.main import program
 from histories import History
 from lake import Lake
 from s3_server import (  # noqa: F401 - fixtures

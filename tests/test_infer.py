@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from compactor import registry, sample
-from compactor.cli import program
-from compactor.draft import draft
+from compactor.cli.main import program
+from compactor.commands.infer import sample
+from compactor.commands.infer.draft import draft
+from compactor.commands.infer.evidence import gather
+from compactor.decode.exact import Reject, read_line
 from compactor.errors import ConfigError
-from compactor.evidence import gather
-from compactor.registry import Dataset
-from compactor.strict import Reject, read_line
+from compactor.registry import loader
+from compactor.registry.loader import Dataset
 from lake import ROOT, SCHEMAS
 from s3_server import (  # noqa: F401  # fixtures
     Bucket,
@@ -68,7 +69,7 @@ class Export:
         """What all datasets are, by the files that infer wrote."""
         result = self.run("--out", str(self.drafts))
         assert result.exit_code == 0, result.output
-        return registry.load(self.drafts).datasets
+        return loader.load(self.drafts).datasets
 
     def findings(self, *words: str) -> tuple[int, list[tuple[str, str, str]]]:
         """Exit code and (dataset, what, detail) of each misfit of `--check`."""
@@ -112,7 +113,7 @@ def plain(number: int, **fields: Any) -> dict[str, Any]:
 
 
 def test_the_sample_export_gives_the_registry_that_it_comes_with(sample_export: Export) -> None:
-    inferred, ours = sample_export.inferred(), registry.load(SCHEMAS).datasets
+    inferred, ours = sample_export.inferred(), loader.load(SCHEMAS).datasets
     assert inferred.keys() == ours.keys()
     for name, dataset in ours.items():
         found = inferred[name]
@@ -410,7 +411,7 @@ def test_whatever_the_lines_are_a_draft_that_loads_rejects_the_bad_ones_alone(tm
         text = draft("things", (), found).text
         (tmp_path / "things.yaml").write_text(text)
         try:
-            dataset = registry.load(tmp_path).get("things")
+            dataset = loader.load(tmp_path).get("things")
         except ConfigError:
             assert "check this:" in text, text
             continue

@@ -17,12 +17,12 @@ from typing import Any, Self
 
 import pytest
 
-from compactor import lease
-from compactor.catalog import FILES
-from compactor.lease import Holder, held
+from compactor.lake.catalog import FILES
+from compactor.lake.table import Table
 from compactor.progress import NullProgress
-from compactor.runs import Run
-from compactor.table import Table
+from compactor.publish import lease
+from compactor.publish.lease import Holder, held
+from compactor.publish.run_log import Run
 from histories import History
 from lake import ROOT, Lake
 
@@ -246,7 +246,7 @@ def test_a_lease_that_cannot_be_kept_fails_no_run_and_is_told_once(
         assert renewed.wait(timeout=60)
     lake.compact(datasets=MINE, full_scan=True)
     lake.assert_equals_model(MINE)
-    warnings = [record.message for record in caplog.records if record.name == "compactor.lease"]
+    warnings = [record.message for record in caplog.records if record.name == "compactor.publish.lease"]
     assert warnings[0] == (
         "the lease cannot be used, other runs may start beside this one:"
         " access denied; grant s3:PutObject on the tables' bucket"
@@ -256,9 +256,11 @@ def test_a_lease_that_cannot_be_kept_fails_no_run_and_is_told_once(
 
 HALTING = """
 import sys
-from compactor import cli, lease, load
+from compactor.cli import main as cli
+from compactor.decode import batch_reader
+from compactor.publish import lease
 lease.BEAT = 0.1
-read_batch = load.read_batch
+read_batch = batch_reader.read_batch
 
 def halt(*arguments):
     if not sys.stdin.closed:
@@ -266,7 +268,7 @@ def halt(*arguments):
         sys.stdin.read()
     return read_batch(*arguments)
 
-load.read_batch = halt
+batch_reader.read_batch = halt
 cli.run()
 """
 

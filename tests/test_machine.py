@@ -23,12 +23,12 @@ from hypothesis.stateful import (
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
-from compactor.catalog import FILES
+from compactor.commands.replay import replay
+from compactor.commands.verify.verify import verify
+from compactor.lake.catalog import FILES
 from compactor.progress import NullProgress
-from compactor.replay import replay
-from compactor.report import RunReport
+from compactor.reports.report import RunReport
 from compactor.source import Hour, Ignored, open_source
-from compactor.verify import verify
 from histories import DATASETS, KINDS, SNAPSHOT, Delivery, History
 from lake import KEYS, Lake
 from model import Row

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from chains import Chain
-from compactor import migrate
+from compactor.commands.migrate import migrate
+from compactor.commands.query import query
+from compactor.commands.replay import replay
+from compactor.commands.verify.verify import verify
 from compactor.errors import CompactorError, UsageError
+from compactor.lake.table import Table
 from compactor.progress import NullProgress
-from compactor.query import query
-from compactor.replay import replay
-from compactor.report_migration import MigrationReport
-from compactor.table import Table
-from compactor.verify import verify
+from compactor.reports.migration import MigrationReport
 from lake import ROOT, Lake
 from model import Row, parse_timestamp
 from processes import start

@@ -15,9 +15,9 @@ from pyiceberg.exceptions import CommitFailedException
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from compactor.catalog import RUNS, Lakehouse
+from compactor.commands.verify.verify import verify
 from compactor.errors import CompactorError, ConflictError, UsageError
-from compactor.verify import verify
+from compactor.lake.catalog import RUNS, Lakehouse
 from histories import History
 from lake import Lake
 from postgres_server import PostgresServer, postgres_lake, shared_postgres  # noqa: F401  # a fixture

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from compactor import ledger, migrate, publish
+from compactor.commands.migrate import migrate
+from compactor.commands.replay import replay
+from compactor.commands.verify.verify import verify
+from compactor.engines.local import LocalBatch
 from compactor.errors import CompactorError, ConflictError
-from compactor.local import LocalBatch
-from compactor.note import Note
+from compactor.lake.table import Table
 from compactor.progress import NullProgress
-from compactor.replay import replay
-from compactor.table import Table
-from compactor.verify import verify
+from compactor.publish import ledger, protocol
+from compactor.publish.intent import Note
 from histories import History
 from lake import SCHEMAS, Lake
 
@@ -29,7 +30,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "write of the note": (Note, "write"),
     "writing of files": (LocalBatch, "_rewritten"),
     "commit": (Table, "commit"),
-    "change of the current table": (publish, "_commit_current"),
+    "change of the current table": (protocol, "_commit_current"),
     "settling": (Note, "settle"),
     "put": (ledger, "put"),
     "end of the note": (Note, "delete"),
@@ -135,7 +136,7 @@ def test_a_run_that_cannot_finish_its_batch_says_so_and_the_next_one_does(
         raise ConflictError("somebody was faster")
 
     with monkeypatch.context() as patch:
-        patch.setattr(publish, "_commit_current", always_late)
+        patch.setattr(protocol, "_commit_current", always_late)
         with pytest.raises(CompactorError, match=r"^fan_profiles: other runs kept committing first; .*run again"):
             lake.compact(datasets=("fan_profiles",))
     assert lake.current("fan_profiles") == {}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from compactor import registry
 from compactor.errors import ConfigError, UsageError
-from compactor.field import Field, column_name
-from compactor.registry import DeleteRule, Partition, Promotion, TableLayout
+from compactor.registry import loader
+from compactor.registry.fields import Field, column_name
+from compactor.registry.loader import DeleteRule, Partition, Promotion, TableLayout
 
 SCHEMAS = Path(__file__).parents[1] / "configs" / "schemas"
 
@@ -42,19 +42,19 @@ def write(folder: Path, text: str, name: str = "things") -> Path:
     return folder
 
 
-def one(folder: Path, text: str) -> registry.Dataset:
-    return registry.load(write(folder, text)).get("things")
+def one(folder: Path, text: str) -> loader.Dataset:
+    return loader.load(write(folder, text)).get("things")
 
 
 def problems(folder: Path) -> list[str]:
     """The problems of a folder, as `file:line: sentence` with the file's bare name."""
     with pytest.raises(ConfigError) as caught:
-        registry.load(folder)
+        loader.load(folder)
     return [problem.removeprefix(f"{folder}/") for problem in caught.value.problems]
 
 
 def test_the_shipped_registry_has_the_contracts_tables() -> None:
-    found = registry.load(SCHEMAS)
+    found = loader.load(SCHEMAS)
     tables = {name: (dataset.current_table, dataset.history_table) for name, dataset in found.datasets.items()}
     assert tables == {
         "fan_identity_graph": ("fan_identity_graph", "fan_identity_graph_history"),
@@ -65,14 +65,14 @@ def test_the_shipped_registry_has_the_contracts_tables() -> None:
 
 
 def test_every_shipped_table_is_partitioned_by_the_day_of_its_order_column() -> None:
-    for dataset in registry.load(SCHEMAS).datasets.values():
+    for dataset in loader.load(SCHEMAS).datasets.values():
         for layout in filter(None, (dataset.current, dataset.history)):
             assert layout.partition == Partition("day", dataset.order, None)
             assert layout.sort
 
 
 def test_the_shipped_datasets_say_what_the_source_describes() -> None:
-    found = registry.load(SCHEMAS)
+    found = loader.load(SCHEMAS)
     profiles, graph, merges, events = (
         found.get(name) for name in ("fan_profiles", "fan_identity_graph", "fan_profile_merges", "fan_track_events")
     )
@@ -113,7 +113,7 @@ def test_a_column_is_the_lower_snake_case_of_its_json_name(json: str, column: st
 def test_a_fifth_dataset_is_one_more_file(tmp_path: Path) -> None:
     for path in SCHEMAS.glob("*.yaml"):
         write(tmp_path, path.read_text(encoding="utf-8"), path.stem)
-    found = registry.load(write(tmp_path, STATE))
+    found = loader.load(write(tmp_path, STATE))
     assert sorted(set(found.datasets) - {path.stem for path in SCHEMAS.glob("*.yaml")}) == ["things"]
     assert found.get("things").file == str(tmp_path / "things.yaml")
 
@@ -167,21 +167,21 @@ def test_a_word_that_yaml_may_take_for_a_boolean_stays_a_word(tmp_path: Path) ->
 
 
 def test_a_registry_can_be_sent_to_another_process() -> None:
-    found = registry.load(SCHEMAS)
+    found = loader.load(SCHEMAS)
     assert pickle.loads(pickle.dumps(found)) == found
 
 
 def test_an_unknown_dataset_is_answered_with_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"^unknown dataset 'fan_profile'; did you mean 'fan_profiles'\?$"):
-        registry.load(SCHEMAS).get("fan_profile")
+        loader.load(SCHEMAS).get("fan_profile")
 
 
 def test_a_folder_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such folder; set 'schemas'"):
-        registry.load(tmp_path / "none")
+        loader.load(tmp_path / "none")
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ConfigError, match=r"no \*\.yaml file in it"):
-        registry.load(tmp_path)
+        loader.load(tmp_path)
 
 
 def test_all_mistakes_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder, reason in (("none", "no such folder"), ("file", "no such folder"), ("x" * 5_000, "cannot be read: ")):
         with pytest.raises(ConfigError, match=reason):
-            registry.load(tmp_path / folder)
+            loader.load(tmp_path / folder)
 
 
 def test_two_datasets_cannot_share_a_table(tmp_path: Path) -> None:

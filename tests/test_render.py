@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from compactor import render
-from compactor.report import (
+from compactor.cli import render
+from compactor.reports.report import (
     Check,
     DatasetReport,
     PendingObjects,

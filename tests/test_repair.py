@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 import pytest
 from pyiceberg.catalog import load_catalog
 
-from compactor import publish
-from compactor import repair as repair_module
-from compactor.catalog import FILES, QUARANTINE
+from compactor.commands.query import query
+from compactor.commands.verify import repair as repair_module
+from compactor.commands.verify.repair import repair
+from compactor.commands.verify.verify import verify
 from compactor.errors import CompactorError, ConflictError
-from compactor.query import query
-from compactor.repair import repair
-from compactor.report import Repair, VerifyReport
-from compactor.verify import verify
+from compactor.lake.catalog import FILES, QUARANTINE
+from compactor.publish import protocol
+from compactor.reports.report import Repair, VerifyReport
 from histories import History
 from lake import SCHEMAS, Lake
 from test_machine import WRITES, CrashError
@@ -219,7 +219,7 @@ def repeat_accounts(lake: Lake) -> None:
 
 def stop_in_the_middle_of_a_batch(lake: Lake) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publish, "_merge_current", crash)
+        patch.setattr(protocol, "_merge_current", crash)
         with pytest.raises(CrashError):
             deliver_and_compact(lake, 7, (STATE,))
 

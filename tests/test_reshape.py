@@ -19,10 +19,10 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 
-from compactor import datafile
 from compactor.errors import CompactorError, ConflictError, UsageError
-from compactor.reshape import TargetColumn, evolved_schema, rewrite
-from compactor.table import RESHAPE_ID, DataFile, Schema, Table
+from compactor.evolution.schema import TargetColumn, evolved_schema, rewrite
+from compactor.lake import parquet
+from compactor.lake.table import RESHAPE_ID, DataFile, Schema, Table
 from warehouse import COLUMNS, Row, Warehouse, columns, in_file, new, paths, rows
 
 RENAMED = columns(
@@ -142,7 +142,7 @@ def test_a_column_dropped_and_added_under_its_name_is_empty_and_the_tag_shows_th
 def test_a_rewrite_keeps_partition_order_statistics_and_bloom_filters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, partition: str
 ) -> None:
-    monkeypatch.setattr(datafile, "ROW_GROUP_BYTES", 4_000)
+    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 4_000)
     lake = Warehouse.in_folder(tmp_path, partition)
     lake.append(rows(2000))
     lake.append(rows(2000, 2000), "more")
@@ -198,7 +198,7 @@ def test_a_file_whose_rows_all_go_gives_no_file(tmp_path: Path) -> None:
 def test_a_rewrite_leaves_out_what_another_engine_deleted_and_follows_changes_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datafile, "ROW_GROUP_BYTES", 4_000)
+    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 4_000)
     lake = Warehouse.in_folder(tmp_path)
     lake.append(rows(3000))
     (file,) = lake.table.files

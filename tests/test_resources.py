@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from compactor import engine, failures
+from compactor import diagnose
 from compactor.config import Resources
+from compactor.duck import session
 from histories import History
 from lake import Lake
 from processes import start
@@ -65,12 +66,12 @@ def test_a_file_that_may_not_grow_fails_the_run_with_a_sentence_and_the_next_run
     ],
 )
 def test_a_shortage_is_named_with_what_to_do(error: Exception, sentence: str) -> None:
-    assert (failures.reason(error) or "").startswith(sentence)
+    assert (diagnose.reason(error) or "").startswith(sentence)
 
 
 def test_an_error_that_nobody_foresaw_is_not_explained_away() -> None:
-    assert failures.reason(ValueError("x")) is None
-    assert failures.reason(OSError("x")) is None
+    assert diagnose.reason(ValueError("x")) is None
+    assert diagnose.reason(OSError("x")) is None
 
 
 @contextmanager
@@ -143,13 +144,13 @@ def test_a_run_that_is_told_to_stop_does_so_within_seconds_and_says_how_to_go_on
 
 def test_what_a_killed_run_spilled_is_removed_and_what_a_living_one_spills_is_not(tmp_path: Path) -> None:
     resources = Resources.model_validate({"temp_dir": str(tmp_path)}, context={"path": tmp_path / "c.yaml"})
-    with engine.session(resources):
+    with session.session(resources):
         (mine,) = tmp_path.iterdir()
         left = tmp_path / "compactor-spill-left"
         left.mkdir()
         (left / "in-use").touch()
         (left / "block.tmp").write_bytes(b"x" * 1000)
-        with engine.session(resources):
+        with session.session(resources):
             assert mine.exists()
             assert not left.exists()
             assert len(list(tmp_path.iterdir())) == 2

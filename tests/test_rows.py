@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from compactor import rows
+from compactor.cli import query_output
 
 TEXT_MAP = pa.map_(pa.string(), pa.string())
 
@@ -24,19 +24,21 @@ def reader(table: pa.Table) -> pa.RecordBatchReader:
 
 def as_table(table: pa.Table, limit: int = 100, width: int = 100) -> list[str]:
     out = io.StringIO()
-    rows.write_table(reader(table), Console(file=out, width=width, force_terminal=False, highlight=False), limit)
+    query_output.write_table(
+        reader(table), Console(file=out, width=width, force_terminal=False, highlight=False), limit
+    )
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
 def as_csv(table: pa.Table) -> list[list[str]]:
     out = io.StringIO()
-    rows.write_csv(reader(table), out)
+    query_output.write_csv(reader(table), out)
     return list(csv.reader(io.StringIO(out.getvalue())))
 
 
 def as_json(table: pa.Table) -> dict[str, Any]:
     out = io.StringIO()
-    rows.write_json(reader(table), out)
+    query_output.write_json(reader(table), out)
     found: dict[str, Any] = json.loads(out.getvalue())
     return found
 
@@ -110,7 +112,7 @@ def test_rows_too_wide_for_the_screen_are_shown_one_value_a_line() -> None:
 @pytest.mark.parametrize(("limit", "cut"), [(1, True), (2, False), (3, False)])
 def test_the_limit_counts_rows_over_all_batches(limit: int, cut: bool) -> None:
     console = Console(file=io.StringIO(), width=100)
-    assert rows.write_table(reader(pa.table({"n": [1, 2]})), console, limit) is cut
+    assert query_output.write_table(reader(pa.table({"n": [1, 2]})), console, limit) is cut
 
 
 def test_a_value_cannot_steer_the_terminal() -> None:

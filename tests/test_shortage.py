@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from compactor import failures
-from compactor.verify import verify
+from compactor import diagnose
+from compactor.commands.verify.verify import verify
 from histories import History
 from lake import Lake
 from namespace import Namespace, needs_namespaces
@@ -207,5 +207,5 @@ def assert_next_run_completes(lake: Lake) -> None:
     ],
 )
 def test_what_a_library_says_in_its_text_is_understood(error: Exception, sentence: str | None) -> None:
-    reason = failures.reason(error)
+    reason = diagnose.reason(error)
     assert reason is None if sentence is None else (reason or "").startswith(sentence)

@@ -24,7 +24,7 @@ from tenacity import RetryCallState, wait_none
 
 from compactor.errors import ChangedObject, CompactorError, ObjectError, SourceError, UsageError
 from compactor.source import Hour, Ignored, Source, SourceObject, open_source
-from compactor.source.local import LocalSource
+from compactor.source.folder import LocalSource
 from compactor.source.s3 import S3Source
 from s3_server import (  # noqa: F401 - fixtures
     Answer,
@@ -404,7 +404,7 @@ def test_a_file_without_permission_is_an_object_error(tmp_path: Path, monkeypatc
     store = FolderStore(tmp_path)
     store.put(key_of(FIRST))
     obj = only(store.source)
-    monkeypatch.setattr("compactor.source.local._File", _denied)  # root may read any file
+    monkeypatch.setattr("compactor.source.folder._File", _denied)  # root may read any file
     with pytest.raises(ObjectError, match="permission denied; make it readable, then run again"):
         store.source.open(obj)
 

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
+from compactor.engines.spark.session import packages, starting_apart, storage_settings
 from compactor.errors import UsageError
-from compactor.spark.session import packages, starting_apart, storage_settings
 
 
 def test_tables_in_s3_need_the_bundle_of_aws_and_others_do_not() -> None:

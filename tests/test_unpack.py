@@ -13,9 +13,9 @@ from typing import BinaryIO
 
 import pytest
 
-from compactor import unpack
+from compactor.decode import gunzip
+from compactor.decode.gunzip import Block, Done, Event, read_blocks, whole_lines
 from compactor.errors import DamagedObject, ObjectError, SourceError
-from compactor.unpack import Block, Done, Event, read_blocks, whole_lines
 
 ROOMY = 1 << 30
 LIMIT = 20
@@ -48,7 +48,7 @@ def numbered(content: bytes) -> dict[int, bytes]:
 def test_lines_keep_their_bytes_and_numbers_however_they_are_cut_into_blocks(
     monkeypatch: pytest.MonkeyPatch, seed: int, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(unpack, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(gunzip, "BLOCK_BYTES", block_bytes)
     chance = random.Random(seed)
     content = b"\n".join(chance.randbytes(chance.choice([0, 0, 1, 5, 70, 300])) for _ in range(chance.randint(0, 20)))
     members, start = [], 0
@@ -65,7 +65,7 @@ def test_lines_keep_their_bytes_and_numbers_however_they_are_cut_into_blocks(
 def test_only_a_line_over_the_limit_is_cut_and_it_still_shows(
     monkeypatch: pytest.MonkeyPatch, length: int, block_bytes: int, after: bytes
 ) -> None:
-    monkeypatch.setattr(unpack, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(gunzip, "BLOCK_BYTES", block_bytes)
     line = bytes(65 + number % 26 for number in range(length))
     for start in range(2, 3 * LIMIT):
         before = b"".join(b"%d\n" % (number % 10) for number in range(start // 2)) + b"\n" * (start % 2)
@@ -88,7 +88,7 @@ def test_a_line_of_any_length_takes_no_more_memory_than_a_block_and_the_limit() 
     finally:
         tracemalloc.stop()
     assert len(found[1]) == (1 << 16) + 1
-    assert peak < 4 * unpack.BLOCK_BYTES
+    assert peak < 4 * gunzip.BLOCK_BYTES
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def outcome(packed: bytes) -> bytes | str:
 
 @pytest.mark.parametrize("block_bytes", [16, 1 << 22])
 def test_an_object_cut_off_anywhere_is_damaged(monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
-    monkeypatch.setattr(unpack, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(gunzip, "BLOCK_BYTES", block_bytes)
     packed = gzip.compress(TEXT)
     assert outcome(packed) == TEXT
     assert [end for end in range(1, len(packed)) if outcome(packed[:end]) != "damaged"] == []
@@ -171,7 +171,7 @@ def test_what_is_no_gzip_is_damaged(data: bytes) -> None:
 
 @pytest.mark.parametrize("block_bytes", [1, 100, 1 << 22])
 def test_an_object_may_unpack_to_exactly_its_limit(monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
-    monkeypatch.setattr(unpack, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(gunzip, "BLOCK_BYTES", block_bytes)
     packed = gzip.compress(TEXT)
     assert lines_of(packed, file_limit=len(TEXT)) == numbered(TEXT)
     with pytest.raises(DamagedObject, match=r"unpacks to more than \d+ bytes; raise limits\.file_bytes"):
@@ -189,7 +189,7 @@ def test_a_bomb_is_dropped_before_it_takes_memory(content: bytes) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 6 * unpack.BLOCK_BYTES
+    assert peak < 6 * gunzip.BLOCK_BYTES
 
 
 # Readers
@@ -262,7 +262,7 @@ def gathered(events: Iterator[Event]) -> tuple[dict[int, bytes], dict[int, Done]
 def test_each_object_comes_in_order_and_ends_once(
     monkeypatch: pytest.MonkeyPatch, readers: int, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(unpack, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(gunzip, "BLOCK_BYTES", block_bytes)
     objects = Objects(*(gzip.compress(content(number, number * 3)) for number in range(20)))
     contents, done = gathered(objects.read(readers))
     assert contents == {number: content(number, number * 3) for number in range(1, 20)}
@@ -326,7 +326,7 @@ def test_an_exception_half_way_through_an_object_reaches_the_consumer() -> None:
 def test_closing_early_ends_all_threads_and_leaves_the_rest_unread(
     monkeypatch: pytest.MonkeyPatch, taken: int, readers: int
 ) -> None:
-    monkeypatch.setattr(unpack, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(gunzip, "BLOCK_BYTES", 100)
     objects = Objects(*(gzip.compress(content(number)) for number in range(300)))
     events = objects.read(readers)
     for _ in range(taken):
@@ -349,7 +349,7 @@ def test_a_consumer_that_fails_ends_all_threads() -> None:
 
 
 def test_readers_wait_for_a_slow_consumer() -> None:
-    readers, most = 3, 3 + unpack._QUEUED_BLOCKS + 3
+    readers, most = 3, 3 + gunzip._QUEUED_BLOCKS + 3
     too_far = threading.Event()
     objects = Objects(*[gzip.compress(b"x\n")] * 100)
 

@@ -14,14 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compactor import engine, registry, strict, upgrade
 from compactor.config import Resources
-from compactor.convert import conversion, targets
+from compactor.decode import exact
+from compactor.duck import session
+from compactor.duck.sql import sql_type
 from compactor.errors import ConfigError
-from compactor.registry import Dataset, Promotion
-from compactor.sql import sql_type
-from compactor.upgrade import Column, Converted, Expression, Filled, Joined, Nothing, Part
-from compactor.values import BadValue
+from compactor.registry import expressions, loader
+from compactor.registry.expressions import Column, Converted, Expression, Filled, Joined, Nothing, Part
+from compactor.registry.loader import Dataset, Promotion
+from compactor.types.casts import conversion, targets
+from compactor.types.json_values import BadValue
 from odd_json import CHAIN
 from test_decode import STEADY, assert_all_agree, records
 
@@ -71,15 +73,15 @@ ROUND_TRIPS = [
 
 @pytest.fixture(scope="module")
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with engine.session(Resources()) as con:
+    with session.session(Resources()) as con:
         yield con
 
 
 def by_value(expression: Expression, value: Any) -> Any:
     """What one value becomes; the class BadValue if it cannot."""
     try:
-        return upgrade.row({"new": expression}, {"old": value}).get("new")
-    except upgrade.BadUpgrade:
+        return expressions.row({"new": expression}, {"old": value}).get("new")
+    except expressions.BadUpgrade:
         return BadValue
 
 
@@ -87,7 +89,7 @@ def by_sql(con: duckdb.DuckDBPyConnection, expression: Expression, values: list[
     """What the values become where the SQL is sure; the class Ellipsis's value where it is not."""
     con.execute(f"CREATE OR REPLACE TABLE olds (n INTEGER, old {sql_type(kind)})")
     con.executemany("INSERT INTO olds VALUES (?, ?)", list(enumerate(values)))
-    text, conditions = upgrade.sql(expression, lambda name: name)
+    text, conditions = expressions.sql(expression, lambda name: name)
     sure = " AND ".join(["true", *conditions])
     rows = con.execute(f"SELECT {text}, coalesce({sure}, false) FROM olds ORDER BY n").fetchall()
     return [value if known else ... for value, known in rows]
@@ -179,7 +181,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def loaded(folder: Path, text: str) -> Dataset:
     (folder / "things.yaml").write_text(text, encoding="utf-8")
-    return registry.load(folder).get("things")
+    return loader.load(folder).get("things")
 
 
 @settings(STEADY, max_examples=150)
@@ -194,7 +196,7 @@ def test_each_column_of_each_version_comes_to_the_newest_shape_or_was_removed(ch
     for number in chain.versions:
         upgrades = chain.upgrades(number)
         assert list(upgrades) == [field.column for field in chain.newest.fields]
-        used = {column.name for each in upgrades.values() for column in upgrade.inputs(each)}
+        used = {column.name for each in upgrades.values() for column in expressions.inputs(each)}
         assert {field.column for field in chain.versions[number].fields} - used <= {"wide"}
 
 
@@ -202,7 +204,7 @@ def test_a_record_of_the_first_version_goes_through_the_whole_chain(chain: Datas
     record = {"id": "t1", "version": 1, "emittedAt": "2026-11-01T05:00:00Z", "happenedAt": "2026-11-01T04:00:00Z"}
     record |= {"endedAt": "2026-11-01T04:30:00Z", "count": 1_793_000_000_123, "score": 7, "flag": True}
     record |= {"day": "2026-11-01", "price": 1.5, "wide": 3, "whole": 4, "note": "one two 3", "attributes": {}}
-    found = strict.read_line(json.dumps(record | {"new": [1]}).encode(), chain)
+    found = exact.read_line(json.dumps(record | {"new": [1]}).encode(), chain)
     due = {"id": "t1", "version": 1, "emitted_at": at("2026-11-01T05:00"), "extra": [("new", "[1]")]}
     due |= {"happened_at": at("2026-11-01T04:00"), "ended_at": at("2026-11-01T04:30"), "score": 7, "flag": True}
     due |= {"count": at("2026-10-26T07:33:20.123"), "whole": 4.0, "day": dt.date(2026, 11, 1), "attributes": []}
@@ -214,8 +216,8 @@ def test_a_record_that_cannot_come_to_the_newest_shape_is_rejected_with_the_colu
         b'{"id":"t1","version":1,"emittedAt":"2026-11-01T05:00:00Z","happenedAt":"2026-11-01T05:00:00Z",'
         b'"note":"one two three"}'
     )
-    found = strict.read_line(line, chain)
-    assert found == strict.Reject("bad_value", "column note_rest, made of an older version's: not a number", 1)
+    found = exact.read_line(line, chain)
+    assert found == exact.Reject("bad_value", "column note_rest, made of an older version's: not a number", 1)
 
 
 def test_tables_of_an_older_version_take_what_that_version_had(chain: Dataset) -> None:

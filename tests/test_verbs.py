@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from compactor import migrate
+from compactor.commands.migrate import migrate
+from compactor.commands.query import query
+from compactor.commands.replay import replay
+from compactor.commands.status import status
+from compactor.commands.verify.verify import verify
 from compactor.errors import CompactorError, UsageError
 from compactor.progress import NullProgress
-from compactor.query import query
-from compactor.registry import load
-from compactor.replay import replay
+from compactor.registry.loader import load
 from compactor.source import Hour
-from compactor.status import status
-from compactor.verify import verify
 from histories import History
 from lake import SCHEMAS, Lake
 

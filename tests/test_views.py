@@ -16,23 +16,25 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from compactor import dialect as dialects
-from compactor import migrate, recipe, render
-from compactor.catalog import FILES
-from compactor.cli import program
+from compactor.cli import render
+from compactor.cli.main import program
+from compactor.commands.migrate import migrate
+from compactor.commands.query import query
+from compactor.commands.replay import replay
+from compactor.commands.views.views import views
 from compactor.errors import CompactorError, ConfigError, UsageError
+from compactor.lake.catalog import FILES
 from compactor.progress import NullProgress
-from compactor.query import query
-from compactor.registry import load
-from compactor.replay import replay
-from compactor.report import View
-from compactor.views import views
+from compactor.registry.loader import load
+from compactor.reports.report import View
+from compactor.views import definition
+from compactor.views import dialect as dialects
 from fans import AS_OF, CHAIN, CYCLE, LEAD, Fans, answers, as_of, canonical, comparable
 from lake import ROOT, SCHEMAS, Lake
 
 VIEWS = ROOT / "configs" / "views"
 GOLDEN = ROOT / "tests" / "golden"
-NAMES = recipe.names(VIEWS)
+NAMES = definition.names(VIEWS)
 STATES = {
     "fan_profiles": (("roverID",), "updatedAt"),
     "fan_identity_graph": (("identifierType", "identifierValue"), "updatedAt"),

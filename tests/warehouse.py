@@ -27,11 +27,11 @@ from pyiceberg.manifest import (
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
-from compactor.catalog import _order, _schema, _spec
-from compactor.query import _load_extensions
-from compactor.registry import Partition, TableLayout
-from compactor.reshape import TargetColumn
-from compactor.table import DataFile, Table
+from compactor.commands.query import _load_extensions
+from compactor.evolution.schema import TargetColumn
+from compactor.lake.catalog import _order, _schema, _spec
+from compactor.lake.table import DataFile, Table
+from compactor.registry.loader import Partition, TableLayout
 
 Row = dict[str, Any]
 COLUMNS = [

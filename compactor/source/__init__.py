@@ -30,7 +30,7 @@ def open_source(config: SourceConfig) -> Source:
 
         return S3Source(config)
     if not separator or scheme == "file":
-        from compactor.source.local import LocalSource
+        from compactor.source.folder import LocalSource
 
         return LocalSource(config.url)
     raise UsageError(f"source.url '{config.url}' is not one to read from; use s3://bucket/prefix or a folder's path")

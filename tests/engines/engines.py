@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from compactor.query import _load_extensions
+from compactor.commands.query import _load_extensions
 from engines import places, spark_session, trino_server
 from engines.readers import (
     ClickHouseReader,

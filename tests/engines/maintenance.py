@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from compactor.catalog import FILES, QUARANTINE, RUNS
-from compactor.verify import verify
+from compactor.commands.verify.verify import verify
+from compactor.lake.catalog import FILES, QUARANTINE, RUNS
 from histories import History
 from lake import Lake
 from model import Row

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compactor import migrate
+from compactor.commands.migrate import migrate
 from compactor.progress import NullProgress
 from lake import Lake
 from model import Row, parse_timestamp

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from compactor import engine
-from compactor.catalog import FILES, QUARANTINE
-from compactor.spark.session import SETTINGS
-from compactor.sql import quote
+from compactor.duck import session as engine
+from compactor.duck.sql import quote
+from compactor.engines.spark.session import SETTINGS
+from compactor.lake.catalog import FILES, QUARANTINE
 from engines import places
 from lake import Lake
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from compactor.query import query
+from compactor.commands.query import query
 from engines.catalogs import Found, on_glue, on_nessie, on_postgres
 from engines.conftest import BOARD, NewSpark, NewTrino
 from engines.limits import LIMITS

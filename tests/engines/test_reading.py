@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from compactor.catalog import FILES, QUARANTINE, RUNS
+from compactor.lake.catalog import FILES, QUARANTINE, RUNS
 from engines.conftest import Check
 from engines.engines import Engine
 from engines.lakes import ODD_TEXTS, ODD_TIMES, OddLake

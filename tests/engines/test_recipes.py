@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from compactor import recipe
+from compactor.commands.query import query
+from compactor.commands.views.views import views
 from compactor.errors import CompactorError
-from compactor.query import query
-from compactor.views import views
+from compactor.views import definition
 from engines import spark_session, trino_server
 from engines.results import EngineError
 from engines.spark_session import Spark
@@ -27,7 +27,7 @@ from lake import ROOT, Lake
 from test_aws import AwsLake
 
 FOLDER = ROOT / "configs" / "views"
-NAMES = recipe.names(FOLDER)
+NAMES = definition.names(FOLDER)
 
 
 def filled(lake: Lake, fans: Fans) -> Lake:

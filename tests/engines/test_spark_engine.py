@@ -20,11 +20,11 @@ from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from bad_input import FILES, LINES, good_lines
-from compactor import migrate
+from compactor.commands.migrate import migrate
+from compactor.commands.replay import replay
+from compactor.commands.verify.verify import verify
+from compactor.engines.spark.work import SparkBatch
 from compactor.progress import NullProgress
-from compactor.replay import replay
-from compactor.spark.work import SparkBatch
-from compactor.verify import verify
 from engines import places
 from engines.spark_engine import assert_same, checksums, contents, on_spark, session
 from glue_server import AwsServer, shared_aws_server  # noqa: F401  # a fixture

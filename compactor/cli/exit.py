@@ -1,0 +1,73 @@
+"""How the command line ends: every failure as one sentence and one exit code, in JSON too where that was asked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NoReturn
+
+import click
+
+from compactor import diagnose, log
+from compactor.errors import CompactorError
+
+_logger = logging.getLogger(__name__)
+
+_STOPPED = "stopped; nothing half-done is visible, run again to go on"
+
+
+class Program(click.Group):
+    """A group whose every failure ends as one sentence and one exit code."""
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
+        """Runs the verb and exits with its code. A run that was stopped is a failed one: 1, not 130 or 143."""
+        words = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(words, prog_name="compactor", standalone_mode=False)
+        except Exception as error:  # noqa: BLE001  # the outermost place: nothing is above to handle what comes here
+            code = _fail(error, as_json=_wants_json(words))
+        sys.exit(code)
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Judged by the raw words, because a mistake in them is to be answered in JSON too."""
+    return "--json" in words or "--format=json" in words or ("--format", "json") in pairwise(words)
+
+
+def _fail(error: Exception, *, as_json: bool) -> int:
+    """Says what went wrong, on stderr and, if asked for, as a JSON object on stdout. Returns the exit code."""
+    if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
+        error = error.__cause__  # click takes any EOFError for a prompt without an answer; there are no prompts here
+    code = error.exit_code if isinstance(error, CompactorError | click.ClickException) else 1
+    message = _sentence(error)
+    if log.is_json():
+        _logger.error(message, extra={"exit_code": code})
+    elif isinstance(error, click.ClickException):
+        error.show()
+    else:
+        click.echo(f"error: {message}" if isinstance(error, CompactorError) else message, err=True)
+    if as_json:
+        click.echo(json.dumps({"error": message, "exit_code": code}))
+    if not isinstance(error, click.ClickException):
+        _logger.debug("the trace", exc_info=error)
+    return code
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, click.Abort):
+        return _STOPPED
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, CompactorError):
+        return str(error)
+    if reason := diagnose.reason(error):
+        return f"the run failed: {reason}; run again then: what was begun is completed"
+    # Anything else was not foreseen. Its message may quote the data at hand, so only its type and place are told.
+    places = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [place for place in places if place[0].startswith("compactor.")]
+    module, line = (ours or places)[-1]
+    return f"unexpected error: {type(error).__name__} at {module}:{line} (run with -v for the trace)"

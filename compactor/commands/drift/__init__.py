@@ -1,0 +1,1 @@
+"""`drift`: fields that the registry does not declare."""

@@ -1,0 +1,1 @@
+"""`infer`: drafts the registry from the data."""

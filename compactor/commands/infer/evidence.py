@@ -1,0 +1,300 @@
+"""What a sample of lines shows of a dataset's fields: names, JSON kinds, counts. Pure, and without any record's values.
+
+Values become 64-bit codes (a hash, a number, a moment), by which they can be counted and compared, and nothing else.
+Statistics are kept apart by the records' `version`, because a version is what may change a field's meaning.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from compactor.commands.infer.envelope import Envelope, envelope, is_name, version_field
+from compactor.decode.exact import Reject, as_type, json_kind, read_object
+
+Codes = npt.NDArray[np.int64]
+Coding = Literal["text", "number", "moment"]
+
+DELETES = frozenset(("delete", "deleted", "remove", "removed", "tombstone"))
+SIBLINGS = frozenset(
+    ("upsert", "upserted", "insert", "inserted", "update", "updated", "create", "created", "add", "added", "set", "put",
+     "change", "changed", "modify", "modified", "merge", "merged", "replace", "replaced", "snapshot", "read", "active",
+     "link", "linked", "unlink", "unlinked", "attach", "attached", "detach", "detached")
+)  # fmt: skip
+"""Words of an operation. Of all values, only these are ever shown, because they can say nothing about a person."""
+MAX_FIELDS = 400
+"""Names of fields looked at in a version; a record that uses values as keys has no end of them."""
+_MAX_VERSIONS = 16
+_CODED_FIELDS = 64
+_FIRST_RECORDS = 500
+_FIRST_BYTES = 8 << 20
+_FEW = 20
+_RARE, _MANY_RARE = 0.02, 50
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  # decoding gives naive UTC, too
+_MICROSECOND = dt.timedelta(microseconds=1)
+
+
+@dataclass
+class FieldEvidence:
+    """One field of one version.
+
+    Attributes:
+        records: those that have it, null or not.
+        nulls: those that have null in it.
+        kinds: records by kind: string, long, fraction, beyond (whole, but more than 64 bits), huge (no double holds
+            it), boolean, object, array.
+        timestamps, dates: strings that `strict` reads as such.
+        words: of DELETES and SIBLINGS, as written, with the records that have them.
+        few: whether the texts in it are few; they are then `len(distinct)`.
+        coding: what `codes` are: hashes of texts, whole numbers, or moments in microseconds since 1970.
+        codes: one for each record of the version; None once a record had none of that coding.
+    """
+
+    records: int = 0
+    nulls: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    timestamps: int = 0
+    dates: int = 0
+    words: Counter[str] = field(default_factory=Counter)
+    distinct: set[int] = field(default_factory=set)
+    coding: Coding | None = None
+    codes: array[int] | None = None
+
+    @property
+    def filled(self) -> int:
+        """Records with a value that is not null."""
+        return self.records - self.nulls
+
+    @property
+    def few(self) -> bool:
+        return 0 < len(self.distinct) <= _FEW
+
+    def add(self, value: Any, before: int) -> None:
+        """Notes the value of one record, before which the version had `before` records."""
+        self.records += 1
+        kind = json_kind(value)
+        if kind == "null":
+            self.nulls += 1
+            self.codes = None
+            return
+        code: int | None = None
+        coding: Coding | None = None
+        if kind == "string":
+            code, coding = self._add_text(value)
+            self.kinds["string"] += 1
+        elif kind in ("whole", "fraction"):
+            code, coding = self._add_number(value, kind)
+        else:
+            self.kinds[kind] += 1
+        if self.codes is not None:
+            self.coding = self.coding or coding
+            if code is None or coding != self.coding or len(self.codes) != before:
+                self.codes = None
+            else:
+                self.codes.append(code)
+
+    def _add_text(self, text: str) -> tuple[int, Coding]:
+        code = hash(text)
+        if len(self.distinct) <= _FEW:
+            self.distinct.add(code)
+            if text.lower() in DELETES | SIBLINGS and text in (text.lower(), text.upper(), text.capitalize()):
+                self.words[text] += 1
+        # A text that has been none so far is not tried again and again.
+        if self.timestamps == self.kinds["string"]:
+            moment = as_type(text, "timestamp")
+            if moment is not None:
+                self.timestamps += 1
+                return (moment - _EPOCH) // _MICROSECOND, "moment"
+        if self.dates == self.kinds["string"]:
+            self.dates += as_type(text, "date") is not None
+        return code, "text"
+
+    def _add_number(self, value: Any, kind: str) -> tuple[int | None, Coding]:
+        whole = as_type(value, "long") if kind == "whole" else None
+        if whole is not None:
+            self.kinds["long"] += 1
+            return whole, "number"
+        if as_type(value, "double") is None:
+            self.kinds["huge"] += 1
+        else:
+            self.kinds["beyond" if kind == "whole" else "fraction"] += 1
+        return None, "number"
+
+
+@dataclass
+class VersionEvidence:
+    """The records of one version.
+
+    Attributes:
+        records: how many.
+        fields: those with a name that may be shown, at most MAX_FIELDS.
+        hidden: records with a field whose name is not shown.
+        beyond: records with a field past the MAX_FIELDS names.
+    """
+
+    records: int = 0
+    fields: dict[str, FieldEvidence] = field(default_factory=dict)
+    hidden: int = 0
+    beyond: int = 0
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        hidden = beyond = False
+        for name, value in record.items():
+            found = self.fields.get(name)
+            if found is None:
+                if not is_name(name):
+                    hidden = True
+                    continue
+                if len(self.fields) >= MAX_FIELDS:
+                    beyond = True
+                    continue
+                found = self.fields[name] = FieldEvidence()
+                # A field that comes late is missing from a record, so it can be neither key nor order.
+                if not self.records and len(self.fields) <= _CODED_FIELDS:
+                    found.codes = array("q")
+            found.add(value, self.records)
+        self.records += 1
+        self.hidden += hidden
+        self.beyond += beyond
+
+    def hide_scattered(self) -> None:
+        """Forgets names that are many and rare: such a record uses values as keys."""
+        rare = [name for name, each in self.fields.items() if each.records < _RARE * self.records]
+        if len(rare) > _MANY_RARE:
+            self.hidden = min(self.records, self.hidden + sum(self.fields.pop(name).records for name in rare))
+
+    def always(self, name: str) -> bool:
+        """Whether every record has it, and not as null."""
+        return name in self.fields and self.fields[name].filled == self.records
+
+    def codes(self, name: str | None) -> Codes | None:
+        """A code for each record, if every record has a value of the one coding; else None."""
+        codes = self.fields[name].codes if name in self.fields else None
+        return np.frombuffer(codes, np.int64) if codes is not None and len(codes) == self.records else None
+
+
+@dataclass
+class DatasetEvidence:
+    """All lines of a sample.
+
+    Attributes:
+        lines: those that are not blank.
+        bad: lines by the reason for which decoding would reject them, whatever the fields are called; they are not in
+            `versions`.
+        version_field: JSON name of the field that tells the version; None where none looks like it.
+        envelopes: by version, as its first records have it; a version that came later has none.
+        versions: by number. Without a `version_field`, all records are in version 1.
+    """
+
+    lines: int = 0
+    bad: Counter[str] = field(default_factory=Counter)
+    version_field: str | None = None
+    envelopes: dict[int, Envelope] = field(default_factory=dict)
+    versions: dict[int, VersionEvidence] = field(default_factory=dict)
+
+
+def field_type(each: FieldEvidence) -> tuple[str | None, str]:
+    """The type that takes every value seen, or None; and what to say about it."""
+    kinds = set(each.kinds)
+    if not kinds:
+        return None, "null in every record"
+    if kinds == {"string"}:
+        if each.timestamps == each.filled:
+            return "timestamp", ""
+        return ("date" if each.dates == each.filled else "string"), ""
+    if kinds <= {"long", "fraction", "beyond"}:
+        if "beyond" in kinds:
+            return "double", f"beyond 64 bits in {share(each.kinds['beyond'], each.filled)}, so digits are lost"
+        return ("double" if "fraction" in kinds else "long"), ""
+    if len(kinds) == 1 and (type_ := {"boolean": "boolean", "object": "map"}.get(*kinds)):
+        return type_, ""
+    if kinds == {"array"}:
+        return None, "an array"
+    shares = ", ".join(f"{kind} {share(count, each.filled)}" for kind, count in sorted(each.kinds.items()))
+    return None, f"of mixed kinds: {shares}"
+
+
+def share(part: int, whole: int) -> str:
+    """`12.5%`; never 0% or 100% of what is not none or all."""
+    if part in (0, whole):
+        return "100%" if part else "0%"
+    return f"{min(max(100 * part / whole, 0.1), 99.9):.1f}%"
+
+
+def gather(lines: Iterable[bytes | Reject]) -> DatasetEvidence:
+    """Reads lines. The first records decide what the envelope is called; those without it are bad lines then."""
+    found = DatasetEvidence()
+    waiting: list[dict[str, Any]] = []
+    size, settled = 0, False
+    for line in lines:
+        record = read_object(line) if isinstance(line, bytes) else line
+        if record is None:
+            continue
+        found.lines += 1
+        if isinstance(record, Reject):
+            found.bad[record.reason] += 1
+            continue
+        waiting.append(record)
+        size += len(line) if isinstance(line, bytes) else 0
+        if not settled and (len(waiting) >= _FIRST_RECORDS or size >= _FIRST_BYTES):
+            _settle(found, waiting)
+            settled = True
+        if settled:
+            _add(found, waiting)
+    if not settled:
+        _settle(found, waiting)
+        _add(found, waiting)
+    for version in found.versions.values():
+        version.hide_scattered()
+    return found
+
+
+def _settle(found: DatasetEvidence, records: list[dict[str, Any]]) -> None:
+    found.version_field = version_field(records)
+    by_version: dict[int, list[dict[str, Any]]] = {}
+    for record in records:
+        number = _version(record, found.version_field)
+        if isinstance(number, int):
+            by_version.setdefault(number, []).append(record)
+    found.envelopes = {number: envelope(each) for number, each in by_version.items()}
+
+
+def _add(found: DatasetEvidence, waiting: list[dict[str, Any]]) -> None:
+    for record in waiting:
+        number = _version(record, found.version_field)
+        if isinstance(number, int) and number not in found.versions and len(found.versions) >= _MAX_VERSIONS:
+            number = "unknown_version"
+        reason = number if isinstance(number, str) else _broken(record, found.envelopes.get(number))
+        if reason:
+            found.bad[reason] += 1
+        elif isinstance(number, int):
+            found.versions.setdefault(number, VersionEvidence()).add(record)
+    waiting.clear()
+
+
+def _version(record: Mapping[str, Any], name: str | None) -> int | str:
+    """The record's version, or the reason for which it has none."""
+    if name is None:
+        return 1
+    if record.get(name) is None:
+        return "missing_field"
+    number: int | None = as_type(record[name], "long")
+    return "bad_value" if number is None else number
+
+
+def _broken(record: Mapping[str, Any], known: Envelope | None) -> str | None:
+    if known is None:
+        return None
+    for name, type_ in ((known.id, "string"), (known.emitted_at, "timestamp")):
+        if name is not None and record.get(name) is None:
+            return "missing_field"
+        if name is not None and as_type(record[name], type_) is None:
+            return "bad_value"
+    return None

@@ -1,0 +1,185 @@
+"""Does the registry fit the data? Compares the two on a sample, line by line, by the rules of decoding themselves.
+
+What decoding would reject is counted exactly. A single line, or less than one in a hundred, is told and is no misfit:
+some lines are bad in any export, and they go to the quarantine without harm to the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from compactor.commands.infer import sample
+from compactor.commands.infer.evidence import DELETES, VersionEvidence, field_type, share
+from compactor.commands.infer.infer import OBJECTS
+from compactor.config import Config
+from compactor.decode.exact import Reject, as_type, read_object, read_record
+from compactor.registry.loader import Dataset, Registry
+from compactor.reports.data import Finding, FitReport
+from compactor.source import Hour, open_source
+
+_REASONS = 50
+_TOLD = 20
+_MENDABLE = ("missing_field", "bad_value", "unknown_version")
+"""Reasons to reject a line that another registry would not have."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Tally:
+    """What the lines of a dataset are to its registry.
+
+    Attributes:
+        lines: those that are not blank.
+        rejected: by (reason, detail), as the quarantine would have them.
+        fields: all that was seen in records of the registry's versions.
+        versions: those of the registry that were seen.
+        missing, wrong: records by JSON name in which a required field is absent or null, or a field is not of its type.
+            A rejection names the first such field of a record alone; these name each.
+    """
+
+    lines: int = 0
+    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    fields: VersionEvidence = field(default_factory=VersionEvidence)
+    versions: set[int] = field(default_factory=set)
+    missing: Counter[str] = field(default_factory=Counter)
+    wrong: Counter[str] = field(default_factory=Counter)
+
+
+def check(
+    config: Config,
+    registry: Registry,
+    *,
+    datasets: tuple[str, ...] = (),
+    start: Hour | None = None,
+    stop: Hour | None = None,
+    objects: int = OBJECTS,
+) -> FitReport:
+    """Compares. Raises UsageError for a dataset that neither has, SourceError if the source cannot be read."""
+    source = open_source(config.source)
+    folders = sample.folders(source, tuple(name for name in datasets if name not in registry.datasets))
+    chosen = sorted(set(datasets) or {*folders, *registry.datasets})
+    present = {*source.datasets()}
+    findings: list[Finding] = []
+    lines: dict[str, int] = {}
+    rejected: dict[str, int] = {}
+    for name in chosen:
+        if name not in registry.datasets:
+            findings.append(
+                Finding(name, "dataset", "is in the source, but not in the registry: nothing of it is loaded")
+            )
+            continue
+        if name not in present:
+            findings.append(Finding(name, "dataset", "is in the registry, but not in the source", fits=True))
+            continue
+        taken = sample.choose(source, name, start, stop, objects)
+        log.info("%s: reading %s of %s objects", name, f"{len(taken.objects):,}", f"{taken.listed:,}")
+        tally = _tally(sample.read(taken, source.open, config.limits), registry.get(name))
+        lines[name], rejected[name] = tally.lines, sum(tally.rejected.values())
+        findings += _findings(registry.get(name), tally)
+        findings += (Finding(name, "object", reason, fits=True) for _, reason in taken.unreadable)
+    return FitReport(tuple(findings), lines, rejected)
+
+
+def _tally(lines: Iterable[bytes | Reject], dataset: Dataset) -> _Tally:
+    tally = _Tally()
+    for line in lines:
+        record = read_object(line) if isinstance(line, bytes) else line
+        if record is None:
+            continue
+        tally.lines += 1
+        row = record if isinstance(record, Reject) else read_record(record, dataset)
+        if isinstance(row, Reject):
+            # Where a line breaks off is another place in each.
+            detail = row.detail if row.reason in _MENDABLE else ""
+            known = (row.reason, detail) in tally.rejected or len(tally.rejected) < _REASONS
+            tally.rejected[row.reason, detail if known else "and others"] += 1
+        if not isinstance(record, Reject):
+            _count_fields(tally, record, dataset, rejected=isinstance(row, Reject))
+    tally.fields.hide_scattered()
+    return tally
+
+
+def _count_fields(tally: _Tally, record: dict[str, Any], dataset: Dataset, *, rejected: bool) -> None:
+    number = as_type(record.get(dataset.version_field.json), "long")
+    if number not in dataset.versions:
+        return
+    tally.versions.add(number)
+    tally.fields.add(record)
+    for each in dataset.versions[number].fields if rejected else ():
+        value = record.get(each.json)
+        if value is None:
+            tally.missing[each.json] += each.required
+        elif as_type(value, each.type) is None:
+            tally.wrong[each.json] += 1
+
+
+def _findings(dataset: Dataset, tally: _Tally) -> Iterator[Finding]:
+    name, records = dataset.name, tally.fields.records
+    if not tally.lines:
+        yield Finding(name, "lines", "none in the sample", fits=True)
+        return
+    for (reason, detail), count in tally.rejected.most_common():
+        text = f"{count:,} of {tally.lines:,} lines would be quarantined: {reason}{f', {detail}' if detail else ''}"
+        yield Finding(name, "lines", text, fits=reason not in _MENDABLE or _stray(count, tally.lines))
+    for field_name, column in _known(dataset, tally.versions).items():
+        yield from _of_field(dataset, tally, field_name, column)
+    yield from _unknown(dataset, tally, records)
+    yield from _deletes(dataset, tally)
+
+
+def _stray(count: int, whole: int) -> bool:
+    return 100 * count < whole or (count == 1 and whole > 10)
+
+
+def _known(dataset: Dataset, versions: Iterable[int]) -> dict[str, str]:
+    """JSON name -> column, of the versions that were seen."""
+    return {each.json: each.column for number in sorted(versions) for each in dataset.versions[number].fields}
+
+
+def _of_field(dataset: Dataset, tally: _Tally, name: str, column: str) -> Iterator[Finding]:
+    seen, records = tally.fields.fields.get(name), tally.fields.records
+    role = "key" if column in dataset.key else "order" if column == dataset.order else "field"
+    if count := tally.missing[name]:
+        text = f"{name}: required, but absent or null in {count:,} of {records:,} records"
+        yield Finding(dataset.name, role, text, fits=_stray(count, records))
+    if seen is None:
+        if not tally.missing[name]:
+            yield Finding(dataset.name, role, f"{name}: in the registry, but in none of {records:,} records")
+    elif count := tally.wrong[name]:
+        due = next(
+            each.type for number in tally.versions for each in dataset.versions[number].fields if each.json == name
+        )
+        type_, note = field_type(seen)
+        text = f"{name}: a {due} in the registry, but not in {count:,} of {records:,} records (all: {type_ or note})"
+        yield Finding(dataset.name, role, text, fits=_stray(count, records))
+
+
+def _unknown(dataset: Dataset, tally: _Tally, records: int) -> Iterator[Finding]:
+    known = {*_known(dataset, dataset.versions), *(each.key for each in dataset.promoted if each.source == "extra")}
+    names = [name for name in tally.fields.fields if name not in known]
+    for name in names[:_TOLD]:
+        seen = tally.fields.fields[name]
+        type_, note = field_type(seen)
+        text = f"{name}: {type_ or note}, in {share(seen.records, records)} of the records; kept in extra"
+        yield Finding(dataset.name, "unknown field", text, fits=True)
+    if more := names[_TOLD:]:
+        yield Finding(dataset.name, "unknown field", f"{len(more):,} more; kept in extra", fits=True)
+
+
+def _deletes(dataset: Dataset, tally: _Tally) -> Iterator[Finding]:
+    """Words of deletion that no rule names: such a record would stand as the newest state."""
+    if dataset.kind == "events":
+        return
+    columns = _known(dataset, tally.versions)
+    for name, seen in tally.fields.fields.items():
+        ruled = dataset.delete is not None and columns.get(name) == dataset.delete.column
+        values = dataset.delete.values if dataset.delete and ruled else ()
+        words = [word for word in seen.words if word.lower() in DELETES and word not in values] if seen.few else []
+        for word in words:
+            text = f"{name} is '{word}' in {share(seen.words[word], seen.filled)}, which no delete rule names"
+            yield Finding(dataset.name, "delete", text, fits=not ruled)

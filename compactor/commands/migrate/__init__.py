@@ -1,0 +1,1 @@
+"""`migrate`: brings the tables to the registry's newest version, and back."""

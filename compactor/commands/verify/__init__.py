@@ -1,0 +1,1 @@
+"""`verify`: what the tables must hold, and how a finding is repaired."""

@@ -1,0 +1,1 @@
+"""`views`: prints or makes the views."""

@@ -1,0 +1,286 @@
+"""Lines of NDJSON to typed rows, in bulk.
+
+Input is a chunk of lines from any number of objects; output are rows in the engine's table `staged` (the newest
+version's columns, `extra`, and `file_no`/`line_no` which say where a row came from) and in `rejected`. The view
+`records` (file_no, n) counts the first.
+
+Each chunk takes three steps:
+
+1. One pass lists the distinct *shapes* of its lines: which keys, of which JSON types. There are few shapes and many
+   lines, so every rule on keys and types is decided once per shape, in Python.
+2. One pass types the lines. Values of which it is not sure (a timestamp in an unusual form, JSON that a lenient parser
+   lets through) leave `ok` false.
+3. What is left goes line by line through `strict`, which alone decides what is rejected and why.
+
+Steps 1 and 2 may only accept what `strict` accepts, with the same values: tests hold the two against each other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from compactor.decode import exact
+from compactor.decode.lines import Chunk
+from compactor.duck.sql import arrow_type, literal, quote, sql_type
+from compactor.registry import expressions
+from compactor.registry.loader import Dataset, SchemaVersion
+from compactor.types.casts import plain_text
+
+# What the bulk parser lets through or writes in another way than `strict`: trailing commas, NaN and Infinity in any
+# case, numbers that are long, have an exponent, escapes of control characters. Each pattern begins with a
+# literal byte: the engine skips to that byte, which is several times as fast as one combined pattern.
+_ODD_VALUE = r"-?([nN][aA]|[iI][nN]|[0-9.]{16}|[0-9.]+[eE]|0\.0000)"
+_SUSPECT = (
+    rf",[ \t\r\n]*([}}\]]|{_ODD_VALUE})",
+    rf":[ \t\r\n]*{_ODD_VALUE}",
+    rf"\[[ \t\r\n]*{_ODD_VALUE}",
+    r"\\u00[01]",
+)
+# Brackets say at most how deep a line can be. Few lines are as long as one too deep must be, so few are counted.
+_SHALLOW = (
+    f"CASE WHEN strlen(line) > {2 * exact.MAX_DEPTH} THEN 2 * strlen(line) - strlen(replace(line, '[', ''))"
+    f" - strlen(replace(line, '{{', '')) <= {exact.MAX_DEPTH} ELSE true END"
+)
+_NO_EXTRA = "MAP {}::MAP(VARCHAR, VARCHAR)"
+_CAN_OVERFLOW = ("long", "double")
+_MOST_EXTRA_KEYS = 100  # per chunk; past that the keys are data, not fields, and the exact path serves as well
+
+_JSON_TYPES = {
+    "string": {"VARCHAR"},
+    "timestamp": {"VARCHAR"},
+    "date": {"VARCHAR"},
+    "long": {"UBIGINT", "BIGINT"},
+    "double": {"UBIGINT", "BIGINT", "DOUBLE"},
+    "boolean": {"BOOLEAN"},
+    "map": {"OBJECT"},
+}
+
+
+class Decoder:
+    """Decodes the chunks of one dataset into the tables `staged` and `rejected` of `con`, which it creates."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
+        self._con = con
+        self._dataset = dataset
+        self._columns = [(field.column, field.type) for field in dataset.newest.fields]
+        typed = ", ".join(f"{quote(column)} {sql_type(kind)}" for column, kind in self._columns)
+        con.execute(
+            f"CREATE TABLE staged (file_no INTEGER, line_no BIGINT, {typed}, extra MAP(VARCHAR, VARCHAR), ok BOOLEAN)"
+        )
+        con.execute(
+            "CREATE TABLE rejected (file_no INTEGER, line_no BIGINT, version BIGINT, reason VARCHAR, detail VARCHAR,"
+            " raw VARCHAR)"
+        )
+        con.execute("CREATE OR REPLACE VIEW records AS SELECT file_no, count(*) AS n FROM staged GROUP BY 1")
+
+    def decode(self, chunk: Chunk) -> dict[int, int]:
+        """Decodes a chunk. Returns the number of lines per file_no, blank ones apart."""
+        lines = chunk.lines
+        counts = _count(lines["file_no"])
+        for number in sorted(self._dataset.versions, reverse=True):
+            if lines.num_rows:
+                lines = self._bulk(lines, self._dataset.versions[number])
+        for file_no, blanks in self._one_by_one(lines).items():
+            counts[file_no] -= blanks
+        for file_no, _, _, _ in chunk.broken:
+            counts[file_no] = counts.get(file_no, 0) + 1
+        self._reject(chunk.broken)
+        return counts
+
+    def _bulk(self, lines: pa.Table, shape: SchemaVersion) -> pa.Table:
+        """Stages the lines that are surely records of this version; returns the others."""
+        plain, others, extra_keys = self._by_shape(lines, shape)
+        if plain.num_rows:
+            # The engine works on batches side by side; one big batch would keep it on one core.
+            self._con.register("plain", pa.Table.from_batches(plain.to_batches(max_chunksize=8192)))
+            self._con.execute(self._insert(shape, extra_keys))
+            self._con.unregister("plain")
+            unsure = self._con.execute("SELECT file_no, line_no FROM staged WHERE NOT ok").to_arrow_table()
+            if unsure.num_rows:
+                self._con.execute("DELETE FROM staged WHERE NOT ok")
+                others = pa.concat_tables([others, _matching(plain, unsure)])
+        return others
+
+    def _by_shape(self, lines: pa.Table, shape: SchemaVersion) -> tuple[pa.Table, pa.Table, list[str]]:
+        """Splits lines into those whose keys and types fit the version, and the others; lists unknown keys."""
+        pointers = [_pointer(field.json) for field in shape.fields]
+        keys_and_types = f"try(json_keys(line)) AS keys, try(json_type(line, {_list(pointers)})) AS types"
+        self._con.register("lines", pa.Table.from_batches(lines.to_batches(max_chunksize=8192)))
+        try:
+            # Grouped by a hash, which is cheaper than comparing lists. Should two shapes ever share one, their lines
+            # are told apart below, where the lists themselves are compared, or found unsure when they are typed.
+            shapes = self._con.execute(
+                "SELECT any_value(keys), any_value(types)"
+                f" FROM (SELECT {keys_and_types} FROM lines) GROUP BY hash(keys, types)"
+            ).fetchall()
+            fits = [_fits(keys, types, shape) for keys, types in shapes]
+            known = {field.json for field in shape.fields}
+            extra = {key for fit, (keys, _) in zip(fits, shapes, strict=True) if fit for key in keys} - known
+            if len(extra) > _MOST_EXTRA_KEYS:
+                fits = [fit and known.issuperset(keys) for fit, (keys, _) in zip(fits, shapes, strict=True)]
+                extra = set()
+            if all(fits):
+                return lines, lines.slice(0, 0), sorted(extra)
+            good = [{"keys": keys, "types": types} for fit, (keys, types) in zip(fits, shapes, strict=True) if fit]
+            text = pa.list_(pa.string())
+            self._con.register("good", pa.Table.from_pylist(good, pa.schema([("keys", text), ("types", text)])))
+            chosen = self._con.execute(
+                f"SELECT file_no, line_no FROM (SELECT file_no, line_no, {keys_and_types} FROM lines)"
+                " SEMI JOIN good USING (keys, types)"
+            ).to_arrow_table()
+            self._con.unregister("good")
+        finally:
+            self._con.unregister("lines")
+        plain = _matching(lines, chosen)
+        return plain, _matching(lines, chosen, keep=False), sorted(extra)
+
+    def _insert(self, shape: SchemaVersion, extra_keys: list[str]) -> str:
+        """The statement that types all lines of `plain` and stages them, with `ok` saying whether it was sure."""
+        base: dict[str, str] = {}
+        conditions = [_SHALLOW, *(f"NOT regexp_matches(line, {literal(pattern)})" for pattern in _SUSPECT)]
+        for position, field in enumerate(shape.fields, 1):
+            text = (
+                f"struct_extract_at(s, {position})"  # to the engine `id` and `ID` are one name, and an empty name none
+            )
+            base[field.column], condition = _typed(text, field.type)
+            sure = f"({text} IS NOT NULL{condition})" if field.required else ""
+            sure = sure or (f"({text} IS NULL OR (true{condition}))" if condition else "")
+            if not field.required and field.type in _CAN_OVERFLOW:
+                # NULL is only sure where the line has no number: else the number did not fit.
+                sure = f"({text} IS NOT NULL OR coalesce(t[{position}], 'NULL') = 'NULL')"
+            conditions += [sure] if sure else []
+            conditions += [f"{text} = {shape.number}"] if field == self._dataset.version_field else []
+        values = []
+        for expression in self._dataset.upgrades(shape.number).values():
+            value, more = expressions.sql(expression, base.__getitem__)
+            values.append(value)
+            conditions += more
+        reading = {field.json: _reading_type(field.type) for field in shape.fields}
+        structure = json.dumps(reading, ensure_ascii=False)
+        needs_types = any(not field.required and field.type in _CAN_OVERFLOW for field in shape.fields)
+        types = f"json_type(line, {_list([_pointer(f.json) for f in shape.fields])})" if needs_types else "NULL"
+        extra = _NO_EXTRA
+        if extra_keys:
+            extra = _extra_map(extra_keys)
+        extracted = f"json_extract(line, {_list([_pointer(key) for key in extra_keys])})" if extra_keys else "NULL"
+        return (
+            f"INSERT INTO staged SELECT file_no, line_no, {', '.join(values)}, {extra},"
+            f" coalesce({' AND '.join(conditions)}, false)"
+            f" FROM (SELECT file_no, line_no, line, {types} AS t, {extracted} AS x,"
+            f" try(from_json(line, {literal(structure)})) AS s FROM plain)"
+        )
+
+    def _one_by_one(self, lines: pa.Table) -> dict[int, int]:
+        """Decodes lines by the letter. Returns the number of blank lines per file_no."""
+        blanks: dict[int, int] = {}
+        for batch in lines.to_batches(max_chunksize=8192):
+            rows: list[dict[str, Any]] = []
+            rejects: list[tuple[int, int, exact.Reject, bytes]] = []
+            for file_no, line_no, line in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                raw = line.encode("utf-8")
+                found = exact.read_line(raw, self._dataset)
+                if found is None:
+                    blanks[file_no] = blanks.get(file_no, 0) + 1
+                elif isinstance(found, exact.Reject):
+                    rejects.append((file_no, line_no, found, raw))
+                else:
+                    rows.append({**found, "file_no": file_no, "line_no": line_no, "ok": True})
+            self._stage(rows)
+            self._reject(rejects)
+        return blanks
+
+    def _stage(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        fields = [("file_no", pa.int32()), ("line_no", pa.int64())]
+        fields += [(column, arrow_type(kind)) for column, kind in self._columns]
+        fields += [("extra", arrow_type("map")), ("ok", pa.bool_())]
+        self._con.register("rows", pa.Table.from_pylist(rows, pa.schema(fields)))
+        self._con.execute("INSERT INTO staged SELECT * FROM rows")
+        self._con.unregister("rows")
+
+    def _reject(self, rejects: Iterable[tuple[int, int, exact.Reject, bytes]]) -> None:
+        rows = [
+            {
+                "file_no": file_no,
+                "line_no": line_no,
+                "version": reject.version,
+                "reason": reject.reason,
+                "detail": reject.detail,
+                # Bytes that are not UTF-8 are kept readable as \xNN: the column is text.
+                "raw": raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace"),
+            }
+            for file_no, line_no, reject, raw in rejects
+        ]
+        if rows:
+            types = [pa.int32(), pa.int64(), pa.int64(), pa.string(), pa.string(), pa.string()]
+            self._con.register("rows", pa.Table.from_pylist(rows, pa.schema(list(zip(rows[0], types, strict=True)))))
+            self._con.execute("INSERT INTO rejected SELECT * FROM rows")
+            self._con.unregister("rows")
+
+
+def _fits(keys: list[str] | None, types: list[str | None] | None, shape: SchemaVersion) -> bool:
+    """Whether lines of this shape can be typed in bulk: an object, no key twice or with NUL, each field of its type."""
+    if not keys or types is None or len(set(keys)) < len(keys) or any("\0" in key for key in keys):
+        return False
+    for field, found in zip(shape.fields, types, strict=True):
+        if found is None or found == "NULL":
+            if field.required:
+                return False
+        elif found not in _JSON_TYPES.get(field.type, {"UBIGINT", "BIGINT", "DOUBLE"}):
+            return False
+    return True
+
+
+def _typed(text: str, kind: str) -> tuple[str, str]:
+    """SQL for a field's value, and the condition (beginning with AND) under which that value is surely right."""
+    if kind in ("timestamp", "date") or kind.startswith("decimal"):
+        value, sure = plain_text(text, kind)
+        return value, f" AND {sure}"
+    if kind == "map":
+        return text, f" AND list_unique(map_keys({text})) = cardinality({text})"
+    return text, ""
+
+
+def _extra_map(keys: list[str]) -> str:
+    """SQL for the map of the unknown fields that a line has, from `x`, their texts (NULL: the line lacks the field)."""
+    if len(keys) == 1:  # one new field in all records is the common case, and this costs a fraction
+        return f"CASE WHEN x[1] IS NULL THEN {_NO_EXTRA} ELSE MAP {{{literal(keys[0])}: x[1]::VARCHAR}} END"
+    entries = ", ".join(f"{{'k': {literal(key)}, 'v': x[{n}]::VARCHAR}}" for n, key in enumerate(keys, 1))
+    return f"map_from_entries(list_filter([{entries}], lambda e: e.v IS NOT NULL))"
+
+
+def _reading_type(kind: str) -> str:
+    return sql_type(kind) if kind in ("long", "double", "boolean", "map") else "VARCHAR"
+
+
+def _pointer(name: str) -> str:
+    """A top-level key as a JSON pointer (RFC 6901), which escapes where a path would be parsed."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _list(texts: list[str]) -> str:
+    return "[" + ", ".join(map(literal, texts)) + "]"
+
+
+def _matching(lines: pa.Table, places: pa.Table, *, keep: bool = True) -> pa.Table:
+    """The lines at (or, with keep=False, not at) the given file_no and line_no."""
+    return lines.filter(pa.array(np.isin(_places(lines), _places(places), invert=not keep)))
+
+
+def _places(lines: pa.Table) -> npt.NDArray[np.int64]:
+    """Each line's file_no and line_no as one number (files have fewer than 2**40 lines)."""
+    place: npt.NDArray[np.int64] = lines["file_no"].to_numpy().astype(np.int64) * 2**40 + lines["line_no"].to_numpy()
+    return place
+
+
+def _count(file_nos: pa.ChunkedArray) -> dict[int, int]:
+    counted = file_nos.value_counts()
+    return {int(entry["values"].as_py()): int(entry["counts"].as_py()) for entry in counted}

@@ -1,0 +1,78 @@
+"""Blocks of bytes to a chunk: a table of lines, with those set apart that are not text or are too long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from compactor.decode import exact
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Whole lines of one or more objects.
+
+    `lines` has the columns file_no int32, line_no int64 (1-based) and line string, each line with or without its
+    newline. `broken` holds the lines that are not text at all: (file_no, line_no, reject, raw bytes).
+    """
+
+    lines: pa.Table
+    broken: tuple[tuple[int, int, exact.Reject, bytes], ...] = ()
+
+
+def chunk_of(parts: Iterable[tuple[int, int, bytes]], line_limit: int) -> Chunk:
+    """Cuts blocks of whole lines into a chunk. A part is (file_no, number of its first line, bytes).
+
+    Lines over `line_limit` bytes and lines that are not UTF-8 are set apart, so that the rest is valid text.
+    """
+    file_nos: list[npt.NDArray[np.int32]] = []
+    line_nos: list[npt.NDArray[np.int64]] = []
+    blocks: list[bytes] = []
+    ends: list[npt.NDArray[np.int64]] = []
+    offset = 0
+    for file_no, first_line, block in parts:
+        end = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + 1
+        file_nos.append(np.full(len(end), file_no, np.int32))
+        line_nos.append(np.arange(first_line, first_line + len(end), dtype=np.int64))
+        ends.append(end + offset)
+        blocks.append(block)
+        offset += len(block)
+    data = b"".join(blocks)
+    offsets = np.concatenate([np.zeros(1, np.int64), *ends])
+    lines = pa.table(
+        {
+            "file_no": np.concatenate([np.zeros(0, np.int32), *file_nos]),
+            "line_no": np.concatenate([np.zeros(0, np.int64), *line_nos]),
+            "line": pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data)),
+        }
+    )
+    bad: dict[int, exact.Reject] = {}
+    for index in np.flatnonzero(np.diff(offsets) - 1 > line_limit).tolist():
+        bad[index] = exact.Reject("line_too_long", f"longer than the limit of {line_limit} bytes")
+    try:
+        lines["line"].validate(full=True)
+    except pa.ArrowInvalid:
+        for index in range(len(offsets) - 1):
+            raw = data[offsets[index] : offsets[index + 1]]
+            try:
+                raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                bad.setdefault(index, exact.Reject("invalid_utf8", f"byte {error.start + 1} is not UTF-8"))
+    if not bad:
+        return Chunk(lines)
+    broken = tuple(
+        (
+            lines["file_no"][index].as_py(),
+            lines["line_no"][index].as_py(),
+            reject,
+            data[offsets[index] : offsets[index + 1]][:line_limit],
+        )
+        for index, reject in sorted(bad.items())
+    )
+    sound = np.ones(len(offsets) - 1, bool)
+    sound[list(bad)] = False
+    return Chunk(lines.filter(pa.array(sound)), broken)

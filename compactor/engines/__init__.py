@@ -1,0 +1,1 @@
+"""What reads, merges and writes the files of a batch: this process, or Spark."""

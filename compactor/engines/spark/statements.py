@@ -1,0 +1,159 @@
+"""The decisions of `compactor.merge`, in Spark SQL: what the history takes, and how current state changes.
+
+Pure text. `{name}` stands for what the caller hands to `SparkSession.sql` under that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compactor.merge import rules
+from compactor.registry.loader import Dataset
+
+
+def quote(name: str) -> str:
+    """A name as an identifier of Spark SQL."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def literal(text: str) -> str:
+    """A text as a string of Spark SQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def names(columns: Sequence[str], alias: str = "") -> str:
+    prefix = f"{alias}." if alias else ""
+    return ", ".join(prefix + quote(name) for name in columns)
+
+
+CANDIDATES = (
+    # Of each id, the records with its earliest time, unless the history has an earlier one.
+    "SELECT c.*, h._stored FROM ("
+    " SELECT *, count(*) OVER (PARTITION BY record.id) AS _n FROM ("
+    "  SELECT *, min(record.emitted_at) OVER (PARTITION BY record.id) AS _moment FROM {staged}"
+    " ) WHERE record.emitted_at = _moment"
+    ") c LEFT JOIN (SELECT id AS _id, emitted_at AS _stored FROM {history}) h ON c.record.id = h._id"
+    " WHERE h._stored IS NULL OR h._stored >= c._moment"
+)
+CONTESTED = "SELECT file_no, line_no, record FROM {candidates} WHERE _n > 1 OR _stored = _moment"
+
+
+def tied(dataset: Dataset, earliest: str, latest: str) -> str:
+    """The stored records that have the id and the time of a candidate, as `CONTESTED` has candidates.
+
+    The times are those of the ties: files that cannot hold them are left unread.
+    """
+    columns = rules.record_columns(dataset)
+    struct = ", ".join(f"h.{quote(name)}" for name in columns)
+    return (
+        f"SELECT CAST(NULL AS INT) AS file_no, CAST(NULL AS BIGINT) AS line_no, struct({struct}) AS record"
+        " FROM {history} h LEFT SEMI JOIN (SELECT record.id AS _id, _moment FROM {candidates}"
+        " WHERE _stored = _moment) c ON h.id = c._id AND h.emitted_at = c._moment"
+        f" WHERE h.emitted_at BETWEEN TIMESTAMP {literal(earliest)} AND TIMESTAMP {literal(latest)}"
+    )
+
+
+JUDGED = (
+    # Of equal contents the stored one stays, so that nothing is rewritten; then any rule that never changes.
+    "SELECT file_no, line_no FROM (SELECT *, row_number() OVER (PARTITION BY id"
+    " ORDER BY text, file_no IS NOT NULL, source_file, source_line) AS _place FROM {ranked})"
+    " WHERE _place = 1 AND file_no IS NOT NULL"
+)
+FRESH = (
+    "SELECT file_no, _stored IS NOT NULL AS _replaces, record.* FROM {candidates}"
+    " WHERE _n = 1 AND (_stored IS NULL OR _stored > _moment)"
+)
+FRESH_OF_JUDGED = (
+    " UNION ALL SELECT c.file_no, _stored IS NOT NULL AS _replaces, record.* FROM {candidates} c"
+    " LEFT SEMI JOIN {judged} j ON c.file_no = j.file_no AND c.line_no = j.line_no"
+)
+
+
+def into_history(dataset: Dataset, target: str, *, replaces: bool) -> str:
+    """Brings `fresh` into the history. Without records that replace stored ones there is nothing to match."""
+    columns = rules.record_columns(dataset)
+    if not replaces:
+        return f"INSERT INTO {target} ({names(columns)}) SELECT {names(columns)} FROM {{fresh}}"
+    return (
+        f"MERGE INTO {target} t USING (SELECT {names(columns)} FROM {{fresh}}) s ON t.id = s.id"
+        f" WHEN MATCHED THEN UPDATE SET {_set(columns)}"
+        f" WHEN NOT MATCHED THEN INSERT ({names(columns)}) VALUES ({names(columns, 's')})"
+    )
+
+
+def winners(dataset: Dataset, rows: str) -> str:
+    """The greatest record of each key in `rows`, with `_gone`, whether it is a delete."""
+    return (
+        f"SELECT *, {_gone(dataset)} AS _gone FROM (SELECT {names(rules.record_columns(dataset))}, row_number() OVER"
+        f" (PARTITION BY {names(dataset.key)} ORDER BY {quote(dataset.order)} DESC, id DESC) AS _place FROM {rows})"
+        " WHERE _place = 1"
+    )
+
+
+def unburied(dataset: Dataset) -> str:
+    """Of `winners`, those whose key has no later delete in the history."""
+    return (
+        f"SELECT w.* FROM {{winners}} w LEFT ANTI JOIN (SELECT * FROM {{history}} WHERE {_gone(dataset)}) d"
+        f" ON {_same(dataset, 'w', 'd')} AND {_greater(dataset, 'd', 'w')}"
+    )
+
+
+def into_current(dataset: Dataset, target: str) -> str:
+    """Brings `winners` into the current table, where they are greater than what it has."""
+    return _into(dataset, target, _greater(dataset, "s", "t"))
+
+
+def keys_in(dataset: Dataset, table: str, paths: Sequence[str]) -> str:
+    """The keys of the rows in the given data files."""
+    return f"SELECT DISTINCT {names(dataset.key)} FROM {table} WHERE {in_files(paths)}"
+
+
+def in_files(paths: Sequence[str]) -> str:
+    return f"_file IN ({', '.join(map(literal, paths)) or 'NULL'})"
+
+
+def derived(dataset: Dataset) -> str:
+    """What the whole history says of each key in `touched`: its winner, or `_gone`."""
+    columns = [name for name in rules.record_columns(dataset) if name not in dataset.key]
+    history = f"(SELECT h.* FROM {{history}} h LEFT SEMI JOIN {{touched}} k ON {_same(dataset, 'h', 'k')})"
+    return (
+        f"SELECT {names(dataset.key, 'k')}, {names(columns, 'w')}, coalesce(w._gone, true) AS _gone"
+        f" FROM {{touched}} k LEFT JOIN ({winners(dataset, history)}) w ON {_same(dataset, 'k', 'w')}"
+    )
+
+
+def as_derived(dataset: Dataset, target: str) -> str:
+    """Puts what `derived` says into the current table, whatever that has."""
+    return _into(dataset, target, "true")
+
+
+def _into(dataset: Dataset, target: str, when: str) -> str:
+    """Brings `winners` into the current table; a row that has their key gives way under the condition `when`."""
+    columns = rules.record_columns(dataset)
+    return (
+        f"MERGE INTO {target} t USING {{winners}} s ON {_same(dataset, 't', 's')}"
+        f" WHEN MATCHED AND {when} AND s._gone THEN DELETE"
+        f" WHEN MATCHED AND {when} THEN UPDATE SET {_set(columns)}"
+        f" WHEN NOT MATCHED AND NOT s._gone THEN INSERT ({names(columns)}) VALUES ({names(columns, 's')})"
+    )
+
+
+def _set(columns: Sequence[str]) -> str:
+    return ", ".join(f"t.{quote(name)} = s.{quote(name)}" for name in columns)
+
+
+def _same(dataset: Dataset, left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{quote(name)} = {right}.{quote(name)}" for name in dataset.key)
+
+
+def _greater(dataset: Dataset, left: str, right: str) -> str:
+    """Whether a record is greater than another of its key (the contract, "Which record wins")."""
+    order = quote(dataset.order)
+    return f"({left}.{order} > {right}.{order} OR ({left}.{order} = {right}.{order} AND {left}.id > {right}.id))"
+
+
+def _gone(dataset: Dataset) -> str:
+    if not dataset.delete:
+        return "false"
+    values = ", ".join(map(literal, dataset.delete.values)).replace("{", "{{").replace("}", "}}")
+    return f"coalesce({quote(dataset.delete.column)} IN ({values}), false)"

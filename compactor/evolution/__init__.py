@@ -1,0 +1,1 @@
+"""Tables brought to a new version of the registry."""

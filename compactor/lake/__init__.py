@@ -1,0 +1,1 @@
+"""Iceberg tables; the rest of the program knows no PyIceberg."""

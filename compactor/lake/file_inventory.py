@@ -1,0 +1,95 @@
+"""Which files a table refers to, and which lie below its location: what is missing, and what is left over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pyarrow.fs import FileSelector, FileSystem, FileType
+
+from compactor.lake.table import Snapshot, Table
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Paths as the file system has them. `left_over` maps each to its bytes: files that no snapshot and no metadata
+    refers to, such as those of a killed run, or of one under way.
+
+    Of the `missing`, `unreadable` are those without which the table's rows cannot be read, and `lost` are its data
+    files among them, as the table names them. `broken` are the older snapshots that refer to a missing file, but for
+    heads of branches and tags.
+    """
+
+    referenced: int
+    missing: tuple[str, ...]
+    left_over: dict[str, int]
+    unreadable: tuple[str, ...]
+    lost: frozenset[str]
+    broken: tuple[int, ...]
+
+
+def take(table: Table) -> Inventory:
+    """Compares what all snapshots and the kept versions of the metadata refer to with one listing of the location.
+
+    Holds the paths of the table's files in memory. Listed last: what is written meanwhile is left over, never missing.
+    """
+    io = table.iceberg.io
+    scheme, netloc, root = io.parse_location(table.location)  # type: ignore[attr-defined]  # of PyArrow's FileIO
+    system: FileSystem = io.fs_by_scheme(scheme, netloc)  # type: ignore[attr-defined]
+
+    def place(path: str) -> str:
+        return str(io.parse_location(path)[2])  # type: ignore[attr-defined]
+
+    due = {place(path) for path in _referenced(table)}
+    selector = FileSelector(root, allow_not_found=True, recursive=True)
+    found = {info.path: info.size for info in system.get_file_info(selector) if info.type == FileType.File}
+    elsewhere = sorted(due - found.keys())  # a table may refer to files outside of its location
+    missing = tuple(path for path in elsewhere if system.get_file_info(path).type == FileType.NotFound)
+    left_over = {path: found[path] for path in sorted(found.keys() - due)}
+    if not missing:
+        return Inventory(len(due), (), left_over, (), frozenset(), ())
+    return Inventory(len(due), missing, left_over, *_consequences(table, set(missing), place))
+
+
+def _consequences(
+    table: Table, missing: set[str], place: Callable[[str], str]
+) -> tuple[tuple[str, ...], frozenset[str], tuple[int, ...]]:
+    """What is `unreadable`, `lost` and `broken` because of the missing files."""
+    unreadable: list[str] = []
+    broken: list[int] = []
+    heads = {ref.snapshot_id for ref in table.iceberg.metadata.refs.values()}
+    for snapshot in table.iceberg.metadata.snapshots:
+        files = {place(path) for path in _of_snapshot(table, snapshot, set())} & missing
+        if snapshot.snapshot_id == table.snapshot_id:
+            unreadable = sorted(files)
+        elif files and snapshot.snapshot_id not in heads:
+            broken.append(snapshot.snapshot_id)
+    with suppress(FileNotFoundError):  # a manifest: then no data file can be told, and all of it is unreadable
+        lost = frozenset(file.file_path for file in table.files if place(file.file_path) in missing)
+        return tuple(unreadable), lost, tuple(broken)
+    return tuple(unreadable), frozenset(), tuple(broken)
+
+
+def _referenced(table: Table) -> Iterator[str]:
+    metadata = table.iceberg.metadata
+    yield table.iceberg.metadata_location
+    yield from (entry.metadata_file for entry in metadata.metadata_log)
+    yield from (statistics.statistics_path for statistics in metadata.statistics)
+    seen: set[str] = set()
+    for snapshot in metadata.snapshots:
+        yield from _of_snapshot(table, snapshot, seen)
+
+
+def _of_snapshot(table: Table, snapshot: Snapshot, seen: set[str]) -> Iterator[str]:
+    """The files of a snapshot, but for what manifests name that were `seen`, or that are missing themselves."""
+    io = table.iceberg.io
+    yield snapshot.manifest_list
+    with suppress(FileNotFoundError):
+        for manifest in snapshot.manifests(io):
+            if manifest.manifest_path not in seen:
+                seen.add(manifest.manifest_path)
+                yield manifest.manifest_path
+                with suppress(FileNotFoundError):
+                    entries = manifest.fetch_manifest_entry(io, discard_deleted=True)
+                    yield from (entry.data_file.file_path for entry in entries)

@@ -1,0 +1,94 @@
+"""Which shape tables have: the schema version and the promoted columns that they were made with or migrated to.
+
+The registry may be ahead of the tables. Until `migrate apply` has brought them up to it, whatever reads or writes them
+goes by *their* shape, so that a night never stops for a registry that says more. Each table of records carries its
+shape in its properties.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping
+
+from compactor.errors import CompactorError, ShapeChanged, UsageError
+from compactor.lake.table import Table
+from compactor.registry.loader import Dataset, Promotion
+
+log = logging.getLogger(__name__)
+
+_VERSION, _PROMOTED = "compactor.schema-version", "compactor.promoted"
+ROLLING_BACK = "compactor.rolling-back"
+"""A property of a history while its dataset is being rolled back: the tag."""
+
+
+def marks(dataset: Dataset) -> dict[str, str]:
+    """The properties that say a table has this dataset's shape."""
+    promoted = [dataclasses.asdict(each) for each in dataset.promoted]
+    return {_VERSION: str(dataset.newest.number), _PROMOTED: json.dumps(promoted, separators=(",", ":"))}
+
+
+def version(properties: Mapping[str, str], dataset: Dataset) -> int:
+    """The schema version of a table. One that does not say is of the first."""
+    return int(properties.get(_VERSION, min(dataset.versions)))
+
+
+def of_table(dataset: Dataset, properties: Mapping[str, str]) -> Dataset:
+    """The dataset as a table of these properties takes it.
+
+    Raises UsageError where the registry does not have the table's version (any more).
+    """
+    number = version(properties, dataset)
+    if number not in dataset.versions:
+        newer = number > dataset.newest.number
+        step = "put that version back, or run `compactor migrate rollback` with it" if newer else "list it again"
+        raise UsageError(
+            f"{dataset.file}: the tables of {dataset.name} are of version {number}, which is not listed; {step}"
+        )
+    listed = json.loads(properties.get(_PROMOTED, "null"))
+    if listed is None:
+        return dataset.at(number, dataset.promoted)
+    return dataset.at(number, [Promotion(**each) for each in listed])
+
+
+def target(dataset: Dataset, properties: Mapping[str, str]) -> Dataset:
+    """What a migration makes of a table: the registry's newest shape, and the columns that runs have made, filled."""
+    if dataset.additive != "evolve":
+        return dataset
+    taken = {name for name, _, _ in dataset.columns}
+    evolved = [each for each in of_table(dataset, properties).promoted if each.evolved and each.column not in taken]
+    filled = [dataclasses.replace(each, filled=True) for each in evolved]
+    return dataset.at(dataset.newest.number, [*dataset.promoted, *filled])
+
+
+def of_dataset(dataset: Dataset, history: Table, current: Table | None) -> Dataset:
+    """The dataset as its tables take it.
+
+    Raises CompactorError where the tables differ from each other, which a migration that was stopped can bring about.
+    """
+    found = of_table(dataset, history.properties)
+    if ROLLING_BACK in history.properties:
+        raise CompactorError(f"{dataset.name}: a rollback was stopped; run `compactor migrate rollback` to end it")
+    if current is not None and of_table(dataset, current.properties) != found:
+        raise CompactorError(f"{dataset.name}: a migration was stopped; run `compactor migrate apply` to end it")
+    return found
+
+
+def check(dataset: Dataset, history: Table) -> None:
+    """Raises ShapeChanged where the history no longer has the shape that `dataset` stands for."""
+    if {**marks(dataset), **history.properties} != {**history.properties, **marks(dataset)}:
+        raise ShapeChanged(f"{dataset.name}: its tables were migrated meanwhile; run again")
+
+
+def tell_if_behind(dataset: Dataset, found: Dataset) -> None:
+    """Logs that the registry asks for more than the tables have."""
+    if found.newest.number != dataset.newest.number:
+        what = f"of version {found.newest.number}, the registry has version {dataset.newest.number}"
+    elif missing := [each.column for each in dataset.promoted if each not in found.promoted]:
+        what = f"without the promoted column{'s' if missing[1:] else ''} {', '.join(missing)}"
+    elif unfilled := [each.column for each in found.promoted if not each.filled]:
+        what = f"not filled yet in the column{'s' if unfilled[1:] else ''} {', '.join(unfilled)}"
+    else:
+        return
+    log.warning("%s: its tables are %s; see `compactor migrate plan`", dataset.name, what)

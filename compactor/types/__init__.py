@@ -1,0 +1,1 @@
+"""The types of fields, and the values of each."""
