@@ -59,7 +59,7 @@ bench-spark: engines ## measure this engine against Spark on this machine (ARGS=
 
 .PHONY: fuzz
 fuzz: .venv/.dev ## try odd input for half an hour (ARGS='--minutes 5 --seed 2 --only lines --jobs 2')
-	$(VENV_PYTHON) scripts/fuzz.py $(ARGS)
+	$(VENV_PYTHON) -m tests.fuzz $(ARGS)
 
 .PHONY: lint
 lint: .venv/.dev ## check style, types and import contracts

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from trino.exceptions import Error as TrinoError
 
-from engines.results import EngineError
+from tests.engines.results import EngineError
 
 NOT_RUN = "not run"
 

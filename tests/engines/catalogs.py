@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engines.nessie import WAREHOUSE, Nessie
-from engines.spark_session import KEY, SECRET
-from lake import Lake
-from postgres_server import PostgresServer
+from tests.engines.nessie import WAREHOUSE, Nessie
+from tests.engines.spark_session import KEY, SECRET
+from tests.support.lake import Lake
+from tests.support.postgres_server import PostgresServer
 
 TRINO_S3 = {
     "fs.native-s3.enabled": "true",

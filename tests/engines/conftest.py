@@ -17,17 +17,23 @@ from pathlib import Path
 
 import pytest
 
-from engines import spark_session
-from engines.board import Board
-from engines.engines import OPENS_BY_CATALOG, TITLES, Engine, started
-from engines.lakes import OddLake, SortedLake
-from engines.limits import CHECKS, LIMITS
-from engines.maintenance import ForeignLake, delete_by_spark, delete_by_trino, maintain_by_spark, maintain_by_trino
-from engines.migrations import MigratedLake
-from engines.spark_session import Spark, SparkServer
-from engines.trino_server import Trino, TrinoServer, sqlite_catalog
-from histories import History
-from lake import ROOT, Lake
+from tests.engines import spark_session
+from tests.engines.board import Board
+from tests.engines.engines import OPENS_BY_CATALOG, TITLES, Engine, started
+from tests.engines.lakes import OddLake, SortedLake
+from tests.engines.limits import CHECKS, LIMITS
+from tests.engines.maintenance import (
+    ForeignLake,
+    delete_by_spark,
+    delete_by_trino,
+    maintain_by_spark,
+    maintain_by_trino,
+)
+from tests.engines.migrations import MigratedLake
+from tests.engines.spark_session import Spark, SparkServer
+from tests.engines.trino_server import Trino, TrinoServer, sqlite_catalog
+from tests.support.histories import History
+from tests.support.lake import ROOT, Lake
 
 BOARD = Board(CHECKS, TITLES)
 HERE = Path(__file__).parent

@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 
 from compactor.commands.query import _load_extensions
-from engines import places, spark_session, trino_server
-from engines.readers import (
+from tests.engines import places, spark_session, trino_server
+from tests.engines.readers import (
     ClickHouseReader,
     DuckReader,
     FrameReader,
@@ -24,8 +24,8 @@ from engines.readers import (
     TrinoReader,
     metadata_of,
 )
-from engines.worker import Worker
-from lake import Lake
+from tests.engines.worker import Worker
+from tests.support.lake import Lake
 
 TITLES = {
     "trino": f"Trino {places.pinned('trino')}",

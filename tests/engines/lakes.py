@@ -14,9 +14,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from histories import History
-from lake import KEYS, SCHEMAS, Lake
-from model import DATASETS, ENVELOPE, Dataset, Model, Row
+from tests.support.histories import History
+from tests.support.lake import KEYS, SCHEMAS, Lake
+from tests.support.model import DATASETS, ENVELOPE, Dataset, Model, Row
 
 ODD_TEXTS = (
     "",

@@ -5,7 +5,7 @@ A check with a limit that begins to pass fails the suite: then the limit is to b
 
 from __future__ import annotations
 
-from engines.board import Limit
+from tests.engines.board import Limit
 
 CHECKS = {
     "values": "all tables: every row, every value",

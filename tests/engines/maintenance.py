@@ -8,9 +8,9 @@ from typing import Any
 
 from compactor.commands.verify.verify import verify
 from compactor.lake.catalog import FILES, QUARANTINE, RUNS
-from histories import History
-from lake import Lake
-from model import Row
+from tests.support.histories import History
+from tests.support.lake import Lake
+from tests.support.model import Row
 
 OWN = (FILES, QUARANTINE, RUNS)
 DELETED_FROM = ("fan_profiles", "fan_track_events")

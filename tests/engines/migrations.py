@@ -11,8 +11,8 @@ from typing import Any
 
 from compactor.commands.migrate import migrate
 from compactor.progress import NullProgress
-from lake import Lake
-from model import Row, parse_timestamp
+from tests.support.lake import Lake
+from tests.support.model import Row, parse_timestamp
 
 Record = dict[str, Any]
 TABLE = """\

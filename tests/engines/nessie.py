@@ -6,8 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from engines import places
-from engines.ready import free_port, wait_until_ready
+from tests.engines import places
+from tests.engines.ready import free_port, wait_until_ready
 
 WAREHOUSE = "lake"
 

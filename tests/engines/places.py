@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-from lake import ROOT
-
-sys.path.insert(0, str(ROOT / "scripts"))
 
 import fetch_engines
 from fetch_engines import PINS, Artifact, environment, java_home

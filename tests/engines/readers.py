@@ -17,10 +17,10 @@ import pyarrow as pa
 from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThan
 from pyiceberg.table import StaticTable
 
-from engines.results import Condition, EngineError, Result
-from engines.worker import Worker
-from engines.workers.answers import EPOCH, pairs_as_map
-from lake import Lake
+from tests.engines.results import Condition, EngineError, Result
+from tests.engines.worker import Worker
+from tests.engines.workers.answers import EPOCH, pairs_as_map
+from tests.support.lake import Lake
 
 Where = Sequence[Condition]
 At = int | str | None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from engines.results import Result
-from model import Row
+from tests.engines.results import Result
+from tests.support.model import Row
 
 LINEAGE = ("source_file", "source_line")
 

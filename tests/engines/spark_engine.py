@@ -17,8 +17,8 @@ from compactor.duck import session as engine
 from compactor.duck.sql import quote
 from compactor.engines.spark.session import SETTINGS
 from compactor.lake.catalog import FILES, QUARANTINE
-from engines import places
-from lake import Lake
+from tests.engines import places
+from tests.support.lake import Lake
 
 APART = {"run_id", "loaded_at", "quarantined_at", "etag"}  # a folder's ETags have the times of its files
 SMALL = {

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engines import places
-from engines.results import Result
-from engines.worker import Worker
-from glue_server import OWNER
+from tests.engines import places
+from tests.engines.results import Result
+from tests.engines.worker import Worker
+from tests.support.glue_server import OWNER
 
 KEY, SECRET = OWNER, "test-secret"
 _ICEBERG = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"

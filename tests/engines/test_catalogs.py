@@ -9,19 +9,19 @@ import boto3
 import pytest
 
 from compactor.commands.query import query
-from engines.catalogs import Found, on_glue, on_nessie, on_postgres
-from engines.conftest import BOARD, NewSpark, NewTrino
-from engines.limits import LIMITS
-from engines.nessie import WAREHOUSE, Nessie
-from engines.ready import free_port
-from engines.results import Result
-from engines.same import assert_all_same
-from engines.spark_session import KEY, SECRET
-from glue_server import AwsServer, shared_aws_server  # noqa: F401  # a fixture
-from histories import History
-from lake import Lake
-from postgres_server import PostgresServer, postgres_lake
-from test_aws import AwsLake
+from tests.engines.catalogs import Found, on_glue, on_nessie, on_postgres
+from tests.engines.conftest import BOARD, NewSpark, NewTrino
+from tests.engines.limits import LIMITS
+from tests.engines.nessie import WAREHOUSE, Nessie
+from tests.engines.ready import free_port
+from tests.engines.results import Result
+from tests.engines.same import assert_all_same
+from tests.engines.spark_session import KEY, SECRET
+from tests.integration.test_aws import AwsLake
+from tests.support.glue_server import AwsServer, shared_aws_server  # noqa: F401  # a fixture
+from tests.support.histories import History
+from tests.support.lake import Lake
+from tests.support.postgres_server import PostgresServer, postgres_lake
 
 KINDS = ("postgresql", "rest", "glue")
 TABLES = ("fan_profiles", "fan_identity_graph", "fan_profile_merges", "fan_track_events")

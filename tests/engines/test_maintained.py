@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from engines.conftest import Check
-from engines.engines import Engine
-from engines.maintenance import ForeignLake
-from engines.same import assert_all_same
-from lake import Lake
+from tests.engines.conftest import Check
+from tests.engines.engines import Engine
+from tests.engines.maintenance import ForeignLake
+from tests.engines.same import assert_all_same
+from tests.support.lake import Lake
 
 MAINTAINED = ("maintained_trino", "maintained_spark35", "maintained_spark41")
 DELETED = ("deleted_trino", "deleted_spark35")

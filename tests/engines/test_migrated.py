@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from engines.conftest import Check
-from engines.engines import Engine
-from engines.migrations import KINDS, MigratedLake
-from engines.same import assert_all_same, assert_same_rows
+from tests.engines.conftest import Check
+from tests.engines.engines import Engine
+from tests.engines.migrations import KINDS, MigratedLake
+from tests.engines.same import assert_all_same, assert_same_rows
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-from engines.conftest import Check
-from engines.engines import Engine
-from engines.lakes import OddLake, SortedLake, file_days
-from engines.results import Condition
-from engines.same import assert_same_rows
+from tests.engines.conftest import Check
+from tests.engines.engines import Engine
+from tests.engines.lakes import OddLake, SortedLake, file_days
+from tests.engines.results import Condition
+from tests.engines.same import assert_same_rows
 
 DAY = date(2026, 10, 2)
 FIRST = datetime(2026, 10, 2, tzinfo=UTC)

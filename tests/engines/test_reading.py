@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from compactor.lake.catalog import FILES, QUARANTINE, RUNS
-from engines.conftest import Check
-from engines.engines import Engine
-from engines.lakes import ODD_TEXTS, ODD_TIMES, OddLake
-from engines.readers import Text
-from engines.results import Condition
-from engines.same import assert_all_same, assert_same_rows
-from model import parse_timestamp
+from tests.engines.conftest import Check
+from tests.engines.engines import Engine
+from tests.engines.lakes import ODD_TEXTS, ODD_TIMES, OddLake
+from tests.engines.readers import Text
+from tests.engines.results import Condition
+from tests.engines.same import assert_all_same, assert_same_rows
+from tests.support.model import parse_timestamp
 
 KINDS = ("string", "long", "timestamp", "double", "decimal", "boolean", "date", "map")
 SPARK = ("string", "bigint", "timestamp", "double", "decimal(18,4)", "boolean", "date", "map<string,string>")

@@ -17,14 +17,14 @@ from compactor.commands.query import query
 from compactor.commands.views.views import views
 from compactor.errors import CompactorError
 from compactor.views import definition
-from engines import spark_session, trino_server
-from engines.results import EngineError
-from engines.spark_session import Spark
-from engines.trino_server import Trino
-from fans import Fans, comparable
-from glue_server import OWNER, AwsServer, shared_aws_server  # noqa: F401  # a fixture
-from lake import ROOT, Lake
-from test_aws import AwsLake
+from tests.engines import spark_session, trino_server
+from tests.engines.results import EngineError
+from tests.engines.spark_session import Spark
+from tests.engines.trino_server import Trino
+from tests.integration.test_aws import AwsLake
+from tests.support.fans import Fans, comparable
+from tests.support.glue_server import OWNER, AwsServer, shared_aws_server  # noqa: F401  # a fixture
+from tests.support.lake import ROOT, Lake
 
 FOLDER = ROOT / "configs" / "views"
 NAMES = definition.names(FOLDER)

@@ -19,23 +19,23 @@ import pytest
 from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from bad_input import FILES, LINES, good_lines
 from compactor.commands.migrate import migrate
 from compactor.commands.replay import replay
 from compactor.commands.verify.verify import verify
 from compactor.engines.spark.work import SparkBatch
 from compactor.progress import NullProgress
-from engines import places
-from engines.spark_engine import assert_same, checksums, contents, on_spark, session
-from glue_server import AwsServer, shared_aws_server  # noqa: F401  # a fixture
-from histories import DATASETS, History
-from lake import ROOT, SCHEMAS, Lake
-from processes import start
-from s3_server import clean_aws_environment  # noqa: F401  # a fixture
-from test_aws import AwsLake
-from test_convergence import deliver, nights
-from test_machine import QUIET, LakeMachine
-from test_protocol import STEPS, learn_version_2, record
+from tests.engines import places
+from tests.engines.spark_engine import assert_same, checksums, contents, on_spark, session
+from tests.integration.test_aws import AwsLake
+from tests.proofs.test_convergence import deliver, nights
+from tests.proofs.test_machine import QUIET, LakeMachine
+from tests.proofs.test_protocol import STEPS, learn_version_2, record
+from tests.support.bad_input import FILES, LINES, good_lines
+from tests.support.glue_server import AwsServer, shared_aws_server  # noqa: F401  # a fixture
+from tests.support.histories import DATASETS, History
+from tests.support.lake import ROOT, SCHEMAS, Lake
+from tests.support.processes import start
+from tests.support.s3_server import clean_aws_environment  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed .*socket:ResourceWarning")  # by the client of Spark
 STATES = ("fan_profiles", "fan_identity_graph")

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from engines import spark_session, trino_server
-from engines.conftest import NewSpark, NewTrino
-from lake import Lake
+from tests.engines import spark_session, trino_server
+from tests.engines.conftest import NewSpark, NewTrino
+from tests.support.lake import Lake
 
 
 @pytest.fixture(scope="module")

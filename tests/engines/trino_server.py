@@ -15,9 +15,9 @@ from typing import Any
 from trino.dbapi import connect
 from trino.exceptions import Error as TrinoError
 
-from engines import places
-from engines.ready import free_port, wait_until_ready
-from engines.results import Result
+from tests.engines import places
+from tests.engines.ready import free_port, wait_until_ready
+from tests.engines.results import Result
 
 _JVM = """\
 -server

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engines.results import EngineError, Result
-from engines.workers.answers import dumps, loads
+from tests.engines.results import EngineError, Result
+from tests.engines.workers.answers import dumps, loads
 
-TESTS = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class Worker:
@@ -22,10 +22,10 @@ class Worker:
 
     def __init__(self, python: Path, module: str, log: Path, *, environment: Mapping[str, str], setup: Any) -> None:
         self._log = log
-        given = {**os.environ, "TZ": "UTC", **environment, "PYTHONPATH": str(TESTS)}
+        given = {**os.environ, "TZ": "UTC", **environment, "PYTHONPATH": str(ROOT)}
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [str(python), "-m", f"engines.workers.{module}", dumps(setup)],
+                [str(python), "-m", f"tests.engines.workers.{module}", dumps(setup)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

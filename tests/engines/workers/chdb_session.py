@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from chdb import session
 
-from engines.workers.answers import pairs_as_map, serve
+from tests.engines.workers.answers import pairs_as_map, serve
 
 chdb = session.Session()
 SETTINGS = "session_timezone = 'UTC', output_format_arrow_string_as_string = 1"

@@ -10,8 +10,8 @@ import daft
 from daft.io.iceberg.iceberg_scan import IcebergDataSource
 from pyiceberg.table import StaticTable
 
-from engines.workers.answers import pairs_as_map, serve
-from engines.workers.frame import Request
+from tests.engines.workers.answers import pairs_as_map, serve
+from tests.engines.workers.frame import Request
 
 OPERATORS = {"=": operator.eq, "<": operator.lt, ">=": operator.ge}
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from engines.workers.answers import serve
-from engines.workers.frame import Request
+from tests.engines.workers.answers import serve
+from tests.engines.workers.frame import Request
 
 OPERATORS = {"=": operator.eq, "<": operator.lt, ">=": operator.ge}
 

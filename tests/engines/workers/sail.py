@@ -12,7 +12,7 @@ from typing import Any
 from pysail.spark import SparkConnectServer
 from pyspark.sql import SparkSession
 
-from engines.workers.answers import serve
+from tests.engines.workers.answers import serve
 
 sessions: list[Any] = []
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from engines.workers.answers import loads, serve
+from tests.engines.workers.answers import loads, serve
 
 
 class Sessions:

@@ -1,0 +1,530 @@
+"""verify --repair: tables that were damaged for real, by other engines and by lost files, and what mends them."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from pyiceberg.catalog import load_catalog
+
+from compactor.commands.query import query
+from compactor.commands.verify import repair as repair_module
+from compactor.commands.verify.repair import repair
+from compactor.commands.verify.verify import verify
+from compactor.errors import CompactorError, ConflictError
+from compactor.lake.catalog import FILES, QUARANTINE
+from compactor.publish import protocol
+from compactor.reports.report import Repair, VerifyReport
+from tests.proofs.test_machine import WRITES, CrashError
+from tests.proofs.test_protocol import STEPS, overtaken
+from tests.support.histories import History
+from tests.support.lake import SCHEMAS, Lake
+
+# The library's own writer, by which these tests do the damage, says so.
+pytestmark = pytest.mark.filterwarnings("ignore:Parquet writer option:UserWarning")
+
+STATE, EVENTS = "fan_identity_graph", "fan_track_events"
+PAST = f"{STATE}_history"
+DATASETS = (STATE, EVENTS)
+SOAK = pytest.mark.soak
+PARTS = ("source", "warehouse")
+LATER = dt.timedelta(days=30)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Two datasets over two nights, with deletes, duplicates and bad lines; a copy of its tables lies beside them."""
+    folder = tmp_path_factory.mktemp("sound")
+    schemas = folder / "schemas"
+    schemas.mkdir()
+    for dataset in DATASETS:
+        shutil.copyfile(SCHEMAS / f"{dataset}.yaml", schemas / f"{dataset}.yaml")
+    lake = Lake(folder, schemas=schemas)
+    history = History(31, datasets=DATASETS, entities=8, days=2, replaces=False)
+    for _ in range(2):
+        for delivery in history.deliveries(6, 25):
+            lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
+        lake.compact(full_scan=True)
+    lake.assert_equals_model(DATASETS)
+    assert len(lake.current(STATE)) > 5
+    assert len(lake.quarantine()) > 2
+    for name in PARTS:
+        shutil.copytree(folder / name, folder / "saved" / name)
+    return lake
+
+
+@pytest.fixture
+def lake(sound: Lake) -> Iterator[Lake]:
+    """The sound lake as it was, whatever the test before did to it."""
+    model = copy.deepcopy(sound.model)
+    yield sound
+    sound.model = model
+    restore(sound)
+
+
+def restore(lake: Lake) -> None:
+    for name in PARTS:
+        shutil.rmtree(lake.folder / name)
+        shutil.copytree(lake.folder / "saved" / name, lake.folder / name)
+
+
+def mend(lake: Lake, *, yes: bool) -> VerifyReport:
+    return repair(lake.config, lake.registry, yes=yes)
+
+
+def rows_of(lake: Lake, table: str) -> pa.Table:
+    return lake.tables.table(table).iceberg.scan().to_arrow()
+
+
+def append(lake: Lake, table: str, rows: pa.Table) -> None:
+    loaded = lake.tables.table(table).iceberg
+    loaded.append(rows.cast(loaded.schema().as_arrow()))
+
+
+def delete(lake: Lake, table: str, condition: str) -> None:
+    lake.tables.table(table).iceberg.delete(condition)
+
+
+def drop(lake: Lake, table: str) -> None:
+    properties = lake.config.catalog_properties()
+    load_catalog(lake.config.catalog.name, **properties).drop_table(f"{lake.config.namespace}.{table}")
+
+
+def with_column(rows: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    place = rows.schema.get_field_index(name)
+    return rows.set_column(place, name, values.cast(rows.schema.field(name).type))
+
+
+def key_is(row: dict[str, Any]) -> str:
+    return f"identifier_type = '{row['identifier_type']}' and identifier_value = '{row['identifier_value']}'"
+
+
+def path_of(file: Any) -> Path:
+    return Path(file.file_path.removeprefix("file://"))
+
+
+def a_past_row(lake: Lake) -> pa.Table:
+    """A record that is not current, of a key that has a current row."""
+    current = rows_of(lake, STATE)
+    past = rows_of(lake, PAST)
+    old = past.filter(pc.invert(pc.is_in(past["id"], current["id"])))
+    old = old.filter(pc.is_in(old["identifier_value"], current["identifier_value"]))
+    kinds = {(row["identifier_type"], row["identifier_value"]) for row in current.to_pylist()}
+    number = next(
+        n for n, row in enumerate(old.to_pylist()) if (row["identifier_type"], row["identifier_value"]) in kinds
+    )
+    return old.slice(number, 1)
+
+
+# What other engines, and storage, do to tables.
+
+
+def repeat_records(lake: Lake) -> None:
+    append(lake, PAST, rows_of(lake, PAST).slice(0, 5))
+
+
+def repeat_records_with_later_content(lake: Lake) -> None:
+    rows = rows_of(lake, PAST)
+    rows = with_column(rows, "emitted_at", pc.add(rows["emitted_at"], LATER))
+    append(lake, PAST, with_column(rows, "updated_at", pc.add(rows["updated_at"], LATER)))
+
+
+def repeat_records_with_greater_content(lake: Lake) -> None:
+    """At the same moment: the smaller canonical JSON stays. Done twice, so that ids stand three times."""
+    rows = rows_of(lake, PAST).slice(0, 7)
+    rows = with_column(rows, "rover_id", pc.binary_join_element_wise(rows["rover_id"], "~", ""))
+    append(lake, PAST, rows)
+    append(lake, PAST, rows)
+
+
+def repeat_events(lake: Lake) -> None:
+    append(lake, EVENTS, rows_of(lake, EVENTS).slice(3, 4))
+
+
+def delete_current_rows(lake: Lake) -> None:
+    for row in rows_of(lake, STATE).slice(0, 2).to_pylist():
+        delete(lake, STATE, key_is(row))
+
+
+def put_back_an_old_record(lake: Lake) -> None:
+    old = a_past_row(lake)
+    delete(lake, STATE, key_is(old.to_pylist()[0]))
+    append(lake, STATE, old)
+
+
+def raise_the_dead(lake: Lake) -> None:
+    past = rows_of(lake, PAST)
+    alive = {key_is(row) for row in rows_of(lake, STATE).to_pylist()}
+    number = next(n for n, row in enumerate(past.to_pylist()) if key_is(row) not in alive)
+    append(lake, STATE, past.slice(number, 1))
+
+
+def add_a_foreign_row(lake: Lake) -> None:
+    row = rows_of(lake, STATE).slice(0, 1)
+    row = with_column(row, "id", pa.array(["foreign"]))
+    append(lake, STATE, with_column(row, "identifier_value", pa.array(["nobody"])))
+
+
+def repeat_current_rows(lake: Lake) -> None:
+    append(lake, STATE, rows_of(lake, STATE).slice(1, 3))
+
+
+def change_a_key(lake: Lake) -> None:
+    row = rows_of(lake, STATE).slice(2, 1)
+    delete(lake, STATE, key_is(row.to_pylist()[0]))
+    append(lake, STATE, with_column(row, "identifier_value", pa.array(["another"])))
+
+
+def change_a_value(lake: Lake) -> None:
+    row = rows_of(lake, STATE).slice(3, 1)
+    delete(lake, STATE, key_is(row.to_pylist()[0]))
+    append(lake, STATE, with_column(row, "rover_id", pa.array(["another"])))
+
+
+def lose_a_current_file(lake: Lake) -> None:
+    path_of(lake.tables.table(STATE).files[0]).unlink()
+
+
+def lose_all_current_files(lake: Lake) -> None:
+    for file in lake.tables.table(STATE).files:
+        path_of(file).unlink()
+
+
+def lose_an_older_file(lake: Lake) -> None:
+    """One that older snapshots of the current table refer to, and the newest does not."""
+    repeat_current_rows(lake)
+    added = {path_of(file) for file in lake.tables.table(STATE).files}
+    mend(lake, yes=True)
+    next(iter(added - {path_of(file) for file in lake.tables.table(STATE).files})).unlink()
+
+
+def drop_the_current_table(lake: Lake) -> None:
+    drop(lake, STATE)
+
+
+def repeat_accounts(lake: Lake) -> None:
+    append(lake, FILES, rows_of(lake, FILES).slice(0, 3))
+    rows = rows_of(lake, QUARANTINE).slice(0, 2)
+    append(lake, QUARANTINE, with_column(rows, "run_id", pa.array(["an older run"] * 2)))
+
+
+def stop_in_the_middle_of_a_batch(lake: Lake) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol, "_merge_current", crash)
+        with pytest.raises(CrashError):
+            deliver_and_compact(lake, 7, (STATE,))
+
+
+ALONE: dict[Callable[[Lake], None], set[str]] = {
+    repeat_records: {PAST},
+    repeat_records_with_later_content: {PAST, STATE},
+    repeat_records_with_greater_content: {PAST, STATE},
+    repeat_events: {EVENTS},
+    delete_current_rows: {STATE},
+    put_back_an_old_record: {STATE},
+    raise_the_dead: {STATE},
+    add_a_foreign_row: {STATE},
+    repeat_current_rows: {STATE},
+    change_a_key: {STATE},
+    change_a_value: {STATE},
+    lose_a_current_file: {STATE},
+    lose_all_current_files: {STATE},
+    lose_an_older_file: {STATE},
+    drop_the_current_table: {STATE},
+    repeat_accounts: {FILES, QUARANTINE},
+    stop_in_the_middle_of_a_batch: {PAST, STATE},
+}
+TOGETHER = [
+    (repeat_records_with_later_content, repeat_events, delete_current_rows, repeat_accounts, lose_a_current_file),
+    (
+        repeat_current_rows,
+        change_a_value,
+        put_back_an_old_record,
+        raise_the_dead,
+        add_a_foreign_row,
+        change_a_key,
+        stop_in_the_middle_of_a_batch,
+        repeat_records_with_greater_content,
+    ),
+    (lose_an_older_file, stop_in_the_middle_of_a_batch, lose_all_current_files, repeat_records),
+    (drop_the_current_table, repeat_events),
+]
+
+
+def crash(*_: Any, **__: Any) -> None:
+    raise CrashError
+
+
+def deliver_and_compact(lake: Lake, seed: int, datasets: tuple[str, ...] = DATASETS) -> None:
+    for number, delivery in enumerate(History(seed, datasets=datasets, entities=8).deliveries(4, 15)):
+        lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=f"{seed}-{number}")
+    lake.compact(full_scan=True)
+
+
+def contents(lake: Lake) -> set[str]:
+    return {str(path) for path in (lake.folder / "warehouse").rglob("*") if path.is_file()}
+
+
+def failed(report: VerifyReport) -> set[tuple[str, str]]:
+    return {(check.table, check.name) for check in report.checks if not check.ok}
+
+
+def told(report: VerifyReport) -> dict[str, Repair]:
+    """What the operator has to do, by table."""
+    assert report.repairs is not None
+    return {each.table: each for each in report.repairs if not each.possible}
+
+
+def names(damage: Any) -> str:
+    return "-".join(each.__name__ for each in damage)
+
+
+@pytest.mark.parametrize("damage", [*TOGETHER, *(pytest.param((each,), marks=SOAK) for each in ALONE)], ids=names)
+def test_the_plan_names_the_tables_and_changes_nothing_and_yes_carries_it_out(
+    lake: Lake, damage: tuple[Callable[[Lake], None], ...]
+) -> None:
+    for each in damage:
+        each(lake)
+    before = contents(lake)
+
+    plan = mend(lake, yes=False)
+
+    assert contents(lake) == before
+    assert plan.exit_code == 1
+    assert plan.repairs is not None
+    assert {each.table for each in plan.repairs if each.possible} == set.union(*(ALONE[each] for each in damage))
+    assert [each for each in plan.repairs if each.done or not each.possible] == []
+
+    report = mend(lake, yes=True)
+
+    assert report.exit_code == 0, failed(report)
+    assert report.repairs is not None
+    assert all(each.done for each in report.repairs)
+    lake.assert_equals_model(DATASETS)
+
+
+def test_a_sound_lake_has_an_empty_plan(lake: Lake) -> None:
+    before = contents(lake)
+    for yes in (False, True):
+        report = mend(lake, yes=yes)
+        assert (report.exit_code, report.repairs) == (0, ())
+        assert report.to_json()["repairs"] == []
+    assert contents(lake) == before
+
+
+def test_a_missing_file_of_a_history_is_named_and_what_can_be_repaired_is(lake: Lake) -> None:
+    """The checks of all other tables are made, and the file put back in its place ends it."""
+    repeat_records(lake)
+    file = lake.tables.table(EVENTS).files[0]
+    saved = path_of(file).read_bytes()
+    path_of(file).unlink()
+
+    checks = verify(lake.config, lake.registry, rebuild=False).checks
+    assert {check.name for check in checks if check.table == EVENTS and not check.ok} == {
+        "each record once",
+        "rows = new lines of the ledger",
+    }
+    assert all(str(path_of(file)) in check.detail for check in checks if check.table == EVENTS and not check.ok)
+    report = mend(lake, yes=True)
+
+    assert report.exit_code == 1
+    assert {table for table, _ in failed(report)} == {EVENTS}
+    assert [each.table for each in report.repairs or () if each.done] == [PAST]
+    loss = told(report)[EVENTS]
+    assert f"with {file.record_count} rows are missing, such as {path_of(file)}" in loss.wrong
+    assert "from the bucket's versions or a backup" in loss.action
+    path_of(file).write_bytes(saved)
+    assert mend(lake, yes=False).exit_code == 0
+    lake.assert_equals_model(DATASETS)
+
+
+def test_a_dataset_loaded_anew_as_the_plan_says_is_sound(lake: Lake) -> None:
+    for file in lake.tables.table(PAST).files:
+        path_of(file).unlink()
+    report = mend(lake, yes=True)
+    assert report.exit_code == 1
+    advice = told(report)[PAST].action
+    assert f"drop {PAST} and {STATE} in the catalog" in advice
+    for table in (PAST, STATE):
+        drop(lake, table)
+    assert f"`where dataset = '{STATE}'` from {FILES} and {QUARANTINE}" in advice
+    for table in (FILES, QUARANTINE):
+        delete(lake, table, f"dataset = '{STATE}'")
+    assert f"`compactor compact --dataset {STATE} --full-scan`" in advice
+    lake.compact(datasets=(STATE,), full_scan=True)
+    assert mend(lake, yes=False).exit_code == 0
+    lake.assert_equals_model(DATASETS)
+
+
+def test_a_current_row_that_may_be_the_only_copy_of_a_lost_record_is_left_alone(lake: Lake) -> None:
+    only = rows_of(lake, STATE).slice(0, 2)
+    for id_ in only["id"].to_pylist():
+        delete(lake, PAST, f"id = '{id_}'")
+    others = rows_of(lake, STATE).slice(2, 3)
+    for row in others.to_pylist():
+        delete(lake, STATE, key_is(row))
+
+    report = mend(lake, yes=True)
+
+    assert report.exit_code == 1
+    assert {each.table for each in report.repairs or () if each.done} == {STATE}
+    assert "2 records that were loaded are no longer in it" in told(report)[PAST].wrong
+    assert "the rows of 2 keys may be the only copy" in told(report)[STATE].wrong
+    assert lake.current(STATE) == lake.model.current(STATE)
+    assert (
+        f"`INSERT INTO {PAST} SELECT * FROM {STATE} WHERE id NOT IN (SELECT id FROM {PAST})`"
+        in told(report)[STATE].action
+    )
+    append(lake, PAST, only)
+    assert mend(lake, yes=False).exit_code == 0
+    lake.assert_equals_model(DATASETS)
+
+
+def test_what_the_tables_do_not_tell_is_left_to_the_operator(lake: Lake) -> None:
+    objects = rows_of(lake, FILES)
+    append(lake, FILES, with_column(objects.slice(0, 1), "size", pa.array([1], pa.int64())))
+    wrong = objects.slice(1, 1)
+    delete(lake, FILES, f"key = '{wrong['key'][0].as_py()}'")
+    append(lake, FILES, with_column(wrong, "lines", pa.array([10**6], pa.int64())))
+    lines = rows_of(lake, QUARANTINE).filter(pc.field("dataset") == STATE)
+    delete(lake, QUARANTINE, f"source_file = '{lines['source_file'][0].as_py()}'")
+    append(lake, EVENTS, with_column(rows_of(lake, EVENTS).slice(0, 1), "id", pa.array(["foreign"])))
+    before = contents(lake)
+
+    report = mend(lake, yes=True)
+
+    assert contents(lake) == before
+    assert report.exit_code == 1
+    assert [each for each in report.repairs or () if each.possible] == []
+    loss = [f"{each.table}: {each.wrong}" for each in report.repairs or ()]
+    for sentence in (
+        f"{FILES}: 1 objects have several rows with different counts",
+        f"{FILES}: the counts of 1 objects contradict each other",
+        f"{EVENTS}: 1 records are in it that the ledger never counted",
+        f"rejected lines of {STATE} that the ledger counts are gone",
+    ):
+        assert [each for each in loss if sentence in each], (sentence, loss)
+    shown = [sql for each in report.repairs or () for sql in re.findall(r'compactor query "([^"]+)"', each.action)]
+    assert len(shown) == 3
+    for sql in shown:
+        with query(lake.config, lake.registry, sql) as reader:
+            assert reader.read_all().num_rows >= 1
+
+
+@pytest.mark.parametrize(
+    "lost", ["metadata", *(pytest.param(kind, marks=SOAK) for kind in ("data file", "manifest", "manifest list"))]
+)
+def test_a_table_that_cannot_be_read_fails_its_own_checks_and_no_other(lake: Lake, lost: str) -> None:
+    """Of the quarantine. What needs it waits, and is not half done."""
+    stop_in_the_middle_of_a_batch(lake)
+    table = lake.tables.table(QUARANTINE)
+    snapshot = table.iceberg.current_snapshot()
+    assert snapshot is not None
+    path = {
+        "data file": table.files[0].file_path,
+        "manifest": snapshot.manifests(table.iceberg.io)[0].manifest_path,
+        "manifest list": snapshot.manifest_list,
+        "metadata": table.iceberg.metadata_location,
+    }[lost]
+    file = Path(path.removeprefix("file://"))
+    saved = file.read_bytes()
+    file.unlink()
+    before = contents(lake)
+
+    report = mend(lake, yes=True)
+
+    assert contents(lake) == before
+    assert ("fan_track_events", "each record once") not in failed(report)
+    assert {check for table, check in failed(report) if table == QUARANTINE} == {
+        "each file is there",
+        "each rejected line once",
+        "rows = quarantined lines of the ledger",
+    }
+    assert "from the bucket's versions or a backup" in told(report)[QUARANTINE].action
+    assert told(report)[PAST].action.startswith(f"first mend {QUARANTINE}")
+    file.write_bytes(saved)
+    assert mend(lake, yes=True).exit_code == 0
+    lake.assert_equals_model(DATASETS)
+
+
+@pytest.mark.parametrize("points", [(7, 16), pytest.param(range(1, 1000), marks=SOAK)])
+def test_a_repair_killed_at_a_write_is_completed_by_the_next_one(lake: Lake, points: Iterable[int]) -> None:
+    crashes = 0
+    for point in points:
+        restore(lake)
+        for damage in TOGETHER[0]:
+            damage(lake)
+        try:
+            with crashing(point):
+                mend(lake, yes=True)
+        except CrashError:
+            crashes += 1
+        else:
+            break
+        report = mend(lake, yes=True)
+        assert report.exit_code == 0, (point, failed(report))
+        lake.assert_equals_model(DATASETS)
+    assert crashes >= 2, "too few writes: the test shows too little"
+
+
+@pytest.mark.parametrize(
+    ("step", "count"),
+    [("check", 1), ("commit", 2), pytest.param("swap of files", 1, marks=SOAK), pytest.param("put", 1, marks=SOAK)],
+)
+def test_a_repair_overtaken_by_a_run_damages_nothing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str, count: int
+) -> None:
+    """Between the checks and the repair, and before a step of it, a run loads more of the same keys."""
+    for damage in (repeat_records_with_later_content, repeat_events, delete_current_rows, repeat_accounts):
+        damage(lake)
+    monkeypatch.setitem(STEPS, "check", (repair_module, "_carry_out"))
+
+    with overtaken(monkeypatch, step, count, lambda: deliver_and_compact(lake, 90 + count)):
+        mend(lake, yes=True)
+
+    assert mend(lake, yes=True).exit_code == 0
+    lake.assert_equals_model(DATASETS)
+
+
+def test_a_repair_that_others_keep_from_committing_says_what_to_do(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def always_late(*_: Any) -> None:
+        raise ConflictError(f"rover.{STATE}: another writer committed first")
+
+    delete_current_rows(lake)
+    monkeypatch.setattr(repair_module, "_derive", always_late)
+    with pytest.raises(CompactorError, match=f"{STATE}: another writer .* run again for the rest$"):
+        mend(lake, yes=True)
+
+
+@contextmanager
+def crashing(point: int) -> Iterator[None]:
+    """Ends what runs at its `point`-th write: before it if the number is odd, else after."""
+    writes = 0
+
+    def at_its_writes(original: Callable[..., Any]) -> Callable[..., Any]:
+        def write(*arguments: Any, **options: Any) -> Any:
+            nonlocal writes
+            writes += 1
+            mine = writes == point
+            if mine and point % 2:
+                raise CrashError
+            result = original(*arguments, **options)
+            if mine:
+                raise CrashError
+            return result
+
+        return write
+
+    with pytest.MonkeyPatch.context() as patch:
+        for place, name in WRITES:
+            patch.setattr(place, name, at_its_writes(getattr(place, name)))
+        yield
