@@ -25,11 +25,11 @@ from compactor.duck import session
 from compactor.engines.local import LocalBatch
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.parquet import arrow_schema
-from compactor.merge.rules import record_columns
+from compactor.merge.columns import record_columns
 from compactor.publish.intent import Note
 from compactor.publish.protocol import _merge_current
 from compactor.registry import loader
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 
 DATASET = "bench_state"
 _REGISTRY = f"""\

@@ -21,7 +21,8 @@ from compactor.progress import Progress
 from compactor.publish import accounting, lease, ledger
 from compactor.publish.protocol import publish, settled
 from compactor.publish.run_log import Run, Tally, record
-from compactor.registry.loader import Dataset, Registry
+from compactor.registry.dataset import Dataset
+from compactor.registry.loader import Registry
 from compactor.reports.report import DatasetReport, RunReport
 from compactor.source import Hour, Ignored, Source, SourceObject, open_source
 

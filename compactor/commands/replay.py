@@ -19,7 +19,8 @@ from compactor.progress import Progress
 from compactor.publish import accounting, lease, ledger
 from compactor.publish.protocol import publish, settled
 from compactor.publish.run_log import Run, Tally, record
-from compactor.registry.loader import Dataset, Registry
+from compactor.registry.dataset import Dataset
+from compactor.registry.loader import Registry
 from compactor.reports.report import DatasetReport, RunReport
 
 # What the quarantine keeps of these lines is not their bytes, so it cannot be read again.

@@ -10,7 +10,8 @@ from compactor.lake import table_version
 from compactor.lake.catalog import FILES, QUARANTINE, RUNS, Lakehouse
 from compactor.lake.table import Table
 from compactor.publish import ledger
-from compactor.registry.loader import Dataset, Registry
+from compactor.registry.dataset import Dataset
+from compactor.registry.loader import Registry
 from compactor.reports.report import PendingObjects, StatusReport, TableStatus
 from compactor.source import Ignored, Source, open_source
 

@@ -17,7 +17,7 @@ from compactor.decode.lines import chunk_of
 from compactor.duck.sql import literal
 from compactor.errors import DamagedObject
 from compactor.progress import Progress
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 from compactor.source import Source, SourceObject
 
 _CHUNK_BYTES = 16 << 20

@@ -30,7 +30,7 @@ from compactor.decode import exact
 from compactor.decode.lines import Chunk
 from compactor.duck.sql import arrow_type, literal, quote, sql_type
 from compactor.registry import expressions
-from compactor.registry.loader import Dataset, SchemaVersion
+from compactor.registry.dataset import Dataset, SchemaVersion
 from compactor.types.casts import plain_text
 
 # What the bulk parser lets through or writes in another way than `strict`: trailing commas, NaN and Infinity in any

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from compactor.registry import expressions
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 from compactor.types import json_values
 from compactor.types.json_values import BadValue, Number
 

@@ -38,6 +38,7 @@ def session(resources: Resources, *, share: float = 1.0) -> Iterator[duckdb.Duck
             con.execute("LOAD icu")
             con.execute("SET TimeZone = 'UTC'")
             con.execute("SET enable_progress_bar = false")
+            con.execute("SET python_enable_replacements = false")  # a Python variable is no table, whatever its name
             yield con
         finally:
             con.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import duckdb
 import pyarrow as pa
 
 _SQL_TYPES = {
@@ -45,3 +46,9 @@ def arrow_type(field_type: str) -> pa.DataType:
         return _ARROW_TYPES[field_type]
     precision, scale = field_type.removeprefix("decimal(").removesuffix(")").split(",")
     return pa.decimal128(int(precision), int(scale))
+
+
+def number(con: duckdb.DuckDBPyConnection, statement: str) -> int:
+    """The one number that a statement gives; 0 for none."""
+    row = con.execute(statement).fetchone()
+    return int(row[0]) if row and row[0] is not None else 0

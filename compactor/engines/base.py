@@ -17,9 +17,9 @@ import duckdb
 from compactor.decode.batch_reader import Loaded
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import DataFile, Snapshot, Table
-from compactor.merge.rules import HistoryPlan
+from compactor.merge.history import HistoryPlan
 from compactor.progress import Progress
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 from compactor.source import Source, SourceObject
 
 

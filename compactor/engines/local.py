@@ -20,9 +20,11 @@ from compactor.engines.base import Change
 from compactor.errors import InvariantError
 from compactor.lake.catalog import Lakehouse, bloom
 from compactor.lake.table import DataFile, Schema, Snapshot, Table
-from compactor.merge import rules
+from compactor.merge.columns import columns_for_current, record_columns, rows_to_write
+from compactor.merge.current import current_ids, current_source, plan_current, replan_current, sizes
+from compactor.merge.history import HistoryPlan, SourceOf, history_source, plan_history
 from compactor.progress import Progress
-from compactor.registry.loader import Dataset, TableLayout
+from compactor.registry.dataset import Dataset, TableLayout
 from compactor.source import Source, SourceObject
 
 _BATCH_ROWS = 65_536
@@ -54,29 +56,29 @@ class LocalBatch:
     def count_unknown(self) -> int:
         return batch_reader.count_unknown(self.con, self._dataset)
 
-    def plan(self, history: Table) -> tuple[rules.HistoryPlan, Sequence[DataFile]]:
+    def plan(self, history: Table) -> tuple[HistoryPlan, Sequence[DataFile]]:
         narrow = history.scan(["id", "emitted_at"], with_file=True)
 
         def full(numbers: list[int]) -> pa.RecordBatchReader:
             paths = [narrow.files[number].file_path for number in numbers]
-            return history.scan(rules.record_columns(self._dataset), paths=paths).batches
+            return history.scan(record_columns(self._dataset), paths=paths).batches
 
-        planned = rules.plan_history(self.con, self._dataset, narrow.batches, full)
+        planned = plan_history(self.con, self._dataset, narrow.batches, full)
         return planned, [narrow.files[number] for number in planned.rewrite]
 
-    def history_change(self, history: Table, planned: rules.HistoryPlan, rewrite: Sequence[DataFile]) -> Change:
+    def history_change(self, history: Table, planned: HistoryPlan, rewrite: Sequence[DataFile]) -> Change:
         return self._rewritten(
             history,
             self._dataset.history,
             rows=planned.rows,
             dropped=planned.replaced + planned.surplus,
             remove=rewrite,
-            source=rules.history_source,
+            source=history_source,
         )
 
     def take(self, history: Table, snapshot: Snapshot) -> None:
         added, _ = history.changed_files(snapshot)
-        self.con.register("added", history.scan_files(rules.record_columns(self._dataset), added).batches)
+        self.con.register("added", history.scan_files(record_columns(self._dataset), added).batches)
         self.con.execute("CREATE TABLE fresh AS SELECT * FROM added")
         self.con.unregister("added")
 
@@ -85,10 +87,10 @@ class LocalBatch:
 
         def deletes() -> pa.RecordBatchReader:
             where = {delete.column: list(delete.values)} if delete else {}
-            return load_history().scan(rules.columns_for_current(self._dataset), where=where).batches
+            return load_history().scan(columns_for_current(self._dataset), where=where).batches
 
         scan = current.scan(_columns_of_place(self._dataset), with_file=True)
-        numbers = rules.plan_current(self.con, self._dataset, scan.batches, deletes if delete else None)
+        numbers = plan_current(self.con, self._dataset, scan.batches, deletes if delete else None)
         return self._current_rewritten(current, [scan.files[number] for number in numbers])
 
     def derived_change(self, current: Table, history: Table, snapshot: Snapshot) -> Change | None:
@@ -104,7 +106,7 @@ class LocalBatch:
     ) -> Change | None:
         """Writes what `plan_derived` planned, and takes the files `lost`, which cannot be read, out of the table."""
         con = self.con
-        con.register("history_rows", history.scan(rules.record_columns(self._dataset)).batches)
+        con.register("history_rows", history.scan(record_columns(self._dataset)).batches)
         con.execute("CREATE OR REPLACE TABLE fresh AS SELECT * FROM history_rows SEMI JOIN inserted USING (id)")
         con.unregister("history_rows")
         if con.execute("SELECT count(*) > (SELECT count(*) FROM inserted) FROM fresh").fetchall()[0][0]:
@@ -116,12 +118,12 @@ class LocalBatch:
         return Change(change.add, [*change.remove, *lost])
 
     def _current_rewritten(self, current: Table, rewrite: Sequence[DataFile]) -> Change | None:
-        inserted, removed = rules.sizes(self.con)
+        inserted, removed = sizes(self.con)
         if not inserted and not removed:
             return None
         assert self._dataset.current is not None
         return self._rewritten(
-            current, self._dataset.current, rows=inserted, dropped=removed, remove=rewrite, source=rules.current_source
+            current, self._dataset.current, rows=inserted, dropped=removed, remove=rewrite, source=current_source
         )
 
     def _rewritten(
@@ -132,16 +134,16 @@ class LocalBatch:
         rows: int,
         dropped: int,
         remove: Sequence[DataFile],
-        source: rules.SourceOf,
+        source: SourceOf,
     ) -> Change:
         """Writes `rows` rows and what stays of the files to `remove`."""
         dataset = self._dataset
         if layout.partition.transform == "bucket":
             _register_bucket(self.con, dataset, table, layout)
-        staying = table.scan(rules.record_columns(dataset), paths=[file.file_path for file in remove])
+        staying = table.scan(record_columns(dataset), paths=[file.file_path for file in remove])
         if remove:
             self.con.register("rewritten", staying.batches)
-        statement = rules.rows_to_write(dataset, layout, source(dataset, rewritten=bool(remove)))
+        statement = rows_to_write(dataset, layout, source(dataset, rewritten=bool(remove)))
         expected = rows + sum(file.record_count for file in remove) - dropped
         target = int(self._lake.config.tables.target_file_bytes)
         with table.writer(target_bytes=target, bloom_columns=bloom(dataset)) as writer:
@@ -172,8 +174,8 @@ def plan_derived(
     """
     paths = [file.file_path for file in current.files if file.file_path not in lost] if lost else None
     scan = current.scan(_columns_of_place(dataset), paths=paths, with_file=True)
-    past = history.scan(rules.columns_for_current(dataset))
-    return [scan.files[number] for number in rules.replan_current(con, dataset, scan.batches, past.batches)]
+    past = history.scan(columns_for_current(dataset))
+    return [scan.files[number] for number in replan_current(con, dataset, scan.batches, past.batches)]
 
 
 def rebuild_current(
@@ -188,13 +190,13 @@ def rebuild_current(
     assert dataset.current is not None
     if dataset.current.partition.transform == "bucket":
         _register_bucket(con, dataset, history, dataset.current)
-    con.register("past", history.scan(rules.columns_for_current(dataset)).batches)
-    con.execute(f"CREATE OR REPLACE TABLE due AS {rules.current_ids(dataset, 'past')}")
+    con.register("past", history.scan(columns_for_current(dataset)).batches)
+    con.execute(f"CREATE OR REPLACE TABLE due AS {current_ids(dataset, 'past')}")
     con.unregister("past")
-    names = rules.record_columns(dataset)
+    names = record_columns(dataset)
     con.register("history_rows", history.scan(names).batches)
     rows = f"(SELECT {', '.join(map(quote, names))} FROM history_rows h SEMI JOIN due ON h.id = due._id)"
-    statement = rules.rows_to_write(dataset, dataset.current, rows)
+    statement = rows_to_write(dataset, dataset.current, rows)
     target = int(lake.config.tables.target_file_bytes)
     with current.writer(target_bytes=target, bloom_columns=bloom(dataset), schema=schema) as writer:
         added = writer.write_all(con.execute(statement).to_arrow_reader(_BATCH_ROWS))

@@ -16,8 +16,8 @@ from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse, check_shape
 from compactor.lake.table import Table
 from compactor.registry import expressions as upgrade
+from compactor.registry.dataset import Dataset, Promotion
 from compactor.registry.expressions import Expression
-from compactor.registry.loader import Dataset, Promotion
 from compactor.reports.migration import MigrationPlan, TableMigration
 
 

@@ -15,10 +15,9 @@ import duckdb
 import pyarrow as pa
 
 from compactor.duck.sql import quote
-from compactor.merge import rules
 from compactor.registry import expressions
+from compactor.registry.dataset import Dataset, Promotion
 from compactor.registry.expressions import Expression
-from compactor.registry.loader import Dataset, Promotion
 
 _REFUSED = pa.schema(
     [
@@ -105,7 +104,7 @@ class Rewriting:
                 value = column(kept)
             else:
                 source, _ = expressions.sql(self._map_of(promotion), column)
-                value = rules.promoted_value(promotion, source)
+                value = promotion.value(source)
             values.append(f"{value} AS {quote(promotion.column)}")
         values += ["extra", "source_file", "source_line"]
         sure = f"coalesce({' AND '.join(conditions)}, false) AS _sure"

@@ -24,7 +24,8 @@ from compactor.errors import CompactorError, MissingTableError, UsageError
 from compactor.evolution.schema import iceberg_type
 from compactor.lake import table_version
 from compactor.lake.table import Table
-from compactor.registry.loader import Dataset, Partition, Registry, TableLayout
+from compactor.registry.dataset import Dataset, Partition, TableLayout
+from compactor.registry.loader import Registry
 
 log = logging.getLogger(__name__)
 

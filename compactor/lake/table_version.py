@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from compactor.errors import CompactorError, ShapeChanged, UsageError
 from compactor.lake.table import Table
-from compactor.registry.loader import Dataset, Promotion
+from compactor.registry.dataset import Dataset, Promotion
 
 log = logging.getLogger(__name__)
 

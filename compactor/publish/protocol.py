@@ -25,10 +25,10 @@ from compactor.errors import CompactorError, ConflictError, ShapeChanged
 from compactor.lake import table_version
 from compactor.lake.catalog import FILES, Lakehouse
 from compactor.lake.table import RUN_ID, DataFile, Table
-from compactor.merge.rules import HistoryPlan
+from compactor.merge.history import HistoryPlan
 from compactor.publish import ledger
 from compactor.publish.intent import Note
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from compactor.progress import Progress
 from compactor.publish import ledger
 from compactor.publish.accounting import Totals
 from compactor.publish.protocol import Published
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 from compactor.reports.report import DatasetReport, RunReport
 from compactor.source import Hour
 

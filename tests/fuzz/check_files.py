@@ -12,8 +12,8 @@ from unittest import mock
 
 from compactor.decode import gunzip
 from compactor.errors import DamagedObject
-from tests.fuzz import files
 from tests.fuzz.batch import Batch, Fault
+from tests.fuzz.files import objects
 
 
 def make(chance: Random) -> Batch:
@@ -23,7 +23,7 @@ def make(chance: Random) -> Batch:
         "file_limit": chance.choice([1 << 30, 1 << 30, 5_000]),
         "readers": chance.choice([1, 3]),
     }
-    return Batch("files", tuple(files.objects(chance)), settings)
+    return Batch("files", tuple(objects(chance)), settings)
 
 
 def faults(batch: Batch) -> Iterator[Fault]:

@@ -18,8 +18,8 @@ from compactor.decode.bulk import Decoder
 from compactor.decode.lines import chunk_of
 from compactor.duck import session as engine
 from compactor.registry import loader
-from compactor.registry.loader import Dataset
-from tests.fuzz import lines
+from compactor.registry.dataset import Dataset
+from tests.fuzz import lines as odd
 from tests.fuzz.batch import Batch, Fault
 from tests.support.lake import SCHEMAS
 from tests.support.model import DATASETS, ENVELOPE, BadLineError, parse_row
@@ -34,7 +34,7 @@ def make(chance: Random) -> Batch:
     name = chance.choice([*DATASETS, THINGS, THINGS])
     limit = chance.choice([1 << 20, 1 << 20, 1 << 20, 400, 150])
     settings = {"dataset": name, "limit": limit, "files": chance.choice([1, 1, 3]), "chunks": chance.choice([1, 1, 2])}
-    return Batch("lines", tuple(lines.lines(chance, _dataset(name))), settings)
+    return Batch("lines", tuple(odd.lines(chance, _dataset(name))), settings)
 
 
 def faults(batch: Batch) -> Iterator[Fault]:

@@ -24,12 +24,15 @@ from compactor.engines import local
 from compactor.errors import UsageError
 from compactor.lake import catalog
 from compactor.lake.table import Table
-from compactor.merge import rules
+from compactor.merge.columns import rows_to_write
+from compactor.merge.current import current_source, plan_current
+from compactor.merge.history import plan_history
 from compactor.registry import loader
-from compactor.registry.loader import Dataset, TableLayout
-from tests.fuzz import lines, registry
+from compactor.registry.dataset import Dataset, TableLayout
+from tests.fuzz import registry
 from tests.fuzz.batch import Batch, Fault
 from tests.fuzz.check_lines import THINGS, decoded, session
+from tests.fuzz.lines import record
 from tests.support.outcomes import by_the_letter, shown
 
 
@@ -78,7 +81,7 @@ def _use_schema(folder: Path, text: bytes) -> None:
     for dataset in loader.load(folder).datasets.values():
         _make_tables(dataset)
         chance = Random(zlib.crc32(text))
-        lines = [lines.record(chance, dataset, ['"unknown"', '"ok"']).replace(b"\n", b"") for _ in range(8)]
+        lines = [record(chance, dataset, ['"unknown"', '"ok"']).replace(b"\n", b"") for _ in range(8)]
         found = decoded(session(), dataset, Batch("lines", tuple(lines)))
         for number, line in enumerate(lines):
             got, due = shown(found.get(number, (None, None))[0]), shown(by_the_letter(dataset, line))
@@ -101,7 +104,7 @@ def _plan(con: duckdb.DuckDBPyConnection, dataset: Dataset, ids: set[str]) -> No
     con.execute("DROP TABLE IF EXISTS files CASCADE; DROP TYPE IF EXISTS object_key")
     batch_reader.register_files(con, [("a-key", "an-etag", 1)])
     none = pa.schema([("id", pa.string()), ("emitted_at", pa.timestamp("us", "UTC")), ("_file", pa.int32())])
-    rules.plan_history(con, dataset, none.empty_table().to_reader(), lambda _: none.empty_table().to_reader())
+    plan_history(con, dataset, none.empty_table().to_reader(), lambda _: none.empty_table().to_reader())
     _written(con, dataset, dataset.history, "fresh", ids)
     if dataset.current is None:
         return
@@ -116,8 +119,8 @@ def _plan(con: duckdb.DuckDBPyConnection, dataset: Dataset, ids: set[str]) -> No
             dataset.order,
             held[dataset.order].cast(pa.timestamp("us", "UTC")),
         )
-    rules.plan_current(con, dataset, held.to_reader(), None)
-    _written(con, dataset, dataset.current, rules.current_source(dataset, rewritten=False), None)
+    plan_current(con, dataset, held.to_reader(), None)
+    _written(con, dataset, dataset.current, current_source(dataset, rewritten=False), None)
 
 
 def _written(
@@ -125,7 +128,7 @@ def _written(
 ) -> None:
     if layout.partition.transform == "bucket":
         local._register_bucket(con, dataset, _table(dataset, layout), layout)
-    rows = con.execute(rules.rows_to_write(dataset, layout, source)).to_arrow_table()
+    rows = con.execute(rows_to_write(dataset, layout, source)).to_arrow_table()
     if ids is not None and (len(rows) != len(ids) or set(rows["id"].to_pylist()) != ids):
         raise AssertionError(f"{len(ids)} ids became {len(rows)} rows")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
 
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 from tests.support.odd_json import NUMBERS, ODD_NAMES, PIECES, STRINGS, TIMESTAMPS, WRONG
 
 Pair = tuple[str, str]

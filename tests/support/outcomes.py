@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from compactor.decode import exact
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 from tests.support.model import Row
 
 # What becomes of a line: its row, (reason, detail, version) of its rejection, or None for a blank one.

@@ -31,7 +31,7 @@ from compactor.commands.query import _load_extensions
 from compactor.evolution.schema import TargetColumn
 from compactor.lake.catalog import _order, _schema, _spec
 from compactor.lake.table import DataFile, Table
-from compactor.registry.loader import Partition, TableLayout
+from compactor.registry.dataset import Partition, TableLayout
 
 Row = dict[str, Any]
 COLUMNS = [

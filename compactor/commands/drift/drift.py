@@ -23,8 +23,9 @@ from compactor.duck import session
 from compactor.duck.sql import literal, quote
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import Table
+from compactor.registry.dataset import Dataset, Promotion
 from compactor.registry.fields import RESERVED_COLUMNS, column_name
-from compactor.registry.loader import Dataset, Promotion, Registry
+from compactor.registry.loader import Registry
 from compactor.reports.data import DatasetDrift, DriftReport, DriftStatus, FieldDrift
 
 MOST_KEYS = 2_000

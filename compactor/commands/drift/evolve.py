@@ -17,7 +17,7 @@ from compactor.evolution.schema import evolved_schema
 from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.publish import ledger
-from compactor.registry.loader import Dataset, Promotion
+from compactor.registry.dataset import Dataset, Promotion
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from compactor.commands.infer.evidence import DELETES, VersionEvidence, field_ty
 from compactor.commands.infer.infer import OBJECTS
 from compactor.config import Config
 from compactor.decode.exact import Reject, as_type, read_object, read_record
-from compactor.registry.loader import Dataset, Registry
+from compactor.registry.dataset import Dataset
+from compactor.registry.loader import Registry
 from compactor.reports.data import Finding, FitReport
 from compactor.source import Hour, open_source
 

@@ -33,7 +33,8 @@ from compactor.publish import accounting, lease, ledger
 from compactor.publish.intent import Note
 from compactor.publish.protocol import settled
 from compactor.publish.run_log import Run, Tally, record
-from compactor.registry.loader import Dataset, Registry
+from compactor.registry.dataset import Dataset
+from compactor.registry.loader import Registry
 from compactor.reports.migration import DatasetRollback, MigrationPlan, MigrationReport, RollbackReport
 from compactor.source import Hour
 

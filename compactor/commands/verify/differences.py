@@ -17,8 +17,11 @@ import duckdb
 
 from compactor.duck.sql import quote
 from compactor.lake.table import DataFile, Table
-from compactor.merge import rules
-from compactor.registry.loader import Dataset
+from compactor.merge.canonical import as_staged, canonical
+from compactor.merge.columns import columns_for_current, record_columns
+from compactor.merge.current import current_ids
+from compactor.merge.history import HistoryPlan
+from compactor.registry.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -84,22 +87,22 @@ def find_twice(con: duckdb.DuckDBPyConnection, table: Table, key: Sequence[str],
     return Twice(agreed, surplus, files, total - agreed)
 
 
-def plan_once(con: duckdb.DuckDBPyConnection, dataset: Dataset, history: Table, found: Twice) -> rules.HistoryPlan:
+def plan_once(con: duckdb.DuckDBPyConnection, dataset: Dataset, history: Table, found: Twice) -> HistoryPlan:
     """Plans a history with each id of `twice` once: by rule 1 the earliest, then the smaller canonical JSON."""
     paths = [file.file_path for file in found.files]
-    con.register("rows", history.scan(rules.record_columns(dataset), paths=paths).batches)
+    con.register("rows", history.scan(record_columns(dataset), paths=paths).batches)
     con.execute("CREATE OR REPLACE TABLE copies AS SELECT * FROM rows SEMI JOIN twice USING (id)")
     con.unregister("rows")
-    rank = f"{{'moment': r.emitted_at, 'text': {rules.canonical(dataset)}, 'key': source_file, 'line': source_line}}"
+    rank = f"{{'moment': r.emitted_at, 'text': {canonical(dataset)}, 'key': source_file, 'line': source_line}}"
     con.execute(
         f"CREATE OR REPLACE TABLE keep AS SELECT id, arg_min(_rid, {rank}) AS rid, true AS replaces"
-        f" FROM {rules.as_staged(dataset, '(SELECT *, rowid AS _rid FROM copies)')} r GROUP BY id"
+        f" FROM {as_staged(dataset, '(SELECT *, rowid AS _rid FROM copies)')} r GROUP BY id"
     )
     con.execute(
-        f"CREATE OR REPLACE VIEW fresh AS SELECT {_names(rules.record_columns(dataset))} FROM copies"
+        f"CREATE OR REPLACE VIEW fresh AS SELECT {_names(record_columns(dataset))} FROM copies"
         " SEMI JOIN keep ON copies.rowid = keep.rid"
     )
-    return rules.HistoryPlan({}, found.keys, (), found.surplus)
+    return HistoryPlan({}, found.keys, (), found.surplus)
 
 
 def compare(
@@ -109,10 +112,10 @@ def compare(
 
     `lost` are paths of data files of the current table that cannot be read: their rows count as missing.
     """
-    columns, keys = rules.record_columns(dataset), _names(dataset.key)
+    columns, keys = record_columns(dataset), _names(dataset.key)
     content = f"hash({_names(columns)}) AS _content"
-    con.register("past", history.scan(rules.columns_for_current(dataset)).batches)
-    con.execute(f"CREATE OR REPLACE TABLE due AS {rules.current_ids(dataset, 'past')}")
+    con.register("past", history.scan(columns_for_current(dataset)).batches)
+    con.execute(f"CREATE OR REPLACE TABLE due AS {current_ids(dataset, 'past')}")
     con.unregister("past")
     con.register("rows", history.scan(columns).batches)
     con.execute(

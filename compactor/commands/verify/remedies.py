@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from compactor.commands.verify.differences import Difference, Twice
 from compactor.lake.catalog import FILES, QUARANTINE, RUNS
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 from compactor.reports.report import Repair
 
 

@@ -30,7 +30,8 @@ from compactor.publish import ledger
 from compactor.publish.intent import Note
 from compactor.publish.protocol import commit, publish, settled
 from compactor.publish.run_log import Run
-from compactor.registry.loader import Dataset, Registry
+from compactor.registry.dataset import Dataset
+from compactor.registry.loader import Registry
 from compactor.reports.report import Check, Repair, VerifyReport
 
 log = logging.getLogger(__name__)

@@ -22,10 +22,12 @@ from compactor.errors import CompactorError, MissingTableError
 from compactor.lake import file_inventory
 from compactor.lake.catalog import FILES, QUARANTINE, RUNS, Lakehouse
 from compactor.lake.table import Table
-from compactor.merge import rules
+from compactor.merge.columns import columns_for_current
+from compactor.merge.current import current_ids, sizes
 from compactor.publish import ledger
 from compactor.publish.intent import Note
-from compactor.registry.loader import Dataset, Registry
+from compactor.registry.dataset import Dataset
+from compactor.registry.loader import Registry
 from compactor.reports.report import Check, Repair, VerifyReport
 
 COUNTS = ("size", "lines", "new", "duplicates", "quarantined")
@@ -275,7 +277,7 @@ class _Inspection:
     ) -> tuple[Repair, ...]:
         spared = differences.touch(self.con, self.dataset, history, spare=self.lacks_records or self.unfinished)
         rewrite = plan_derived(self.con, self.dataset, current, history, lost)
-        inserted, removed = rules.sizes(self.con)
+        inserted, removed = sizes(self.con)
         (keys,) = counts(self.con, "SELECT count(*) FROM touched")
         rows = sum(file.record_count for file in rewrite) + inserted - removed
         files = len(rewrite) + len(lost)
@@ -287,8 +289,8 @@ class _Inspection:
 
     def _absent(self) -> Iterator[Finding]:
         history = self._table(self.dataset.history_table)
-        self.con.register("past", history.scan(rules.columns_for_current(self.dataset)).batches)
-        (keys,) = counts(self.con, f"SELECT count(*) FROM ({rules.current_ids(self.dataset, 'past')})")
+        self.con.register("past", history.scan(columns_for_current(self.dataset)).batches)
+        (keys,) = counts(self.con, f"SELECT count(*) FROM ({current_ids(self.dataset, 'past')})")
         check = Check("the table exists", self.dataset.current_table or "", ok=False, detail=f"{keys} keys are due")
         yield Finding(check, (remedies.make(self.dataset, keys=keys),))
 

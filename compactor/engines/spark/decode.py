@@ -22,8 +22,9 @@ from compactor.decode.bulk import Decoder
 from compactor.duck import session
 from compactor.duck.sql import arrow_type
 from compactor.errors import CompactorError
-from compactor.merge import rules
-from compactor.registry.loader import Dataset
+from compactor.merge.canonical import as_staged, canonical
+from compactor.merge.columns import record_values
+from compactor.registry.dataset import Dataset
 from compactor.source import Hour, SourceObject, open_source
 
 OBJECTS = "file_no INT, key STRING, etag STRING, size BIGINT"
@@ -94,7 +95,7 @@ class Decode:
         """Gives what the last chunk left in the session, and empties it."""
         names = [name for name, _, _ in self.dataset.table_columns]
         records = con.execute(
-            f"SELECT p.number, r.line_no, {has_unknown(self.dataset)}, {', '.join(rules.record_values(self.dataset))}"
+            f"SELECT p.number, r.line_no, {has_unknown(self.dataset)}, {', '.join(record_values(self.dataset))}"
             " FROM staged r JOIN files f USING (file_no) JOIN places p USING (file_no)"
         ).to_arrow_reader(_ROWS)
         kind = self._record
@@ -139,8 +140,8 @@ class Canonical:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         places = "source_file, source_line, _file_no AS file_no, _line_no AS line_no"
         statement = (
-            f"SELECT id, emitted_at AT TIME ZONE 'UTC' AS moment, {places}, {rules.canonical(self.dataset)} AS text"
-            f" FROM {rules.as_staged(self.dataset, 'rows')} r"
+            f"SELECT id, emitted_at AT TIME ZONE 'UTC' AS moment, {places}, {canonical(self.dataset)} AS text"
+            f" FROM {as_staged(self.dataset, 'rows')} r"
         )
         with session.session(alone(self.resources)) as con:
             for batch in batches:

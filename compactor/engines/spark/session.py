@@ -26,7 +26,7 @@ from compactor.engines.spark.clone import CATALOG
 from compactor.engines.spark.work import SparkBatch
 from compactor.errors import CompactorError, UsageError
 from compactor.lake.catalog import Lakehouse
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compactor.merge import rules
-from compactor.registry.loader import Dataset
+from compactor.merge.columns import record_columns
+from compactor.registry.dataset import Dataset
 
 
 def quote(name: str) -> str:
@@ -43,7 +43,7 @@ def tied(dataset: Dataset, earliest: str, latest: str) -> str:
 
     The times are those of the ties: files that cannot hold them are left unread.
     """
-    columns = rules.record_columns(dataset)
+    columns = record_columns(dataset)
     struct = ", ".join(f"h.{quote(name)}" for name in columns)
     return (
         f"SELECT CAST(NULL AS INT) AS file_no, CAST(NULL AS BIGINT) AS line_no, struct({struct}) AS record"
@@ -71,7 +71,7 @@ FRESH_OF_JUDGED = (
 
 def into_history(dataset: Dataset, target: str, *, replaces: bool) -> str:
     """Brings `fresh` into the history. Without records that replace stored ones there is nothing to match."""
-    columns = rules.record_columns(dataset)
+    columns = record_columns(dataset)
     if not replaces:
         return f"INSERT INTO {target} ({names(columns)}) SELECT {names(columns)} FROM {{fresh}}"
     return (
@@ -84,7 +84,7 @@ def into_history(dataset: Dataset, target: str, *, replaces: bool) -> str:
 def winners(dataset: Dataset, rows: str) -> str:
     """The greatest record of each key in `rows`, with `_gone`, whether it is a delete."""
     return (
-        f"SELECT *, {_gone(dataset)} AS _gone FROM (SELECT {names(rules.record_columns(dataset))}, row_number() OVER"
+        f"SELECT *, {_gone(dataset)} AS _gone FROM (SELECT {names(record_columns(dataset))}, row_number() OVER"
         f" (PARTITION BY {names(dataset.key)} ORDER BY {quote(dataset.order)} DESC, id DESC) AS _place FROM {rows})"
         " WHERE _place = 1"
     )
@@ -114,7 +114,7 @@ def in_files(paths: Sequence[str]) -> str:
 
 def derived(dataset: Dataset) -> str:
     """What the whole history says of each key in `touched`: its winner, or `_gone`."""
-    columns = [name for name in rules.record_columns(dataset) if name not in dataset.key]
+    columns = [name for name in record_columns(dataset) if name not in dataset.key]
     history = f"(SELECT h.* FROM {{history}} h LEFT SEMI JOIN {{touched}} k ON {_same(dataset, 'h', 'k')})"
     return (
         f"SELECT {names(dataset.key, 'k')}, {names(columns, 'w')}, coalesce(w._gone, true) AS _gone"
@@ -129,7 +129,7 @@ def as_derived(dataset: Dataset, target: str) -> str:
 
 def _into(dataset: Dataset, target: str, when: str) -> str:
     """Brings `winners` into the current table; a row that has their key gives way under the condition `when`."""
-    columns = rules.record_columns(dataset)
+    columns = record_columns(dataset)
     return (
         f"MERGE INTO {target} t USING {{winners}} s ON {_same(dataset, 't', 's')}"
         f" WHEN MATCHED AND {when} AND s._gone THEN DELETE"

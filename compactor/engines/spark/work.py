@@ -22,9 +22,9 @@ from compactor.engines.spark.decode import CANONICAL, OBJECTS, Canonical, Decode
 from compactor.errors import SourceError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import DataFile, Snapshot, Table
-from compactor.merge.rules import HistoryPlan
+from compactor.merge.history import HistoryPlan
 from compactor.progress import Progress
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 from compactor.source import Source, SourceObject
 
 _TASK_BYTES = 32 << 20  # compressed bytes of objects that one task reads, where there are many

@@ -16,7 +16,7 @@ from compactor.cli import render
 from compactor.commands.drift import drift as module
 from compactor.commands.drift.drift import drift
 from compactor.registry import loader
-from compactor.registry.loader import Promotion
+from compactor.registry.dataset import Promotion
 from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift
 from tests.support.lake import SCHEMAS, Lake
 

@@ -21,7 +21,7 @@ from compactor.commands.infer.evidence import gather
 from compactor.decode.exact import Reject, read_line
 from compactor.errors import ConfigError
 from compactor.registry import loader
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 from tests.support.lake import ROOT, SCHEMAS
 from tests.support.s3_server import Bucket, clean_aws_environment, fresh_bucket, moto_server  # noqa: F401  # fixtures
 

@@ -22,7 +22,7 @@ from compactor.decode.gunzip import whole_lines
 from compactor.decode.lines import chunk_of
 from compactor.duck import session
 from compactor.registry import loader
-from compactor.registry.loader import Dataset
+from compactor.registry.dataset import Dataset
 from tests.support.lake import SCHEMAS, Lake
 from tests.support.model import DATASETS, BadLineError, Row, parse_line
 from tests.support.odd_json import EVERY_TYPE, NUMBERS, ODD_NAMES, PIECES, STRINGS, TIMESTAMPS, WRONG

@@ -20,8 +20,8 @@ from compactor.duck import session
 from compactor.duck.sql import sql_type
 from compactor.errors import ConfigError
 from compactor.registry import expressions, loader
+from compactor.registry.dataset import Dataset, Promotion
 from compactor.registry.expressions import Column, Converted, Expression, Filled, Joined, Nothing, Part
-from compactor.registry.loader import Dataset, Promotion
 from compactor.types.casts import conversion, targets
 from compactor.types.json_values import BadValue
 from tests.support.odd_json import CHAIN

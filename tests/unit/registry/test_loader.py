@@ -10,8 +10,8 @@ import pytest
 
 from compactor.errors import ConfigError, UsageError
 from compactor.registry import loader
+from compactor.registry.dataset import Dataset, DeleteRule, Partition, Promotion, TableLayout
 from compactor.registry.fields import Field, column_name
-from compactor.registry.loader import DeleteRule, Partition, Promotion, TableLayout
 
 SCHEMAS = Path(__file__).parents[3] / "configs" / "schemas"
 
@@ -42,7 +42,7 @@ def write(folder: Path, text: str, name: str = "things") -> Path:
     return folder
 
 
-def one(folder: Path, text: str) -> loader.Dataset:
+def one(folder: Path, text: str) -> Dataset:
     return loader.load(write(folder, text)).get("things")
 
 

@@ -1,0 +1,46 @@
+"""Canonical JSON of a record, by which ties are decided."""
+
+from __future__ import annotations
+
+from compactor.duck.sql import literal, quote
+from compactor.registry.dataset import Dataset
+
+_E = '"$e"'  # an entry, in a lambda: a column of the same name would be taken in its place
+
+
+def canonical(dataset: Dataset) -> str:
+    """SQL for a record's canonical JSON: compact, keys sorted, rebuilt from the values that the tables keep.
+
+    A map keeps the text of its values, so a value that reads as a JSON number, boolean, object or array is taken for
+    one. Absent and null fields are left out.
+    """
+    entries = []
+    for field in dataset.newest.fields:
+        column = f"r.{quote(field.column)}"
+        if field.type == "map":
+            text = (
+                f"'{{' || coalesce(list_aggregate(list_transform(list_sort(map_entries({column})), lambda {_E}:"
+                f" to_json({_E}.key)::VARCHAR || ':' || CASE WHEN {_E}.value IS NULL THEN 'null'"
+                f" WHEN {_E}.value[1] <> '\"' AND {_E}.value <> 'null' AND json_valid({_E}.value) THEN {_E}.value"
+                f" ELSE to_json({_E}.value)::VARCHAR END), 'string_agg', ','), '') || '}}'"
+            )
+        elif field.type == "timestamp":
+            text = f"strftime({column}, '\"%Y-%m-%dT%H:%M:%S.%fZ\"')"
+        elif field.type in ("string", "date"):
+            text = f"to_json({column}::VARCHAR)::VARCHAR"
+        else:
+            text = f"{column}::VARCHAR"
+        entries.append(f"{{'k': {literal(field.json)}, 'v': CASE WHEN {column} IS NOT NULL THEN {text} END}}")
+    known = f"list_filter([{', '.join(entries)}], lambda {_E}: {_E}.v IS NOT NULL)"
+    extra = f"list_transform(map_entries(r.extra), lambda {_E}: {{'k': {_E}.key, 'v': {_E}.value}})"
+    return (
+        f"'{{' || list_aggregate(list_transform(list_sort(list_concat({known}, {extra})),"
+        f" lambda {_E}: to_json({_E}.k)::VARCHAR || ':' || {_E}.v), 'string_agg', ',') || '}}'"
+    )
+
+
+def as_staged(dataset: Dataset, stored: str) -> str:
+    """Stored rows as a FROM item with times as `staged` has them, without a zone: what `canonical` reads."""
+    times = sorted(name for name, kind, _ in dataset.columns if kind == "timestamp")
+    cast = ", ".join(f"{quote(name)}::TIMESTAMP AS {quote(name)}" for name in times)
+    return f"(SELECT * REPLACE ({cast}) FROM {stored})"

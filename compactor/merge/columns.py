@@ -1,0 +1,46 @@
+"""The columns of the tables of records: their names, their values from decoded rows, and the order of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compactor.duck.sql import literal, quote
+from compactor.registry.dataset import Dataset, Partition, TableLayout
+
+
+def record_columns(dataset: Dataset) -> list[str]:
+    """The columns of the dataset's tables, in order."""
+    return [name for name, _, _ in dataset.table_columns]
+
+
+def record_values(dataset: Dataset) -> list[str]:
+    """SQL for each of the record columns, from a staged row `r` and its file `f`."""
+    values = [f"r.{quote(field.column)}" for field in dataset.newest.fields]
+    values += [
+        f"{promotion.value(f'r.{quote(promotion.source)}')} AS {quote(promotion.column)}"
+        for promotion in dataset.promoted
+    ]
+    return [*values, "r.extra", "f.source_file", "r.line_no AS source_line"]
+
+
+def columns_for_current(dataset: Dataset) -> Sequence[str]:
+    """The columns by which a record's place among its entity's records is told."""
+    names = [*dataset.key, dataset.order, "id"]
+    return list(dict.fromkeys([*names, dataset.delete.column] if dataset.delete else names))
+
+
+def rows_to_write(dataset: Dataset, layout: TableLayout, source: str) -> str:
+    """The statement that streams `source` (a FROM item with the record columns) in the order of a table's files."""
+    names = ", ".join(quote(name) for name in record_columns(dataset))
+    order = ", ".join(["_partition", *(quote(name) for name in layout.sort)])
+    return f"SELECT {names}, {partition_value(layout.partition)} AS _partition FROM {source} ORDER BY {order}"
+
+
+def partition_value(partition: Partition) -> str:
+    """SQL for a row's partition value, as Iceberg's transforms define it (days or months since 1970, murmur3)."""
+    if partition.transform == "none" or partition.column is None:
+        return "NULL::INTEGER"
+    column = quote(partition.column)
+    if partition.transform == "bucket":
+        return f"iceberg_bucket({column})"
+    return f"date_diff({literal(partition.transform)}, DATE '1970-01-01', CAST({column} AS DATE))::INTEGER"
