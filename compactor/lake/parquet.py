@@ -34,7 +34,7 @@ from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
 
 ROW_GROUP_BYTES = 64 << 20  # in memory; 5 to 10 times less on disk
-PARTITION_COLUMN = "_partition"
+PARTITION_COLUMN = "__partition"
 _READ_ROWS = 16_384
 
 
@@ -92,7 +92,7 @@ def by_row_group(table: Table, file: DataFile, deleted: list[pa.ChunkedArray] | 
 class DataFileWriter(AbstractContextManager["DataFileWriter"]):
     """Writes record batches, ordered by partition, into as few files near `target_bytes` as they take.
 
-    Batches have the schema's columns in any order, plus `_partition` (the partition value, or null) when the table is
+    Batches have the schema's columns in any order, plus `__partition` (the partition value, or null) when the table is
     partitioned and there is no `like`. Encoding runs in a thread of its own, so that it overlaps with what produces the
     batches. On an exception all files written so far are removed: none of them is referenced by anything.
     """

@@ -51,12 +51,12 @@ COMMIT_ID = "compactor.commit-id"
 RUN_ID = "compactor.run-id"
 RESHAPE_ID = "compactor.reshape-id"  # a table property: the last change of columns, which may have made no snapshot
 _EMPTY_AT_TAG = "compactor.empty-at-tag."  # a table property, for want of a snapshot that a tag could name
-FILE_COLUMN = "_file"
+FILE_COLUMN = "__file"
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A stream of rows: the asked columns and, if asked for, `_file`, the number of the row's file in `files`."""
+    """A stream of rows: the asked columns and, if asked for, `__file`, the number of the row's file in `files`."""
 
     batches: pa.RecordBatchReader
     files: Sequence[DataFile]
@@ -150,7 +150,7 @@ class Table:
             where: only rows whose column is the value, or one of the values; files that cannot hold such rows are
                 not opened.
             paths: only these data files.
-            with_file: adds `_file` int32.
+            with_file: adds `__file` int32.
             snapshot_id: reads the table as that snapshot left it, columns by their names of that time (see `at`).
         """
         if snapshot_id is not None:
@@ -177,7 +177,7 @@ class Table:
         """
         tasks = [task for task in self._all_tasks() if task.file.file_path == file.file_path]
         if not tasks:
-            raise ConflictError(f"{self.identifier}: a file to read is no longer in the table; load it again")
+            raise ConflictError(f"{self.identifier}: a file to read is no longer in the table")
         return self._scan_tasks(self.schema.names, tasks, AlwaysTrue(), with_file=False, ahead=False).batches
 
     def _scan_tasks(

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Mapping
 
-from compactor.errors import CompactorError, ShapeChanged, UsageError
+from compactor.errors import CompactorError, TableVersionChanged, UsageError
 from compactor.lake.table import Table
 from compactor.registry.dataset import Dataset, Promotion
 
@@ -76,9 +76,9 @@ def of_dataset(dataset: Dataset, history: Table, current: Table | None) -> Datas
 
 
 def check(dataset: Dataset, history: Table) -> None:
-    """Raises ShapeChanged where the history no longer has the shape that `dataset` stands for."""
+    """Raises TableVersionChanged where the history no longer has the shape that `dataset` stands for."""
     if {**marks(dataset), **history.properties} != {**history.properties, **marks(dataset)}:
-        raise ShapeChanged(f"{dataset.name}: its tables were migrated meanwhile; run again")
+        raise TableVersionChanged(f"{dataset.name}: its tables were migrated meanwhile")
 
 
 def tell_if_behind(dataset: Dataset, found: Dataset) -> None:

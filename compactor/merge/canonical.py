@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compactor.duck.relations import Relation
 from compactor.duck.sql import literal, quote
 from compactor.registry.dataset import Dataset
 
@@ -39,8 +40,8 @@ def canonical(dataset: Dataset) -> str:
     )
 
 
-def as_staged(dataset: Dataset, stored: str) -> str:
-    """Stored rows as a FROM item with times as `staged` has them, without a zone: what `canonical` reads."""
+def as_decoded(dataset: Dataset, stored: Relation | str) -> str:
+    """Stored rows as a FROM item with times as decoded rows have them, without a zone: what `canonical` reads."""
     times = sorted(name for name, kind, _ in dataset.columns if kind == "timestamp")
     cast = ", ".join(f"{quote(name)}::TIMESTAMP AS {quote(name)}" for name in times)
     return f"(SELECT * REPLACE ({cast}) FROM {stored})"

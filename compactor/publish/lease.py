@@ -24,6 +24,7 @@ from pathlib import Path
 from compactor import diagnose
 from compactor.config import IfRunning
 from compactor.lake.catalog import FILES, Lakehouse
+from compactor.publish.intent import folder
 from compactor.publish.run_log import Run
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class _File:
 
     def __init__(self, lake: Lakehouse) -> None:
         self._table = lake.table(FILES)
-        self._path = f"{self._table.location}/notes/lease.json"
+        self._path = f"{folder(self._table)}/lease.json"
         self._told = False
 
     def read(self) -> bytes | None:

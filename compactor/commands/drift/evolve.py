@@ -16,7 +16,7 @@ from compactor.evolution import plan
 from compactor.evolution.schema import evolved_schema
 from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
-from compactor.publish import ledger
+from compactor.publish.retry import on_conflict
 from compactor.registry.dataset import Dataset, Promotion
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def evolve(lake: Lakehouse, listed: Dataset) -> None:
 
 
 def _add(lake: Lakehouse, listed: Dataset, name: str, promoted: tuple[Promotion, ...]) -> None:
-    for attempt in ledger.on_conflict(lake.config.commit.attempts):
+    for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             table = lake.table(name)
             old = table_version.of_table(listed, table.properties)

@@ -22,6 +22,7 @@ from pyspark.sql import SparkSession
 
 from compactor.config import Config
 from compactor.duck import session as engine
+from compactor.duck.relations import Relations
 from compactor.engines.spark.clone import CATALOG
 from compactor.engines.spark.work import SparkBatch
 from compactor.errors import CompactorError, UsageError
@@ -76,11 +77,12 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
         self._storage: Mapping[str, str] = lake.storage_properties()
         with engine.session(self._config.resources) as con:
             try:
-                yield SparkBatch(self._session, lake, con, dataset)
+                with Relations(con) as relations:
+                    yield SparkBatch(self._session, lake, relations, dataset)
             except (PySparkException, Py4JError) as error:
                 raise CompactorError(
-                    f"{dataset.name}: Spark failed ({type(error).__name__}); nothing half-done"
-                    " is visible. Run again; `-v` shows Spark's own message"
+                    f"{dataset.name}: Spark failed ({type(error).__name__}); nothing partial was published."
+                    " Run again; `-v` shows Spark's own message"
                 ) from error
 
     @cached_property
