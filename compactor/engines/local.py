@@ -15,7 +15,7 @@ from duckdb.func import PythonUDFType
 
 from compactor.decode import batch_reader
 from compactor.duck import session
-from compactor.duck.sql import quote, sql_type
+from compactor.duck.sql import quote
 from compactor.engines.base import Change
 from compactor.errors import InvariantError
 from compactor.lake.catalog import Lakehouse, bloom
@@ -208,7 +208,7 @@ def _register_bucket(con: duckdb.DuckDBPyConnection, dataset: Dataset, table: Ta
     partition = layout.partition
     assert partition.column is not None
     assert partition.buckets is not None
-    kind = sql_type(next(kind for name, kind, _ in dataset.columns if name == partition.column))
+    kind = next(kind for name, kind, _ in dataset.columns if name == partition.column).duckdb
     transform = table.bucket(partition.column, partition.buckets)
     con.execute("DROP MACRO IF EXISTS iceberg_bucket")
     try:

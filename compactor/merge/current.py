@@ -140,4 +140,4 @@ def _top(dataset: Dataset) -> str:
 def _untimed(dataset: Dataset) -> str:
     """Tables have timestamps with a zone, staged rows without: both are UTC, and compare as such."""
     kind = next(kind for name, kind, _ in dataset.columns if name == dataset.order)
-    return "::TIMESTAMP" if kind == "timestamp" else ""
+    return f"::{kind.duckdb}" if kind.zoned else ""

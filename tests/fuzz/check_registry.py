@@ -29,6 +29,7 @@ from compactor.merge.current import current_source, plan_current
 from compactor.merge.history import plan_history
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset, TableLayout
+from compactor.types.field_type import TIMESTAMP
 from tests.fuzz import registry
 from tests.fuzz.batch import Batch, Fault
 from tests.fuzz.check_lines import THINGS, decoded, session
@@ -113,7 +114,7 @@ def _plan(con: duckdb.DuckDBPyConnection, dataset: Dataset, ids: set[str]) -> No
         f"SELECT {', '.join(quote(name) for name in dict.fromkeys([*dataset.key, dataset.order, 'id']))},"
         " 0::INTEGER AS _file FROM fresh WHERE false"
     ).to_arrow_table()
-    if kinds[dataset.order] == "timestamp":
+    if kinds[dataset.order] == TIMESTAMP:
         held = held.set_column(
             held.schema.get_field_index(dataset.order),
             dataset.order,

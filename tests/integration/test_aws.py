@@ -29,6 +29,7 @@ from compactor.lake import catalog
 from compactor.lake.table import Table
 from compactor.progress import NullProgress
 from compactor.publish.intent import Note
+from compactor.registry.fields import type_of
 from compactor.source.s3 import Credentials
 from tests.support.glue_server import ACCOUNT, OWNER, AwsServer, Call, Statement, shared_aws_server  # noqa: F401  # a fixture
 from tests.support.histories import DATASETS, History
@@ -453,7 +454,7 @@ def test_columns_change_and_change_back_in_glue(lake: AwsLake) -> None:
     schema_id, before = fans.table.schema_id, paths(fans.table)
     fans.table.tag("before")
     stale = fans.table
-    renamed = columns(tier=TargetColumn("level", "string", False, "tier"), device=new("device", "map"))
+    renamed = columns(tier=TargetColumn("level", type_of("string"), False, "tier"), device=new("device", "map"))
     change = {"properties": {"v": "2"}, "summary": {}}
     assert fans.table.reshape(evolved_schema(stale, renamed), [], [], commit_id="rename", **change) is None
     with pytest.raises(ConflictError):
