@@ -19,11 +19,11 @@ from compactor.engines.base import Engine
 from compactor.errors import UsageError
 from compactor.lake.catalog import Lakehouse
 from compactor.progress import Progress
-from compactor.publish import lease, pending
+from compactor.publish import lease, pending, run_log
 from compactor.publish.accounting import account
 from compactor.publish.protocol import publish, settled
 from compactor.publish.retry import on_conflict, on_table_version
-from compactor.publish.run_log import Run, Tally, now, record
+from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import DatasetReport, RunReport
@@ -132,7 +132,9 @@ def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
             "%s: ignored %d objects that are not exports, such as %s", dataset.name, ignored.count, ignored.examples[0]
         )
     if tally.objects or tally.failed:
-        record(run, dataset, tally, listing.watermark(job.start, [key for key, _ in tally.failed]), listing.after)
+        run_log.record(
+            run, dataset, tally, listing.watermark(job.start, [key for key, _ in tally.failed]), listing.after
+        )
 
 
 def _load_batch(job: _Job, dataset: Dataset, objects: Sequence[SourceObject], tally: Tally) -> None:
@@ -147,7 +149,7 @@ def _load_batch(job: _Job, dataset: Dataset, objects: Sequence[SourceObject], ta
                 history = settled(lake, dataset, job.open_batch)
                 decoded = batch.drop(decoded, _loaded_meanwhile(relations, lake, dataset, decoded))
                 plan = batch.plan(relations, decoded, history)
-                accounts = account(relations, dataset.name, decoded, plan.new, run.run_id, now())
+                accounts = account(relations, dataset.name, decoded, plan.new, run.run_id, run_log.now())
                 run.progress.stage("committing")
                 published = publish(
                     lake,

@@ -18,11 +18,11 @@ from compactor.duck.relations import Relation, Relations
 from compactor.engines.local import open_batch
 from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
 from compactor.progress import Progress
-from compactor.publish import lease
+from compactor.publish import lease, run_log
 from compactor.publish.accounting import Entries, account
 from compactor.publish.protocol import publish, settled
 from compactor.publish.retry import on_conflict, on_table_version
-from compactor.publish.run_log import Run, Tally, now, record
+from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import DatasetReport, RunReport
@@ -67,7 +67,7 @@ def _replay_dataset(run: Run, listed: Dataset) -> DatasetReport:
             dataset = run.lake.shaped(listed)
             _load_again(run, dataset, tally)
     if tally.new or tally.duplicates:
-        record(run, dataset, tally)
+        run_log.record(run, dataset, tally)
     return tally.report(dataset, seconds=time.monotonic() - began)
 
 
@@ -87,7 +87,7 @@ def _load_again(run: Run, dataset: Dataset, tally: Tally) -> None:
             tally.unknown_fields = batch.count_unknown(decoded)
             if accepted:
                 plan = batch.plan(batch.relations, decoded, history)
-                accounts = account(batch.relations, dataset.name, decoded, plan.new, run.run_id, now())
+                accounts = account(batch.relations, dataset.name, decoded, plan.new, run.run_id, run_log.now())
                 published = publish(
                     lake,
                     batch,

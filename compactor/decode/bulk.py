@@ -27,10 +27,11 @@ import pyarrow as pa
 from compactor.decode import exact
 from compactor.decode.lines import Chunk
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.sql import arrow_type, literal, sql_type
+from compactor.duck.sql import literal
 from compactor.registry import expressions
 from compactor.registry.dataset import Dataset, SchemaVersion
 from compactor.types.casts import plain_text
+from compactor.types.field_type import DOUBLE, LONG, MAP, FieldType
 
 # What the bulk parser lets through or writes in another way than the exact path: trailing commas, NaN and Infinity
 # in any case, numbers that are long, have an exponent, escapes of control characters. Each pattern begins with a
@@ -58,18 +59,8 @@ REJECTED = {
 """The columns of rejected lines."""
 _PATTERNS = pa.schema([("keys", pa.list_(pa.string())), ("types", pa.list_(pa.string()))])
 _NO_EXTRA = "MAP {}::MAP(VARCHAR, VARCHAR)"
-_CAN_OVERFLOW = ("long", "double")
+_CAN_OVERFLOW = (LONG, DOUBLE)
 _MOST_EXTRA_KEYS = 100  # per chunk; past that the keys are data, not fields, and the exact path serves as well
-
-_JSON_TYPES = {
-    "string": {"VARCHAR"},
-    "timestamp": {"VARCHAR"},
-    "date": {"VARCHAR"},
-    "long": {"UBIGINT", "BIGINT"},
-    "double": {"UBIGINT", "BIGINT", "DOUBLE"},
-    "boolean": {"BOOLEAN"},
-    "map": {"OBJECT"},
-}
 
 
 class Decoder:
@@ -85,8 +76,8 @@ class Decoder:
         self._dataset = dataset
         self._columns = [(field.column, field.type) for field in dataset.newest.fields]
         columns = {"__file_no": "INTEGER", "__line_no": "BIGINT"}
-        columns |= {column: sql_type(kind) for column, kind in self._columns}
-        columns |= {"extra": "MAP(VARCHAR, VARCHAR)", "__sure": "BOOLEAN"}
+        columns |= {column: kind.duckdb for column, kind in self._columns}
+        columns |= {"extra": MAP.duckdb, "__sure": "BOOLEAN"}
         self.records: Relation = relations.empty("records", columns)
         self.rejected: Relation = relations.empty("rejected", REJECTED)
 
@@ -208,8 +199,8 @@ class Decoder:
         if not rows:
             return
         fields = [("__file_no", pa.int32()), ("__line_no", pa.int64())]
-        fields += [(column, arrow_type(kind)) for column, kind in self._columns]
-        fields += [("extra", arrow_type("map")), ("__sure", pa.bool_())]
+        fields += [(column, kind.arrow) for column, kind in self._columns]
+        fields += [("extra", MAP.arrow), ("__sure", pa.bool_())]
         self._relations.append(self.records, pa.Table.from_pylist(rows, pa.schema(fields)))
 
     def _reject(self, rejects: Iterable[tuple[int, int, exact.Reject, bytes]]) -> None:
@@ -239,17 +230,17 @@ def _fits(keys: list[str] | None, types: list[str | None] | None, version: Schem
         if found is None or found == "NULL":
             if field.required:
                 return False
-        elif found not in _JSON_TYPES.get(field.type, {"UBIGINT", "BIGINT", "DOUBLE"}):
+        elif found not in field.type.json_types:
             return False
     return True
 
 
-def _typed(text: str, kind: str) -> tuple[str, str]:
+def _typed(text: str, kind: FieldType) -> tuple[str, str]:
     """SQL for a field's value, and the condition (beginning with AND) under which that value is surely right."""
-    if kind in ("timestamp", "date") or kind.startswith("decimal"):
+    if kind.plain_pattern:
         value, sure = plain_text(text, kind)
         return value, f" AND {sure}"
-    if kind == "map":
+    if kind == MAP:
         return text, f" AND list_unique(map_keys({text})) = cardinality({text})"
     return text, ""
 
@@ -262,8 +253,8 @@ def _extra_map(keys: list[str]) -> str:
     return f"map_from_entries(list_filter([{entries}], lambda e: e.v IS NOT NULL))"
 
 
-def _reading_type(kind: str) -> str:
-    return sql_type(kind) if kind in ("long", "double", "boolean", "map") else "VARCHAR"
+def _reading_type(kind: FieldType) -> str:
+    return "VARCHAR" if kind.plain_pattern else kind.duckdb
 
 
 def _pointer(name: str) -> str:

@@ -79,7 +79,7 @@ class LocalBatch:
             return history_rows(self._dataset, plan.fresh, plan.replaced_ids, rewritten)
 
         dropped = plan.replaced + plan.surplus
-        return self._rewritten(history, self._dataset.history, plan.rows, dropped, plan.rewrite, rows)
+        return self.rewritten(history, self._dataset.history, plan.rows, dropped, plan.rewrite, rows)
 
     def adopt_snapshot(self, history: Table, snapshot: Snapshot) -> Relation:
         added, _ = history.changed_files(snapshot)
@@ -130,9 +130,9 @@ class LocalBatch:
         def rows(rewritten: Relation | None) -> str:
             return current_rows(self._dataset, fresh, decision, rewritten)
 
-        return self._rewritten(current, self._dataset.current, decision.rows, decision.dropped, rewrite, rows)
+        return self.rewritten(current, self._dataset.current, decision.rows, decision.dropped, rewrite, rows)
 
-    def _rewritten(
+    def rewritten(
         self,
         table: Table,
         layout: TableLayout,

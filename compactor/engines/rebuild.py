@@ -11,7 +11,7 @@ import duckdb
 from duckdb.func import PythonUDFType
 
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.sql import quote, sql_type
+from compactor.duck.sql import quote
 from compactor.lake.catalog import Lakehouse, bloom
 from compactor.lake.table import DataFile, Scan, Schema, Table
 from compactor.merge.columns import columns_for_current, record_columns, rows_to_write
@@ -98,7 +98,7 @@ def bucket_function(
         return
     assert partition.column is not None
     assert partition.buckets is not None
-    kind = sql_type(next(kind for name, kind, _ in dataset.columns if name == partition.column))
+    kind = next(kind for name, kind, _ in dataset.columns if name == partition.column).duckdb
     transform = table.bucket(partition.column, partition.buckets)
     name = f"bucket_{uuid4().hex}"
 

@@ -18,6 +18,7 @@ from compactor.duck.sql import quote
 from compactor.registry import expressions
 from compactor.registry.dataset import Dataset, Promotion
 from compactor.registry.expressions import Expression
+from compactor.types.field_type import MAP
 
 _REFUSED = pa.schema(
     [
@@ -89,7 +90,7 @@ class Rewriting:
         return accepted
 
     def _select(self) -> str:
-        times = {name for name, kind, _ in self._old.columns if kind == "timestamp"}
+        times = {name for name, kind, _ in self._old.columns if kind.zoned}
 
         def column(name: str) -> str:
             return f"{quote(name)}::TIMESTAMP" if name in times else quote(name)
@@ -111,7 +112,7 @@ class Rewriting:
         return f"SELECT {', '.join(values)}, {sure}, _n FROM olds ORDER BY _n"
 
     def _map_of(self, promotion: Promotion) -> Expression:
-        return self._expressions.get(promotion.source, expressions.Column(promotion.source, "map"))
+        return self._expressions.get(promotion.source, expressions.Column(promotion.source, MAP))
 
 
 def kept_promotion(old: Dataset, new: Dataset, promotion: Promotion) -> str | None:
@@ -133,14 +134,7 @@ def as_line(dataset: Dataset, row: Mapping[str, Any]) -> str:
         value: Any = dataset.newest.number if field.column == "version" else row.get(field.column)
         if value is None:
             continue
-        if field.type == "map":
-            value = dict(value)
-        elif field.type == "timestamp":
-            value = value.isoformat(timespec="microseconds") + "Z"
-        elif field.type == "date":
-            value = value.isoformat()
-        # A decimal is a number, and its text is exact.
-        entries[field.json] = str(value) if field.type.startswith("decimal") else json.dumps(value, ensure_ascii=False)
+        entries[field.json] = field.type.write(value)
     entries |= dict(row.get("extra") or ())
     return "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{text}" for name, text in entries.items()) + "}"
 

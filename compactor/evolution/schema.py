@@ -15,20 +15,16 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyiceberg.schema import Schema
 from pyiceberg.types import (
-    BooleanType,
-    DateType,
     DecimalType,
-    DoubleType,
     IcebergType,
-    LongType,
     MapType,
     NestedField,
-    StringType,
-    TimestamptzType,
 )
 
 from compactor.errors import UsageError
+from compactor.lake.iceberg_type import iceberg_type
 from compactor.lake.table import DataFile, Table
+from compactor.types.field_type import FieldType
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,254}")  # what Athena and Glue take
 
@@ -39,34 +35,16 @@ class TargetColumn:
 
     Attributes:
         name: its name then.
-        type: a type of the registry: string, long, double, boolean, timestamp, date, decimal(P,S) or map.
+        type: its type then.
         required: it is never NULL.
         source: today's column whose field id and data it keeps: unchanged, renamed, moved or widened. None: it is new,
             even if it has the name of a column that goes.
     """
 
     name: str
-    type: str
+    type: FieldType
     required: bool
     source: str | None
-
-
-def iceberg_type(kind: str, ids: Iterator[int]) -> IcebergType:
-    """A registry type as Iceberg has it; `ids` numbers what is nested in it."""
-    if kind.startswith("decimal("):
-        precision, scale = kind.removeprefix("decimal(").removesuffix(")").split(",")
-        return DecimalType(int(precision), int(scale))
-    if kind == "map":
-        return MapType(next(ids), StringType(), next(ids), StringType(), value_required=False)
-    simple: dict[str, IcebergType] = {
-        "string": StringType(),
-        "long": LongType(),
-        "double": DoubleType(),
-        "boolean": BooleanType(),
-        "timestamp": TimestamptzType(),
-        "date": DateType(),
-    }
-    return simple[kind]
 
 
 def evolved_schema(table: Table, columns: Sequence[TargetColumn], *, rewritten: bool = False) -> Schema:

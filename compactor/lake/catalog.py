@@ -21,68 +21,69 @@ from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wai
 from compactor import diagnose
 from compactor.config import Config
 from compactor.errors import CompactorError, MissingTableError, UsageError
-from compactor.evolution.schema import iceberg_type
 from compactor.lake import table_version
+from compactor.lake.iceberg_type import iceberg_type
 from compactor.lake.table import Table
 from compactor.registry.dataset import Dataset, Partition, TableLayout
 from compactor.registry.loader import Registry
+from compactor.types.field_type import LONG, STRING, TIMESTAMP, FieldType
 
 log = logging.getLogger(__name__)
 
 FILES, QUARANTINE, RUNS = "compactor_files", "compactor_quarantine", "compactor_runs"
 _UNPARTITIONED = TableLayout(Partition("none", None, None), ())
 
-# name -> (column, registry type, required), and the sort order
-_OWN_TABLES: dict[str, tuple[list[tuple[str, str, bool]], tuple[str, ...]]] = {
+# name -> (column, type, required), and the sort order
+_OWN_TABLES: dict[str, tuple[list[tuple[str, FieldType, bool]], tuple[str, ...]]] = {
     FILES: (
         [
-            ("dataset", "string", True),
-            ("key", "string", True),
-            ("etag", "string", True),
-            ("size", "long", True),
-            ("lines", "long", True),
-            ("new", "long", True),
-            ("duplicates", "long", True),
-            ("quarantined", "long", True),
-            ("run_id", "string", True),
-            ("loaded_at", "timestamp", True),
+            ("dataset", STRING, True),
+            ("key", STRING, True),
+            ("etag", STRING, True),
+            ("size", LONG, True),
+            ("lines", LONG, True),
+            ("new", LONG, True),
+            ("duplicates", LONG, True),
+            ("quarantined", LONG, True),
+            ("run_id", STRING, True),
+            ("loaded_at", TIMESTAMP, True),
         ],
         ("dataset", "key"),
     ),
     QUARANTINE: (
         [
-            ("dataset", "string", True),
-            ("source_file", "string", True),
-            ("source_line", "long", True),
-            ("version", "long", False),
-            ("reason", "string", True),
-            ("detail", "string", False),
-            ("raw", "string", False),
-            ("run_id", "string", True),
-            ("quarantined_at", "timestamp", True),
+            ("dataset", STRING, True),
+            ("source_file", STRING, True),
+            ("source_line", LONG, True),
+            ("version", LONG, False),
+            ("reason", STRING, True),
+            ("detail", STRING, False),
+            ("raw", STRING, False),
+            ("run_id", STRING, True),
+            ("quarantined_at", TIMESTAMP, True),
             # A key can be replaced: the ETag says which of its contents the line was in.
-            ("etag", "string", True),
+            ("etag", STRING, True),
         ],
         ("dataset", "source_file", "source_line"),
     ),
     RUNS: (
         [
-            ("run_id", "string", True),
-            ("dataset", "string", True),
-            ("verb", "string", True),
-            ("started_at", "timestamp", True),
-            ("finished_at", "timestamp", True),
-            ("objects", "long", True),
-            ("lines", "long", True),
-            ("new", "long", True),
-            ("duplicates", "long", True),
-            ("quarantined", "long", True),
-            ("failed_objects", "long", True),
-            ("raw_bytes", "long", True),
-            ("history_snapshot_id", "long", False),
-            ("current_snapshot_id", "long", False),
+            ("run_id", STRING, True),
+            ("dataset", STRING, True),
+            ("verb", STRING, True),
+            ("started_at", TIMESTAMP, True),
+            ("finished_at", TIMESTAMP, True),
+            ("objects", LONG, True),
+            ("lines", LONG, True),
+            ("new", LONG, True),
+            ("duplicates", LONG, True),
+            ("quarantined", LONG, True),
+            ("failed_objects", LONG, True),
+            ("raw_bytes", LONG, True),
+            ("history_snapshot_id", LONG, False),
+            ("current_snapshot_id", LONG, False),
             # All objects of hours before this one were listed and loaded: where the next run's window ends.
-            ("frontier", "string", False),
+            ("frontier", STRING, False),
         ],
         ("run_id", "dataset"),
     ),
@@ -129,8 +130,8 @@ class Lakehouse:
             dataset, self.table(dataset.history_table), self.table(current) if current else None
         )
 
-    def columns(self, registry: Registry, tables: Container[str] | None = None) -> dict[str, dict[str, str]]:
-        """Registry types by column, of these tables (None: all) that a lake of the registry has or is going to have."""
+    def columns(self, registry: Registry, tables: Container[str] | None = None) -> dict[str, dict[str, FieldType]]:
+        """Types by column, of these tables (None: all) that a lake of the registry has or is going to have."""
         found = {name: {column: kind for column, kind, _ in columns} for name, (columns, _) in _OWN_TABLES.items()}
         for dataset in registry.datasets.values():
             names = [name for name in (dataset.history_table, dataset.current_table) if name]
@@ -180,7 +181,7 @@ class Lakehouse:
     def _ensure(
         self,
         name: str,
-        columns: Sequence[tuple[str, str, bool]],
+        columns: Sequence[tuple[str, FieldType, bool]],
         layout: TableLayout,
         *,
         identifier: Sequence[str],
@@ -304,7 +305,7 @@ def _patiently(connect: Callable[[], Catalog]) -> Catalog:
     return connect()
 
 
-def _schema(columns: Sequence[tuple[str, str, bool]], identifier: Sequence[str]) -> Schema:
+def _schema(columns: Sequence[tuple[str, FieldType, bool]], identifier: Sequence[str]) -> Schema:
     nested = iter(range(len(columns) + 1, 10_000))
     fields = [
         NestedField(number, name, iceberg_type(kind, nested), required=required)

@@ -25,7 +25,7 @@ ROLLING_BACK = "compactor.rolling-back"
 
 def marks(dataset: Dataset) -> dict[str, str]:
     """The properties that say a table has this dataset's shape."""
-    promoted = [dataclasses.asdict(each) for each in dataset.promoted]
+    promoted = [each.stored() for each in dataset.promoted]
     return {_VERSION: str(dataset.newest.number), _PROMOTED: json.dumps(promoted, separators=(",", ":"))}
 
 
@@ -49,7 +49,7 @@ def of_table(dataset: Dataset, properties: Mapping[str, str]) -> Dataset:
     listed = json.loads(properties.get(_PROMOTED, "null"))
     if listed is None:
         return dataset.at(number, dataset.promoted)
-    return dataset.at(number, [Promotion(**each) for each in listed])
+    return dataset.at(number, [Promotion.of_stored(each) for each in listed])
 
 
 def target(dataset: Dataset, properties: Mapping[str, str]) -> Dataset:

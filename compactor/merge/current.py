@@ -163,4 +163,4 @@ def _top(dataset: Dataset) -> str:
 def _order_value(dataset: Dataset) -> str:
     """Tables have timestamps with a zone, decoded rows without: both are UTC, and compare as such."""
     kind = next(kind for name, kind, _ in dataset.columns if name == dataset.order)
-    return quote(dataset.order) + ("::TIMESTAMP" if kind == "timestamp" else "")
+    return quote(dataset.order) + (f"::{kind.duckdb}" if kind.zoned else "")

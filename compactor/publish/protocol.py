@@ -157,7 +157,7 @@ def _follow(
             settled(lake, dataset, open_batch)
         return
     if dataset.current_table and plan.rows:
-        _merge_current(lake, batch, dataset, plan.fresh, intent)
+        merge_current(lake, batch, dataset, plan.fresh, intent)
     intent.settle(batch.con, entries)
 
 
@@ -168,14 +168,14 @@ def _finish(lake: Lakehouse, batch: Batch[R], dataset: Dataset, history: Table, 
         if removed:
             _derive_current(lake, batch, dataset, intent)
         elif added:
-            _merge_current(lake, batch, dataset, batch.adopt_snapshot(history, intent.snapshot), intent)
+            merge_current(lake, batch, dataset, batch.adopt_snapshot(history, intent.snapshot), intent)
     with Relations(batch.con) as relations:
         entries = intent.read(relations)
         if entries:
             intent.settle(batch.con, entries)
 
 
-def _merge_current(lake: Lakehouse, batch: Batch[R], dataset: Dataset, fresh: R, intent: CommitIntent) -> None:
+def merge_current(lake: Lakehouse, batch: Batch[R], dataset: Dataset, fresh: R, intent: CommitIntent) -> None:
     """Brings new history rows into the current table, unless another run has finished the batch.
 
     Asked after the table was loaded, `intent.exists` says that no later batch can have committed anything before that
@@ -191,7 +191,7 @@ def _merge_current(lake: Lakehouse, batch: Batch[R], dataset: Dataset, fresh: R,
 
 
 def _derive_current(lake: Lakehouse, batch: Batch[R], dataset: Dataset, intent: CommitIntent) -> None:
-    """Derives the current rows of all keys in the history files that the batch changed. See `_merge_current`.
+    """Derives the current rows of all keys in the history files that the batch changed. See `merge_current`.
 
     History is loaded after the current table: it then has all that the current table can have seen, and a batch under
     way finds its rows in place.

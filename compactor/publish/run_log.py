@@ -50,7 +50,7 @@ class Run:
 class Tally:
     """What a run has done for one dataset so far. `failed` are objects that stay pending: (key, reason)."""
 
-    started_at: dt.datetime = field(default_factory=now)
+    started_at: dt.datetime = field(default_factory=lambda: now())
     objects: int = 0
     lines: int = 0
     new: int = 0

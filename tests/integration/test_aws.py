@@ -14,11 +14,14 @@ from botocore.exceptions import ClientError
 
 from compactor.config import load
 from compactor.duck import session
+from compactor.duck.relations import Relations
 from compactor.errors import ConflictError
 from compactor.evolution.schema import TargetColumn, evolved_schema, rewrite
 from compactor.lake import catalog
 from compactor.lake.table import Table
-from compactor.publish.intent import Note
+from compactor.publish.accounting import Entries
+from compactor.publish.intent import CommitIntent
+from compactor.types.field_type import STRING
 from tests.support.aws_lake import NIGHTLY, AwsLake, deliver_first_hour, deliver_next_hour
 from tests.support.glue_server import AwsServer
 from tests.support.histories import DATASETS, History
@@ -95,26 +98,27 @@ def test_two_jobs_at_once_bring_the_tables_to_the_model(aws_lake: AwsLake, aws_s
     )
 
 
-def test_a_note_that_goes_while_it_is_read_is_that_of_a_finished_batch(
+def test_an_intent_that_goes_while_it_is_read_is_that_of_a_finished_batch(
     aws_lake: AwsLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two jobs may finish the same batch. S3, unlike a disk, does not keep an open file that the other one deletes."""
     aws_lake.tables.ensure(aws_lake.registry, [])
-    note = Note.new(aws_lake.tables, "a run", mode="keep")
+    intent = CommitIntent.new(aws_lake.tables, "a run", mode="keep")
     open_file = Table.open
 
     def open_then_lose(self: Table, path: str) -> Any:
         opened = open_file(self, path)
-        note.delete()
+        intent.delete()
         return opened
 
-    with session.session(aws_lake.config.resources) as con:
-        con.execute("CREATE TABLE ledger_rows AS SELECT 1 AS size")
-        con.execute("CREATE TABLE quarantine_rows AS SELECT 1 AS line")
-        note.write(con)
+    with session.session(aws_lake.config.resources) as con, Relations(con) as relations:
+        entries = Entries(
+            relations.table("ledger", "SELECT 1 AS size"), relations.table("quarantine", "SELECT 1 AS line")
+        )
+        intent.write(con, entries)
         monkeypatch.setattr(Table, "open", open_then_lose)
-        assert not note.read(con)
-    note.delete()  # again
+        assert intent.read(relations) is None
+    intent.delete()  # again
 
 
 def test_the_server_refuses_a_commit_on_a_stale_version(aws_lake: AwsLake) -> None:
@@ -181,7 +185,7 @@ def test_columns_change_and_change_back_in_glue(aws_lake: AwsLake) -> None:
     schema_id, before = fans.table.schema_id, paths(fans.table)
     fans.table.tag("before")
     stale = fans.table
-    renamed = columns(tier=TargetColumn("level", "string", False, "tier"), device=new("device", "map"))
+    renamed = columns(tier=TargetColumn("level", STRING, False, "tier"), device=new("device", "map"))
     change = {"properties": {"v": "2"}, "summary": {}}
     assert fans.table.reshape(evolved_schema(stale, renamed), [], [], commit_id="rename", **change) is None
     with pytest.raises(ConflictError):

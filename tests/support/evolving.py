@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from compactor.evolution.schema import TargetColumn, evolved_schema, rewrite
 from compactor.lake.table import DataFile, Schema, Table
+from compactor.types.field_type import LONG, STRING, decimal
 from tests.support.warehouse import Row, columns, new
 
 RENAMED = columns(
-    visits=TargetColumn("visits", "long", False, "visits"),  # no longer required
-    tier=TargetColumn("level", "string", False, "tier"),
-    spend=TargetColumn("spend", "decimal(12,2)", False, "spend"),
+    visits=TargetColumn("visits", LONG, False, "visits"),  # no longer required
+    tier=TargetColumn("level", STRING, False, "tier"),
+    spend=TargetColumn("spend", decimal(12, 2), False, "spend"),
     score=new("score", "double"),
     device=new("device", "map"),
 )

@@ -32,6 +32,7 @@ from compactor.evolution.schema import TargetColumn
 from compactor.lake.catalog import _order, _schema, _spec
 from compactor.lake.table import DataFile, Table
 from compactor.registry.dataset import Partition, TableLayout
+from compactor.registry.fields import type_of
 
 Row = dict[str, Any]
 COLUMNS = [
@@ -61,12 +62,12 @@ START = datetime(2026, 10, 25, tzinfo=UTC)
 
 def columns(**changes: TargetColumn | None) -> list[TargetColumn]:
     """All of today's columns as they are, but for those named: None leaves one out; a name of no column adds one."""
-    kept = {name: TargetColumn(name, kind, required, name) for name, kind, required in COLUMNS}
+    kept = {name: TargetColumn(name, type_of(kind), required, name) for name, kind, required in COLUMNS}
     return [column for column in {**kept, **changes}.values() if column is not None]
 
 
 def new(name: str, kind: str, *, required: bool = False) -> TargetColumn:
-    return TargetColumn(name, kind, required, None)
+    return TargetColumn(name, type_of(kind), required, None)
 
 
 def rows(count: int, first: int = 0) -> list[Row]:
@@ -97,7 +98,7 @@ class Warehouse:
     ) -> None:
         self.catalog = catalog
         layout = TableLayout(PARTITIONS[partition], tuple(sort))
-        schema = _schema(COLUMNS, ("id",))
+        schema = _schema([(name, type_of(kind), required) for name, kind, required in COLUMNS], ("id",))
         catalog.create_namespace_if_not_exists("rover")
         catalog.create_table(
             "rover.fans",

@@ -27,6 +27,8 @@ from compactor.registry.dataset import Dataset, Promotion
 from compactor.registry.fields import RESERVED_COLUMNS, column_name
 from compactor.registry.loader import Registry
 from compactor.reports.data import DatasetDrift, DriftReport, DriftStatus, FieldDrift
+from compactor.types import field_type
+from compactor.types.field_type import DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP
 
 MOST_KEYS = 2_000
 """Distinct keys of a map column; past that they are data, such as ids, and may be personal: they are never listed."""
@@ -36,7 +38,7 @@ _EXTRA = "extra"
 _NUMBER = r"0|-?[1-9]\d*|-?(0|[1-9]\d*)\.(0|\d*[1-9])([eE][+-]?\d+)?|-?\d[eE][+-]?\d+"
 _DATE = r"[12]\d{3}-\d\d-\d\d"
 _TIMESTAMP = r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
-_TEXTS = {"string", "timestamp", "date"}
+_TEXTS = {STRING.name, TIMESTAMP.name, DATE.name}
 _NAME_LENGTH = 255
 
 
@@ -62,7 +64,7 @@ def drift(
 
 def _dataset(lake: Lakehouse, dataset: Dataset, days: int, min_share: float) -> DatasetDrift:
     history = lake.table(dataset.history_table)
-    maps = [column for column, kind, _ in dataset.columns if kind == "map" and column in history.schema.names]
+    maps = [column for column, kind, _ in dataset.columns if kind == MAP and column in history.schema.names]
     maps.append(_EXTRA)
     fields = {field.column: field for field in dataset.newest.fields if not field.required}
     declared = [column for column in fields if column in history.schema.names]
@@ -78,8 +80,9 @@ def _dataset(lake: Lakehouse, dataset: Dataset, days: int, min_share: float) -> 
     found = []
     for column in declared:
         row = rows.get((column, None))
-        kinds = {fields[column].type: row["n"]} if row else {}
-        found.append(_field(None, fields[column].json, row, kinds, fields[column].type, records, since))
+        name = fields[column].type.name
+        kinds = {name: row["n"]} if row else {}
+        found.append(_field(None, fields[column].json, row, kinds, name, records, since))
     for (column, key), row in rows.items():
         if key is not None:
             kinds = _kinds(row["kinds"])
@@ -219,17 +222,17 @@ def _kinds(counted: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     kinds = {each["kind"]: int(each["n"]) for each in counted}
     texts = kinds.keys() & _TEXTS
     if len(texts) > 1:
-        kinds = {"string": sum(kinds[kind] for kind in texts), **{k: n for k, n in kinds.items() if k not in texts}}
+        kinds = {STRING.name: sum(kinds[kind] for kind in texts), **{k: n for k, n in kinds.items() if k not in texts}}
     return kinds
 
 
 def _kind(kinds: Mapping[str, int], *, is_json: bool) -> str | None:
     """The one kind that all values are of; None if there is none. Bare texts of several kinds are strings."""
     found = kinds.keys() - {"null"}
-    if found == {"long", "double"}:
-        return "double"
+    if found == {LONG.name, DOUBLE.name}:
+        return DOUBLE.name
     if len(found) > 1:
-        return None if is_json else "string"
+        return None if is_json else STRING.name
     return next(iter(found), None)
 
 
@@ -266,7 +269,7 @@ def _suggested(dataset: Dataset, fields: Sequence[FieldDrift], min_share: float)
         if field.share * 100 >= min_share and _can_be_written(field.key):
             column = _free_column(field.source, field.key, taken)
             taken.add(column)
-            yield Promotion(field.source, field.key, column, "string" if field.type == "nested" else field.type)
+            yield Promotion(field.source, field.key, column, field_type.parse(field.type) or STRING)  # nested: its text
 
 
 def _can_be_written(key: str) -> bool:
@@ -286,7 +289,7 @@ def promote_yaml(promotions: Sequence[Promotion]) -> str:
     """The `promote:` of a registry file, an entry a line. What a terminal would not print is escaped."""
     lines = ["promote:"]
     for each in promotions:
-        entry = {"from": each.source, "key": each.key, "column": each.column, "type": each.type}
+        entry = {"from": each.source, "key": each.key, "column": each.column, "type": each.type.name}
         text = yaml.safe_dump(
             entry, default_flow_style=True, sort_keys=False, width=sys.maxsize, allow_unicode=each.key.isprintable()
         )

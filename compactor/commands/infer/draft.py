@@ -22,6 +22,7 @@ from compactor.commands.infer.evidence import (
 )
 from compactor.commands.infer.guess import KeyCandidate, Meaning, OrderCandidate, TypedField, meaning
 from compactor.registry.fields import RESERVED_COLUMNS, column_name
+from compactor.types.field_type import LONG
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
@@ -158,7 +159,7 @@ def _delete(meant: Meaning, version: VersionEvidence, columns: Mapping[str, str]
 
 
 def _tables(meant: Meaning) -> Iterator[str]:
-    if meant.order and meant.order.type == "long":
+    if meant.order and meant.order.type == LONG:
         yield "# partition: none, because the order is a number; a timestamp field would give day(...) or month(...)"
         tables = ("events",) if meant.kind == "events" else ("current", "history")
         yield f"tables: {{{', '.join(f'{table}: {{partition: none}}' for table in tables)}}}"
@@ -192,7 +193,7 @@ def _field(
         parts.append("required: true")
     if column != column_name(each.name):
         parts.append(f"column: {column}")
-    value = each.type or "" if len(parts) == 1 else f"{{{', '.join(parts)}}}"
+    value = str(each.type or "") if len(parts) == 1 else f"{{{', '.join(parts)}}}"
     notes = [each.note, _gaps(version.fields[each.name], version)]
     comment = "; ".join(note for note in notes if note)
     return f"      {_yaml_key(each.name)}: {value}{f' # {comment}' if comment else ''}"
@@ -246,7 +247,7 @@ def _differences(own: VersionEvidence, other: VersionEvidence) -> list[str]:
 
 def _type_text(each: FieldEvidence) -> str:
     type_, note = field_type(each)
-    return type_ or note
+    return str(type_ or note)
 
 
 def _yaml_key(name: str) -> str:

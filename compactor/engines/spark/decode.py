@@ -21,7 +21,6 @@ from compactor.decode.batch_reader import Sums, has_unknown, read_chunks, regist
 from compactor.decode.bulk import Decoder
 from compactor.duck import session
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.sql import arrow_type
 from compactor.errors import CompactorError
 from compactor.merge.canonical import as_decoded, canonical
 from compactor.merge.columns import record_values
@@ -29,7 +28,6 @@ from compactor.registry.dataset import Dataset
 from compactor.source import Hour, SourceObject, open_source
 
 OBJECTS = "file_no INT, key STRING, etag STRING, size BIGINT"
-_SPARK_TYPES = {"long": "BIGINT", "map": "MAP<STRING, STRING>"}
 _ROWS = 8192
 _REJECT = pa.struct([("version", pa.int64()), ("reason", pa.string()), ("detail", pa.string()), ("raw", pa.string())])
 # `stopped`: why the worker gave up, in an operator's words. Nothing of the batch may be used then.
@@ -47,7 +45,7 @@ def decoded_schema(dataset: Dataset) -> str:
 
 def spark_columns(dataset: Dataset) -> str:
     """The record columns as fields of a Spark struct."""
-    return ", ".join(f"`{name}`: {_SPARK_TYPES.get(kind, kind.upper())}" for name, kind, _ in dataset.table_columns)
+    return ", ".join(f"`{name}`: {kind.spark}" for name, kind, _ in dataset.table_columns)
 
 
 def alone(resources: Resources) -> Resources:
@@ -134,7 +132,7 @@ class Decode:
 
     @property
     def _record(self) -> pa.StructType:
-        return pa.struct([(name, _arrow_type(kind)) for name, kind, _ in self.dataset.table_columns])
+        return pa.struct([(name, kind.arrow_stored) for name, kind, _ in self.dataset.table_columns])
 
 
 @dataclass(frozen=True)
@@ -162,10 +160,6 @@ class Canonical:
 CANONICAL = (
     "id STRING, emitted_at TIMESTAMP, source_file STRING, source_line BIGINT, file_no INT, line_no BIGINT, text STRING"
 )
-
-
-def _arrow_type(kind: str) -> pa.DataType:
-    return pa.timestamp("us", "UTC") if kind == "timestamp" else arrow_type(kind)
 
 
 def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:

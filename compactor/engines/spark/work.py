@@ -46,14 +46,14 @@ class SparkBatch:
     def __init__(self, spark: SparkSession, lake: Lakehouse, relations: Relations, dataset: Dataset) -> None:
         self.con: duckdb.DuckDBPyConnection = relations.con
         self.relations = relations
-        self._spark, self._lake, self._dataset = spark, lake, dataset
+        self.spark, self._lake, self._dataset = spark, lake, dataset
 
     def read(self, source: Source, objects: Sequence[SourceObject], progress: Progress) -> Decoded[DataFrame]:  # noqa: ARG002  each worker opens the source itself
         files = batch_reader.register_files(self.relations, [(o.key, o.etag, o.size) for o in objects])
         size = sum(o.size for o in objects)
-        tasks = min(len(objects), max(self._spark.sparkContext.defaultParallelism, size // _TASK_BYTES + 1))
+        tasks = min(len(objects), max(self.spark.sparkContext.defaultParallelism, size // _TASK_BYTES + 1))
         numbered = [(number, o.key, o.etag, o.size) for number, o in enumerate(objects)]
-        listed = self._spark.createDataFrame(numbered, OBJECTS).repartition(tasks)
+        listed = self.spark.createDataFrame(numbered, OBJECTS).repartition(tasks)
         decode = Decode(self._lake.config, self._dataset)
         rows = listed.mapInArrow(decode, decoded_schema(self._dataset)).localCheckpoint()
         sums = self._sums(rows)
@@ -105,8 +105,8 @@ class SparkBatch:
         return number(self.con, f"SELECT sum(unknown) FROM {decoded.counts}")
 
     def plan(self, relations: Relations, decoded: Decoded[DataFrame], history: Table) -> HistoryPlan[DataFrame]:  # noqa: ARG002  what lasts as long as the plan are data frames
-        with cloned(self._spark, history) as clone:
-            stored = self._spark.table(clone.name)
+        with cloned(self.spark, history) as clone:
+            stored = self.spark.table(clone.name)
             candidates = self._sql(statements.CANDIDATES, records=decoded.records, history=stored).localCheckpoint()
             statement, more = statements.FRESH, {}
             if judged := self._judged(candidates, stored):
@@ -139,7 +139,7 @@ class SparkBatch:
         return self._sql(statements.JUDGED, ranked=ranked)
 
     def history_change(self, history: Table, plan: HistoryPlan[DataFrame]) -> Change:
-        with cloned(self._spark, history) as clone:
+        with cloned(self.spark, history) as clone:
             if plan.rows:  # the merge itself finds which files to rewrite
                 statement = statements.into_history(self._dataset, clone.name, replaces=bool(plan.replaced))
                 self._sql(statement, fresh=plan.fresh)
@@ -151,38 +151,38 @@ class SparkBatch:
 
     def adopt_snapshot(self, history: Table, snapshot: Snapshot) -> DataFrame:
         added, _ = history.changed_files(snapshot)
-        with cloned(self._spark, history) as clone:
+        with cloned(self.spark, history) as clone:
             rows = f"SELECT * FROM {clone.name} WHERE {statements.in_files([file.file_path for file in added])}"
             return self._sql(rows).localCheckpoint()
 
     def current_change(self, fresh: DataFrame, current: Table, load_history: Callable[[], Table]) -> Change | None:
         winners = self._sql(statements.winners(self._dataset, "{fresh}"), fresh=fresh)
         if self._dataset.delete:
-            with cloned(self._spark, load_history()) as clone:
+            with cloned(self.spark, load_history()) as clone:
                 statement = statements.unburied(self._dataset)
-                winners = self._sql(statement, winners=winners, history=self._spark.table(clone.name)).localCheckpoint()
+                winners = self._sql(statement, winners=winners, history=self.spark.table(clone.name)).localCheckpoint()
         return self._merged(current, winners, statements.into_current)
 
     def derived_change(self, current: Table, history: Table, snapshot: Snapshot) -> Change | None:
         added, removed = ([file.file_path for file in files] for files in history.changed_files(snapshot))
-        with cloned(self._spark, history) as clone:
+        with cloned(self.spark, history) as clone:
             touched = statements.keys_in(self._dataset, clone.name, added)
             if removed:
                 before = f"{clone.name} VERSION AS OF {snapshot.parent_snapshot_id}"
                 touched = f"{touched} UNION {statements.keys_in(self._dataset, before, removed)}"
             winners = self._sql(
-                statements.derived(self._dataset), history=self._spark.table(clone.name), touched=self._sql(touched)
+                statements.derived(self._dataset), history=self.spark.table(clone.name), touched=self._sql(touched)
             ).localCheckpoint()
         return self._merged(current, winners, statements.as_derived)
 
     def _merged(self, current: Table, winners: DataFrame, merge: Callable[[Dataset, str], str]) -> Change | None:
-        with cloned(self._spark, current) as clone:
+        with cloned(self.spark, current) as clone:
             self._sql(merge(self._dataset, clone.name), winners=winners)
             change = clone.change()
         return change if change.add or change.remove else None
 
     def _sql(self, statement: str, **frames: Any) -> DataFrame:
-        return self._spark.sql(statement, **frames)
+        return self.spark.sql(statement, **frames)
 
 
 def _count(files: Sequence[DataFile]) -> int:

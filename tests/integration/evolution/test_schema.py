@@ -17,6 +17,7 @@ from pyiceberg.exceptions import CommitFailedException
 from compactor.errors import CompactorError, ConflictError, UsageError
 from compactor.evolution.schema import TargetColumn, evolved_schema
 from compactor.lake.table import RESHAPE_ID
+from compactor.types.field_type import DATE, DOUBLE, MAP, STRING, decimal
 from tests.support.evolving import PARSE, RENAMED, RETYPED, by_sql, parsed, renamed, reshape, rewritten
 from tests.support.warehouse import Warehouse, columns, new, paths, rows
 
@@ -182,8 +183,8 @@ def test_a_schema_that_the_table_has_had_keeps_its_id(tmp_path: Path) -> None:
     lake = Warehouse.in_folder(tmp_path)
     lake.append(rows(10))
     first = lake.table.schema_id
-    there = columns(tier=TargetColumn("level", "string", False, "tier"))
-    back = columns(tier=TargetColumn("tier", "string", False, "level"))
+    there = columns(tier=TargetColumn("level", STRING, False, "tier"))
+    back = columns(tier=TargetColumn("tier", STRING, False, "level"))
     seen = [first]
     for number in range(2):
         reshape(lake.table, there, f"there {number}")
@@ -234,23 +235,38 @@ def test_a_tag_or_schema_that_is_not_there_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        (columns(spend=TargetColumn("spend", "decimal(12,3)", False, "spend")), "cannot become a decimal(12, 3) in pl"),
-        (columns(spend=TargetColumn("spend", "decimal(8,2)", False, "spend")), "cannot become a decimal(8, 2) in pl"),
-        (columns(visits=TargetColumn("visits", "string", True, "visits")), "cannot become a string in place"),
-        (columns(visits=TargetColumn("visits", "double", True, "visits")), "cannot become a double in place"),
-        (columns(joined_at=TargetColumn("joined_at", "date", False, "joined_at")), "cannot become a date in place"),
-        (columns(traits=TargetColumn("traits", "string", False, "traits")), "cannot become a string in place"),
-        (columns(tier=TargetColumn("tier", "map", False, "tier")), "cannot become a map<string, string> in place"),
-        (columns(tier=TargetColumn("tier", "string", True, "tier")), "cannot become required in place"),
+        (
+            columns(spend=TargetColumn("spend", decimal(12, 3), False, "spend")),
+            "cannot become a decimal(12, 3) in pl",
+        ),
+        (
+            columns(spend=TargetColumn("spend", decimal(8, 2), False, "spend")),
+            "cannot become a decimal(8, 2) in pl",
+        ),
+        (columns(visits=TargetColumn("visits", STRING, True, "visits")), "cannot become a string in place"),
+        (columns(visits=TargetColumn("visits", DOUBLE, True, "visits")), "cannot become a double in place"),
+        (
+            columns(joined_at=TargetColumn("joined_at", DATE, False, "joined_at")),
+            "cannot become a date in place",
+        ),
+        (columns(traits=TargetColumn("traits", STRING, False, "traits")), "cannot become a string in place"),
+        (
+            columns(tier=TargetColumn("tier", MAP, False, "tier")),
+            "cannot become a map<string, string> in place",
+        ),
+        (columns(tier=TargetColumn("tier", STRING, True, "tier")), "cannot become required in place"),
         (columns(extra=new("extra", "long", required=True)), "is new and required"),
         (columns(updated_at=None), "'updated_at' partitions the table"),
         (columns(updated_at=new("updated_at", "date")), "'updated_at' partitions the table"),
         (columns(visits=None), "'visits' sorts the table"),
         (columns(id=new("id", "long")), "'id' is an identifier field"),
-        (columns(id=TargetColumn("id", "string", False, "id")), "'id' is an identifier field"),
+        (columns(id=TargetColumn("id", STRING, False, "id")), "'id' is an identifier field"),
         (columns(extra=new("tier", "long")), "'tier' is there twice"),
-        (columns(extra=TargetColumn("extra", "string", False, "tier")), "has the source 'tier', as another has"),
-        (columns(extra=TargetColumn("extra", "string", False, "nothing")), "'nothing', which is no column"),
+        (
+            columns(extra=TargetColumn("extra", STRING, False, "tier")),
+            "has the source 'tier', as another has",
+        ),
+        (columns(extra=TargetColumn("extra", STRING, False, "nothing")), "'nothing', which is no column"),
         (columns(extra=new("updated_at_day", "long")), "has the name of a partition field"),
         (columns(extra=new("Extra", "long")), "has a name that not all engines take"),
         (columns(extra=new("1st", "long")), "has a name that not all engines take"),
