@@ -139,9 +139,11 @@ def record(
 
     def dated(relations: Relations, table: Table) -> Relation:
         """The row with its place among the runs that the table has."""
-        with relations.arrow("runs", table.scan(["finished_at"], where={"dataset": dataset.name}).batches) as runs:
+        with relations.arrow(
+            "finished", table.scan(["finished_at"], where={"dataset": dataset.name}).batches
+        ) as finished_at:
             (newest,) = relations.con.execute(
-                f"SELECT coalesce(epoch_us(max(finished_at)), -1) FROM {runs}"
+                f"SELECT coalesce(epoch_us(max(finished_at)), -1) FROM {finished_at}"
             ).fetchall()[0]
         finished = max(now(), dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=newest + 1))
         last = last_run(relations, run.lake, dataset.name)
