@@ -95,7 +95,7 @@ def publish(
     with Relations(con) as relations:
         quarantined = relations.count(entries.quarantine)
     if not (plan.rows or quarantined or replaces_entries):
-        # Duplicates alone. The ledger keeps what it says of an object, so this may come late, and more than once.
+        # Duplicates alone. The ledger keeps what it says of an object, so this is idempotent.
         upsert.put(
             lake,
             con,

@@ -1,4 +1,4 @@
-"""A table as Spark may change it: a copy of its metadata, which no catalog but the session's own knows.
+"""A table that Spark may change: a copy of its metadata, which only the session's own catalog knows.
 
 Iceberg's own runtime merges into the clone and commits there. The files that this adds and removes are then committed
 to the table itself by `compactor.publish`, under the same rule as any change: only if the table is still as it was
@@ -58,7 +58,7 @@ def cloned(spark: SparkSession, table: Table) -> Iterator[Clone]:
         yield Clone(table, f"{CATALOG}.clones.{name}", catalog, identifier)
         catalog.dropTable(identifier, False)  # noqa: FBT003  of its files
     finally:
-        with suppress(OSError):  # what is left costs a little storage, and `verify --files` tells of it
+        with suppress(OSError):  # what is left costs a little storage, and `verify --files` reports it
             _remove(table, folder)
 
 
@@ -81,7 +81,7 @@ def _write_metadata(table: Table, folder: str) -> str:
 
 
 def _bloom_bytes(table: Table) -> int:
-    """How large a bloom filter is to be: Parquet's Java writer makes each as large as it may be, by default 1 MiB.
+    """The size of a bloom filter in bytes: Parquet's Java writer makes each as large as allowed, by default 1 MiB.
 
     16 bits for each value of an average file, so that one of twice as many rows still finds 1 in 100 by mistake.
     """

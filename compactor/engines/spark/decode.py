@@ -1,8 +1,8 @@
 """On Spark's workers: objects to rows, by the same code as in a single process.
 
-A worker gets rows of (file_no, key, etag, size) and gives rows of three kinds, told by which struct is not NULL:
+A worker gets rows of (file_no, key, etag, size) and gives rows of three kinds; the struct that is not NULL says which:
 
-    record   a decoded record, as the tables take it, and whether it has a field that nobody declared
+    record   a decoded record, as the tables take it, and whether it has a field that the registry does not declare
     reject   a line that is no record
     file     the sums of a file: once for each, after all of its lines
 """

@@ -72,7 +72,7 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
     def open_batch(self, lake: Lakehouse, dataset: Dataset) -> Iterator[SparkBatch]:
         """A batch on the session, with a small session of the local engine for the accounts.
 
-        Raises CompactorError where Spark fails; its own message, which can quote values, is told with `-v` alone.
+        Raises CompactorError where Spark fails; its own message, which can quote values, is logged with `-v` alone.
         """
         self._storage: Mapping[str, str] = lake.storage_properties()
         with engine.session(self._config.resources) as con:
@@ -106,7 +106,7 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
         except (PySparkException, Py4JError, OSError) as error:
             raise UsageError(
                 "Spark does not start; it needs Java 17 (JAVA_HOME, or `java` on the path), and the jars that"
-                " spark.settings name; what it said is above"
+                " spark.settings name; its message is above"
             ) from error
         jvm: Any = session._jvm  # noqa: SLF001  Iceberg's catalogs have no other way in
         jvm.java.lang.System.setProperty("derby.stream.error.file", os.devnull)  # else it logs to the working directory
