@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from compactor.evolution.rows import kept_promotion
-from compactor.evolution.schema import TargetColumn
 from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse, check_shape
+from compactor.lake.schema_change import TargetColumn
 from compactor.lake.table import Table
 from compactor.registry import expressions as upgrade
 from compactor.registry.dataset import Dataset, Promotion

@@ -33,7 +33,7 @@ _REFUSED = pa.schema(
 class Rewriting:
     """Brings rows of `old` to the shape of `new`. Makes the table `refused` in the session.
 
-    Called with a stream of batches of the old columns, in the form that `compactor.evolution.schema.rewrite` asks for.
+    Called with a stream of batches of the old columns, as `compactor.lake.schema_change.rewrite` asks for.
     """
 
     def __init__(self, con: duckdb.DuckDBPyConnection, old: Dataset, new: Dataset) -> None:

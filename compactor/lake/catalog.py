@@ -21,8 +21,8 @@ from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wai
 from compactor import diagnose
 from compactor.config import Config
 from compactor.errors import CompactorError, MissingTableError, UsageError
-from compactor.evolution.schema import iceberg_type
 from compactor.lake import table_version
+from compactor.lake.schema_change import iceberg_type
 from compactor.lake.table import Table
 from compactor.registry.dataset import Dataset, Partition, TableLayout
 from compactor.registry.loader import Registry

@@ -255,7 +255,7 @@ class Table:
         """Changes the columns, and files where some are given, in one commit. Returns the snapshot's id, if any.
 
         Args:
-            schema: what `compactor.evolution.schema.evolved_schema` made of this table's.
+            schema: what `compactor.lake.schema_change.evolved_schema` made of this table's.
             add: files of that schema, in place of `remove`. Without either, no snapshot is made.
             properties: table properties to set; None removes one.
             summary: properties of the snapshot.

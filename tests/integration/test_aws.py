@@ -24,8 +24,8 @@ from compactor.commands.verify.verify import verify
 from compactor.config import load
 from compactor.duck import session
 from compactor.errors import CompactorError, ConflictError
-from compactor.evolution.schema import TargetColumn, evolved_schema, rewrite
 from compactor.lake import catalog
+from compactor.lake.schema_change import TargetColumn, evolved_schema, rewrite
 from compactor.lake.table import Table
 from compactor.progress import NullProgress
 from compactor.publish.intent import Note

@@ -28,8 +28,8 @@ from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
 from compactor.commands.query import _load_extensions
-from compactor.evolution.schema import TargetColumn
 from compactor.lake.catalog import _order, _schema, _spec
+from compactor.lake.schema_change import TargetColumn
 from compactor.lake.table import DataFile, Table
 from compactor.registry.dataset import Partition, TableLayout
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from compactor.commands.drift import drift
 from compactor.evolution import plan
-from compactor.evolution.schema import evolved_schema
 from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
+from compactor.lake.schema_change import evolved_schema
 from compactor.publish import ledger
 from compactor.registry.dataset import Dataset, Promotion
 

@@ -24,9 +24,9 @@ from compactor.engines.local import rebuild_current
 from compactor.errors import ConflictError, UsageError
 from compactor.evolution import plan as migration
 from compactor.evolution.rows import Rewriting
-from compactor.evolution.schema import evolved_schema, rewrite
 from compactor.lake import table_version
 from compactor.lake.catalog import FILES, QUARANTINE, RUNS, Lakehouse, bloom
+from compactor.lake.schema_change import evolved_schema, rewrite
 from compactor.lake.table import RUN_ID, DataFile, Table
 from compactor.progress import Progress
 from compactor.publish import accounting, lease, ledger

@@ -20,8 +20,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 
 from compactor.errors import CompactorError, ConflictError, UsageError
-from compactor.evolution.schema import TargetColumn, evolved_schema, rewrite
 from compactor.lake import parquet
+from compactor.lake.schema_change import TargetColumn, evolved_schema, rewrite
 from compactor.lake.table import RESHAPE_ID, DataFile, Schema, Table
 from tests.support.warehouse import COLUMNS, Row, Warehouse, columns, in_file, new, paths, rows
 
