@@ -14,7 +14,8 @@ from compactor.decode.bulk import Decoder
 from compactor.decode.lines import Chunk
 from compactor.duck import session
 from compactor.engines.local import LocalBatch
-from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.progress import Progress
 from compactor.publish import accounting, lease, ledger
 from compactor.publish.protocol import publish, settled
@@ -60,7 +61,7 @@ def _replay_dataset(run: Run, listed: Dataset) -> DatasetReport:
     tally = Tally(started_at=ledger.now())
     for attempt in ledger.on_new_shape():
         with attempt:
-            dataset = run.lake.shaped(listed)
+            dataset = run.lake.at_table_version(listed)
             _load_again(run, dataset, tally)
     if tally.new or tally.duplicates:
         record(run, dataset, tally)

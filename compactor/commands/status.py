@@ -7,7 +7,8 @@ from typing import Any
 from compactor.config import Config
 from compactor.duck import session
 from compactor.lake import table_version
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.publish import ledger
 from compactor.registry.dataset import Dataset

@@ -11,8 +11,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from compactor.evolution.rows import kept_promotion
-from compactor.lake import table_version
-from compactor.lake.catalog import Lakehouse, check_shape
+from compactor.lake import layout, table_version
+from compactor.lake.catalog import Lakehouse
 from compactor.lake.schema_change import TargetColumn
 from compactor.lake.table import Table
 from compactor.registry import expressions as upgrade
@@ -32,7 +32,7 @@ def plan(lake: Lakehouse, datasets: Sequence[Dataset]) -> MigrationPlan:
                 table_version.of_table(dataset, table.properties),
                 table_version.target(dataset, table.properties),
             )
-            check_shape(table, old)
+            layout.check_dataset(table, old)
             marks.append(
                 f"{table.name} {table.schema_id} {table_version.marks(old)} {new.table_columns} {new.promoted}"
             )

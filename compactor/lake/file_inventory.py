@@ -34,7 +34,7 @@ def take(table: Table) -> Inventory:
 
     Holds the paths of the table's files in memory. Listed last: what is written meanwhile is left over, never missing.
     """
-    io = table.iceberg.io
+    io = table._iceberg.io
     scheme, netloc, root = io.parse_location(table.location)  # type: ignore[attr-defined]  # of PyArrow's FileIO
     system: FileSystem = io.fs_by_scheme(scheme, netloc)  # type: ignore[attr-defined]
 
@@ -58,8 +58,8 @@ def _consequences(
     """What is `unreadable`, `lost` and `broken` because of the missing files."""
     unreadable: list[str] = []
     broken: list[int] = []
-    heads = {ref.snapshot_id for ref in table.iceberg.metadata.refs.values()}
-    for snapshot in table.iceberg.metadata.snapshots:
+    heads = {ref.snapshot_id for ref in table._iceberg.metadata.refs.values()}
+    for snapshot in table._iceberg.metadata.snapshots:
         files = {place(path) for path in _of_snapshot(table, snapshot, set())} & missing
         if snapshot.snapshot_id == table.snapshot_id:
             unreadable = sorted(files)
@@ -72,8 +72,8 @@ def _consequences(
 
 
 def _referenced(table: Table) -> Iterator[str]:
-    metadata = table.iceberg.metadata
-    yield table.iceberg.metadata_location
+    metadata = table._iceberg.metadata
+    yield table._iceberg.metadata_location
     yield from (entry.metadata_file for entry in metadata.metadata_log)
     yield from (statistics.statistics_path for statistics in metadata.statistics)
     seen: set[str] = set()
@@ -83,7 +83,7 @@ def _referenced(table: Table) -> Iterator[str]:
 
 def _of_snapshot(table: Table, snapshot: Snapshot, seen: set[str]) -> Iterator[str]:
     """The files of a snapshot, but for what manifests name that were `seen`, or that are missing themselves."""
-    io = table.iceberg.io
+    io = table._iceberg.io
     yield snapshot.manifest_list
     with suppress(FileNotFoundError):
         for manifest in snapshot.manifests(io):

@@ -81,7 +81,7 @@ def check(dataset: Dataset, history: Table) -> None:
         raise ShapeChanged(f"{dataset.name}: its tables were migrated meanwhile; run again")
 
 
-def tell_if_behind(dataset: Dataset, found: Dataset) -> None:
+def warn_if_behind(dataset: Dataset, found: Dataset) -> None:
     """Logs that the registry asks for more than the tables have."""
     if found.newest.number != dataset.newest.number:
         what = f"of version {found.newest.number}, the registry has version {dataset.newest.number}"

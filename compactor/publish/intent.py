@@ -14,7 +14,8 @@ from typing import Literal
 import duckdb
 import pyarrow.parquet as pq
 
-from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.lake.table import COMMIT_ID, RUN_ID, Snapshot, Table, summary
 from compactor.publish import ledger
 

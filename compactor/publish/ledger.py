@@ -20,7 +20,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from compactor.duck import session
 from compactor.duck.sql import quote
 from compactor.errors import CompactorError, ConflictError, ShapeChanged
-from compactor.lake.catalog import FILES, RUNS, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, RUNS, stored_name
 from compactor.lake.table import RUN_ID, DataFile, Table
 from compactor.source import Hour, Source, SourceObject
 from compactor.source.base import Ignored
@@ -162,11 +163,13 @@ def last_run(
     """
     if not lake.exists(RUNS):
         return None
-    columns, where = ["run_id", "frontier", "finished_at"], {"dataset": dataset}
-    runs = lake.table(RUNS)
+    runs, where = lake.table(RUNS), {"dataset": dataset}
+    snapshot_id = runs.tagged(tag) if tag else None
+    watermark = stored_name(runs.at(snapshot_id) if snapshot_id is not None else runs, "watermark")
+    columns = ["run_id", watermark, "finished_at"]
     con.register("run_rows", _past(runs, columns, where, tag) if tag else runs.scan(columns, where=where).batches)
     found = con.execute(
-        "SELECT run_id, frontier FROM run_rows WHERE frontier IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
+        f"SELECT run_id, {watermark} FROM run_rows WHERE {watermark} IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
     ).fetchone()
     con.unregister("run_rows")
     return LastRun(found[0], Hour.parse(found[1])) if found else None
@@ -292,7 +295,7 @@ def record_run(lake: Lakehouse, row: dict[str, object], frontier: Hour | None, a
             finished = max(now(), dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=newest + 1))
             last = last_run(con, lake, dataset)
             reached = min(frontier, last.frontier) if frontier and last and last != after else frontier
-            dated = {"finished_at": finished, "frontier": str(reached) if reached else None}
+            dated = {"finished_at": finished, "watermark": str(reached) if reached else None}
             con.register("run_row", pa.Table.from_pylist([row | dated], table.schema))
             return True
 

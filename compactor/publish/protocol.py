@@ -23,7 +23,8 @@ from compactor.engines.base import Batch, Change, Engine
 from compactor.engines.local import open_batch as local_batch
 from compactor.errors import CompactorError, ConflictError, ShapeChanged
 from compactor.lake import table_version
-from compactor.lake.catalog import FILES, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES
 from compactor.lake.table import RUN_ID, DataFile, Table
 from compactor.merge.history import HistoryPlan
 from compactor.publish import ledger

@@ -24,9 +24,11 @@ from compactor.engines.local import rebuild_current
 from compactor.errors import ConflictError, UsageError
 from compactor.evolution import plan as migration
 from compactor.evolution.rows import Rewriting
-from compactor.lake import table_version
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS, Lakehouse, bloom
-from compactor.lake.schema_change import evolved_schema, rewrite
+from compactor.lake import table_changes, table_version
+from compactor.lake.catalog import Lakehouse, bloom
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.rewrite import rewrite
+from compactor.lake.schema_change import evolved_schema
 from compactor.lake.table import RUN_ID, DataFile, Table
 from compactor.progress import Progress
 from compactor.publish import accounting, lease, ledger
@@ -120,7 +122,7 @@ def _apply(run: Run, listed: Dataset) -> int | None:
 def _migrate_history(run: Run, new: Dataset) -> None:
     lake = run.lake
     name = new.history_table
-    old = lake.shaped(new)
+    old = lake.at_table_version(new)
     planned_on = settled(lake, old).snapshot_id
     tag = f"before-v{new.newest.number}-{run.run_id}-{uuid.uuid4().hex[:4]}"
     for each in (FILES, QUARANTINE, RUNS, *filter(None, (name, new.current_table))):
@@ -218,7 +220,9 @@ def _reshape(
     before = {"tag": tag, "schema": table.schema_id, "marks": table_version.marks(old), "previous": previous}
     properties = {**table_version.marks(new), _FROM: json.dumps(before)}
     try:
-        table.reshape(schema, added, files, properties=properties, summary=summary, commit_id=commit_id)
+        table_changes.change_columns(
+            table, schema, added, files, properties=properties, summary=summary, commit_id=commit_id
+        )
     except ConflictError:
         table.discard(added)
         raise
@@ -227,7 +231,7 @@ def _reshape(
 def _tag(lake: Lakehouse, name: str, tag: str) -> None:
     for attempt in ledger.on_conflict(lake.config.commit.attempts):
         with attempt:
-            lake.table(name).tag(tag)
+            table_changes.tag(lake.table(name), tag)
 
 
 def _account(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
@@ -275,7 +279,7 @@ def _roll_back(run: Run, listed: Dataset, *, confirmed: bool) -> DatasetRollback
         objects, lines, new = ledger.loaded_since(con, lake, listed.name, tag)
         if confirmed:
             if table_version.ROLLING_BACK not in history.properties:
-                settled(lake, lake.shaped(listed))
+                settled(lake, lake.at_table_version(listed))
                 _mark(lake, listed.history_table, {table_version.ROLLING_BACK: tag})
             then = ledger.last_run(con, lake, listed.name, tag=tag)
             frontier = then.frontier if then else Hour("0001-01-01", 0)
@@ -298,9 +302,7 @@ def _roll_back(run: Run, listed: Dataset, *, confirmed: bool) -> DatasetRollback
 def _mark(lake: Lakehouse, name: str, properties: Mapping[str, str | None]) -> None:
     for attempt in ledger.on_conflict(lake.config.commit.attempts):
         with attempt:
-            table = lake.table(name)
-            schema = table.iceberg.schema()
-            table.reshape(schema, [], [], properties=properties, summary={}, commit_id=uuid.uuid4().hex)
+            table_changes.set_properties(lake.table(name), properties, commit_id=uuid.uuid4().hex)
 
 
 def _return(lake: Lakehouse, name: str, tag: str) -> None:
@@ -313,7 +315,9 @@ def _return(lake: Lakehouse, name: str, tag: str) -> None:
             before = _before(table)
             previous = json.dumps(before["previous"]) if before["previous"] else None
             properties = {**before["marks"], _FROM: previous, table_version.ROLLING_BACK: None}
-            table.roll_back(tag, schema_id=before["schema"], properties=properties, commit_id=uuid.uuid4().hex)
+            table_changes.roll_back(
+                table, tag, schema_id=before["schema"], properties=properties, commit_id=uuid.uuid4().hex
+            )
 
 
 def _before(table: Table) -> dict[str, Any]:

@@ -7,7 +7,7 @@ nothing here makes sums fit by changing them: a repair removes what stands twice
 from __future__ import annotations
 
 from compactor.commands.verify.differences import Difference, Twice
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.registry.dataset import Dataset
 from compactor.reports.report import Repair
 

@@ -22,8 +22,9 @@ from compactor.duck import session
 from compactor.duck.sql import quote
 from compactor.engines.local import LocalBatch, plan_derived
 from compactor.errors import CompactorError, ConflictError
-from compactor.lake import file_inventory
-from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
+from compactor.lake import file_inventory, table_changes
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.lake.table import RUN_ID
 from compactor.progress import NullProgress
 from compactor.publish import ledger
@@ -166,4 +167,4 @@ def _forget(lake: Lakehouse, name: str) -> None:
         with attempt:
             table = lake.table(name)
             if broken := file_inventory.take(table).broken:
-                table.forget(broken)
+                table_changes.forget_snapshots(table, broken)

@@ -20,7 +20,8 @@ from compactor.duck.sql import quote
 from compactor.engines.local import plan_derived
 from compactor.errors import CompactorError, MissingTableError
 from compactor.lake import file_inventory
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.merge.columns import columns_for_current
 from compactor.merge.current import current_ids, sizes
@@ -65,7 +66,7 @@ def inspect(lake: Lakehouse, registry: Registry, *, rebuild: bool, files: bool) 
     for dataset in datasets:
         if _is_there(lake, dataset.history_table):
             try:
-                shaped = lake.shaped(dataset)
+                shaped = lake.at_table_version(dataset)
             except FileNotFoundError:
                 shaped = dataset  # the checks will tell what is missing
             except CompactorError as error:

@@ -33,7 +33,8 @@ from compactor.commands.verify.athena import verify
 from compactor.commands.views import athena_client
 from compactor.commands.views.views import views
 from compactor.errors import CompactorError, UsageError
-from compactor.lake.catalog import FILES, RUNS
+from compactor.lake import table_facts
+from compactor.lake.own_tables import FILES, RUNS
 from compactor.reports.report import Check, VerifyReport
 from tests.integration.test_aws import AwsLake
 from tests.support.fans import Fans
@@ -122,13 +123,13 @@ def test_a_namespace_that_glue_does_not_keep_is_found(tmp_path: Path) -> None:
 def test_columns_of_past_schemas_count_for_what_a_commit_sends_to_glue(
     local: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = local.tables.table("fan_profiles").iceberg
+    table = local.tables.load_iceberg("fan_profiles")
     with table.update_schema() as update:
         update.add_column("was_here", StringType())
     with table.update_schema() as update:
         update.delete_column("was_here")
-    schemas = local.tables.table("fan_profiles").iceberg.metadata.schemas
-    assert "was_here" in [each["Name"] for each in athena.sent_columns(schemas)]
+    schemas = local.tables.load_iceberg("fan_profiles").metadata.schemas
+    assert "was_here" in [each["Name"] for each in table_facts.sent_columns(schemas)]
 
     monkeypatch.setattr(athena, "COLUMNS_BYTES", 100)
     wrong = failed(verify(local.config, local.registry))["columns fit into a request to Glue", "fan_profiles"]
@@ -163,7 +164,7 @@ def test_delete_files_are_told_and_deletion_vectors_refused(
     manifest = SimpleNamespace(
         partition_spec_id=0, fetch_manifest_entry=lambda io, discard_deleted: [entry(*each) for each in entries]
     )
-    snapshot = type(local.tables.table("fan_profiles").iceberg.current_snapshot())
+    snapshot = type(local.tables.load_iceberg("fan_profiles").current_snapshot())
     monkeypatch.setattr(snapshot, "manifests", lambda self, io: [manifest])
     monkeypatch.setattr(type(local.tables), "exists", lambda self, name: name == "fan_profiles")
 
@@ -175,7 +176,7 @@ def test_delete_files_are_told_and_deletion_vectors_refused(
 
 
 def test_tags_are_told_with_the_snapshot_that_athena_knows_them_by(local: Lake) -> None:
-    table = local.tables.table("fan_profiles").iceberg
+    table = local.tables.load_iceberg("fan_profiles")
     snapshot = table.current_snapshot()
     assert snapshot is not None
     table.manage_snapshots().create_tag(snapshot.snapshot_id, "before").commit()

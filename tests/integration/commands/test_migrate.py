@@ -17,6 +17,7 @@ from compactor.commands.query import query
 from compactor.commands.replay import replay
 from compactor.commands.verify.verify import verify
 from compactor.errors import CompactorError, UsageError
+from compactor.lake import table_changes
 from compactor.lake.table import Table
 from compactor.progress import NullProgress
 from compactor.reports.migration import MigrationReport
@@ -298,7 +299,7 @@ def test_the_time_before_the_migration_still_answers_with_the_old_names(fans: Fa
     ]
     assert sorted(row["id"] for row in rows) == [f"r{n}" for n in range(9)]
     assert {row["fan_tier"] for row in rows} == {"gold"}
-    location = table.iceberg.metadata_location
+    location = table.metadata_location
     statement = f"SELECT count(fan_tier), sum(score) FROM iceberg_scan('{location}', snapshot_from_id = {snapshot})"
     reader = query(fans.lake.config, fans.lake.registry, statement)
     assert [tuple(row.values()) for batch in reader for row in batch.to_pylist()] == [(9, 36)]
@@ -506,7 +507,7 @@ def test_a_run_killed_between_the_two_tables_leaves_a_column_that_the_next_run_c
     fans = Fans(tmp_path)
     fans.write(f"{FANS}additive: evolve\n")
     fans.lake.deliver_unmodelled("things", seats(100, 120, seat=7), part="c")
-    original = Table.reshape
+    original = table_changes.change_columns
 
     def killed(table: Table, *arguments: Any, **options: Any) -> Any:
         if table.name == "things":
@@ -514,7 +515,7 @@ def test_a_run_killed_between_the_two_tables_leaves_a_column_that_the_next_run_c
         return original(table, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Table, "reshape", killed)
+        patch.setattr(table_changes, "change_columns", killed)
         with pytest.raises(KeyboardInterrupt):
             fans.lake.compact()
     assert ("seat" in fans.columns("things_history"), "seat" in fans.columns("things")) == (True, False)

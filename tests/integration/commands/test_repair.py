@@ -21,7 +21,7 @@ from compactor.commands.verify import repair as repair_module
 from compactor.commands.verify.repair import repair
 from compactor.commands.verify.verify import verify
 from compactor.errors import CompactorError, ConflictError
-from compactor.lake.catalog import FILES, QUARANTINE
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.publish import protocol
 from compactor.reports.report import Repair, VerifyReport
 from tests.proofs.test_machine import WRITES, CrashError
@@ -82,16 +82,16 @@ def mend(lake: Lake, *, yes: bool) -> VerifyReport:
 
 
 def rows_of(lake: Lake, table: str) -> pa.Table:
-    return lake.tables.table(table).iceberg.scan().to_arrow()
+    return lake.tables.load_iceberg(table).scan().to_arrow()
 
 
 def append(lake: Lake, table: str, rows: pa.Table) -> None:
-    loaded = lake.tables.table(table).iceberg
+    loaded = lake.tables.load_iceberg(table)
     loaded.append(rows.cast(loaded.schema().as_arrow()))
 
 
 def delete(lake: Lake, table: str, condition: str) -> None:
-    lake.tables.table(table).iceberg.delete(condition)
+    lake.tables.load_iceberg(table).delete(condition)
 
 
 def drop(lake: Lake, table: str) -> None:
@@ -427,13 +427,14 @@ def test_a_table_that_cannot_be_read_fails_its_own_checks_and_no_other(lake: Lak
     """Of the quarantine. What needs it waits, and is not half done."""
     stop_in_the_middle_of_a_batch(lake)
     table = lake.tables.table(QUARANTINE)
-    snapshot = table.iceberg.current_snapshot()
+    iceberg = lake.tables.load_iceberg(QUARANTINE)
+    snapshot = iceberg.current_snapshot()
     assert snapshot is not None
     path = {
         "data file": table.files[0].file_path,
-        "manifest": snapshot.manifests(table.iceberg.io)[0].manifest_path,
+        "manifest": snapshot.manifests(iceberg.io)[0].manifest_path,
         "manifest list": snapshot.manifest_list,
-        "metadata": table.iceberg.metadata_location,
+        "metadata": table.metadata_location,
     }[lost]
     file = Path(path.removeprefix("file://"))
     saved = file.read_bytes()
