@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from compactor.commands.migrate import migrate
+from compactor.commands.migrate.rollback import rollback
 from compactor.commands.query import query
 from compactor.commands.replay import replay
 from compactor.commands.verify.verify import verify
@@ -59,7 +60,7 @@ class Things:
         return migrate.apply(self.lake.config, self.lake.registry, plan_id=plan_id, progress=QUIET)
 
     def roll_back(self) -> Any:
-        return migrate.rollback(self.lake.config, self.lake.registry, confirmed=True, progress=QUIET)
+        return rollback(self.lake.config, self.lake.registry, confirmed=True, progress=QUIET)
 
     def replay(self) -> int:
         return replay(self.lake.config, self.lake.registry, progress=QUIET).exit_code
@@ -181,7 +182,7 @@ class Fans:
         return migrate.apply(self.lake.config, self.lake.registry, plan_id=plan_id, progress=QUIET)
 
     def roll_back(self, *, confirmed: bool = True) -> Any:
-        return migrate.rollback(self.lake.config, self.lake.registry, confirmed=confirmed, progress=QUIET)
+        return rollback(self.lake.config, self.lake.registry, confirmed=confirmed, progress=QUIET)
 
     def ids(self, table: str = "things") -> list[str]:
         return sorted(row["id"] for row in self.lake.rows(table))
