@@ -451,7 +451,7 @@ def test_a_table_that_cannot_be_read_fails_its_own_checks_and_no_other(lake: Lak
         "rows = quarantined lines of the ledger",
     }
     assert "from the bucket's versions or a backup" in told(report)[QUARANTINE].action
-    assert told(report)[PAST].action.startswith(f"first mend {QUARANTINE}")
+    assert told(report)[PAST].action.startswith(f"first repair {QUARANTINE}")
     file.write_bytes(saved)
     assert mend(lake, yes=True).exit_code == 0
     lake.assert_equals_model(DATASETS)
