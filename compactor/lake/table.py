@@ -181,7 +181,7 @@ class Table:
         """
         tasks = [task for task in self._all_tasks() if task.file.file_path == file.file_path]
         if not tasks:
-            raise ConflictError(f"{self.identifier}: a file to read is no longer in the table; load it again")
+            raise ConflictError(f"{self.identifier}: a file to read is no longer in the table")
         return scan_tasks(self._iceberg, self.schema.names, tasks, ahead=False).batches
 
     def bucket(self, column: str, buckets: int) -> Callable[[pa.Array], pa.Array]:

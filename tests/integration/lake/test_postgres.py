@@ -126,9 +126,7 @@ def test_a_server_that_goes_away_within_a_commit_fails_the_run_with_a_sentence_a
 
     with monkeypatch.context() as patch:
         at_commit(patch, 1, stop_then_commit)
-        with pytest.raises(
-            CompactorError, match=r"database cannot be used.*does not tell whether it landed.*run again"
-        ):
+        with pytest.raises(CompactorError, match=r"database cannot be used.*does not say whether it landed.*run again"):
             lake.compact(datasets=MINE, full_scan=True)
     postgres.start()
     assert lake.history("fan_profiles") == {}
