@@ -21,7 +21,7 @@ from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import RUNS
 from tests.support.histories import History
 from tests.support.lake import Lake
-from tests.support.postgres_server import PostgresServer, postgres_lake, shared_postgres  # noqa: F401  # a fixture
+from tests.support.postgres_server import PostgresServer, postgres_lake
 
 MINE = ("fan_profiles",)
 
