@@ -124,8 +124,13 @@ def test_a_rollback_tells_what_it_drops_and_makes_that_pending_again(fans: Fans)
     line = json.dumps({**json.loads(fan(10)), "version": 2, "channel": "app"})
     fans.lake.deliver_unmodelled("things", [line.replace("fanTier", "loyaltyTier").encode(), fan(11)], part="c")
     fans.lake.compact()
-    told = fans.roll_back(confirmed=False)
-    assert (told.done, told.datasets[0].objects, told.datasets[0].lines, told.datasets[0].new) == (False, 1, 2, 2)
+    report = fans.roll_back(confirmed=False)
+    assert (report.done, report.datasets[0].objects, report.datasets[0].lines, report.datasets[0].new) == (
+        False,
+        1,
+        2,
+        2,
+    )
     assert "loyalty_tier" in fans.columns()
     assert fans.roll_back().done
     assert {name: sorted(map(repr, fans.lake.rows(name))) for name in old} == old

@@ -62,8 +62,8 @@ class Things:
 
     def assert_equals_model(self) -> None:
         assert self.rows("things_history") == self.chain.history(self.lines)
-        due = {row["id"]: row for row in self.chain.current(self.lines).values()}
-        assert self.rows("things") == due
+        expected = {row["id"]: row for row in self.chain.current(self.lines).values()}
+        assert self.rows("things") == expected
         self.assert_sound()
 
     def assert_sound(self) -> None:

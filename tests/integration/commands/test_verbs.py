@@ -66,7 +66,7 @@ def test_replayed_lines_end_as_if_they_had_come_in_order(tmp_path: Path, schemas
 
 
 @pytest.mark.filterwarnings("ignore:Parquet writer option:UserWarning")  # the library's writer, which only tests use
-def test_verify_finds_a_row_that_stands_twice_and_a_row_that_is_missing(tmp_path: Path) -> None:
+def test_verify_finds_a_duplicate_row_and_a_missing_row(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     for delivery in History(3, datasets=("fan_profiles",), replaces=False).deliveries(2, 30):
         lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)

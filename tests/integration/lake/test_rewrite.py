@@ -1,4 +1,4 @@
-"""Data files written anew with other columns: what they keep, leave out and cost."""
+"""Data files written again with other columns: what they keep, leave out and cost."""
 
 from __future__ import annotations
 
@@ -30,16 +30,18 @@ def test_a_rewrite_keeps_partition_order_statistics_and_bloom_filters(
     lake.append(rows(2000))
     lake.append(rows(2000, 2000), "more")
     table = lake.table
-    old_files, told = table.files, []
+    old_files, calls = table.files, []
     schema = evolved_schema(table, RETYPED)
 
     with duckdb.connect() as con:
-        added = rewritten(table, schema, by_sql(con, PARSE), on_progress=lambda files, done: told.append((files, done)))
+        added = rewritten(
+            table, schema, by_sql(con, PARSE), on_progress=lambda files, done: calls.append((files, done))
+        )
     assert [(file.partition, file.record_count, file.sort_order_id) for file in added] == [
         (file.partition, file.record_count, file.sort_order_id) for file in old_files
     ]
-    assert told == sorted(told)
-    assert told[-1] == (len(old_files), 4000)
+    assert calls == sorted(calls)
+    assert calls[-1] == (len(old_files), 4000)
     snapshot = change_columns(
         table, schema, added, old_files, properties={}, summary={"compactor.verb": "migrate"}, commit_id="retype"
     )
@@ -49,9 +51,9 @@ def test_a_rewrite_keeps_partition_order_statistics_and_bloom_filters(
     found = table.find("retype")
     assert found is not None
     assert (found.schema_id, found.summary and found.summary["compactor.verb"]) == (table.schema_id, "migrate")
-    due = [parsed(row) for row in rows(4000)]
-    assert lake.by_arrow() == due
-    assert lake.by_duckdb() == due
+    expected = [parsed(row) for row in rows(4000)]
+    assert lake.by_arrow() == expected
+    assert lake.by_duckdb() == expected
     fields = {field.field_id: field.name for field in schema.fields}
     for file in table.files:
         keys = in_file(table, file, table.sort_columns)
@@ -98,9 +100,9 @@ def test_a_rewrite_leaves_out_what_another_engine_deleted_and_follows_changes_in
     with duckdb.connect() as con:
         added = rewritten(table, schema, by_sql(con, PARSE))
     change_columns(table, schema, added, table.files, properties={}, summary={}, commit_id="retype")
-    due = [renamed(parsed(row)) for row in rows(3000) if row["id"] not in gone]
-    assert len(due) == 2994
-    assert lake.by_arrow() == lake.by_duckdb() == due
+    expected = [renamed(parsed(row)) for row in rows(3000) if row["id"] not in gone]
+    assert len(expected) == 2994
+    assert lake.by_arrow() == lake.by_duckdb() == expected
 
 
 def test_a_rewrite_that_fails_leaves_no_file_behind(tmp_path: Path) -> None:

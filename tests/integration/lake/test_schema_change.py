@@ -32,11 +32,11 @@ def test_a_change_in_place_rewrites_no_file_and_every_reader_sees_the_new_column
     table = lake.table
     assert (paths(table), table.snapshot_id) == (before, snapshot)
     assert table.schema.names == [column.name for column in RENAMED]
-    due = [renamed(row) for row in rows(100)]
-    assert lake.by_arrow() == due
-    assert lake.by_duckdb() == due
+    expected = [renamed(row) for row in rows(100)]
+    assert lake.by_arrow() == expected
+    assert lake.by_duckdb() == expected
     assert lake.by_arrow(["score", "device"]) == [{"score": None, "device": None}] * 100
-    assert lake.by_arrow(where={"level": "gold"}) == [row for row in due if row["level"] == "gold"]
+    assert lake.by_arrow(where={"level": "gold"}) == [row for row in expected if row["level"] == "gold"]
     assert (table.properties[CHANGE_ID], table.properties["kept"]) == ("rename", "2")
     assert {name for name in table.properties if name.startswith(bloom)} == {f"{bloom}level", f"{bloom}id"}
     assert "gone" not in table.properties
@@ -44,8 +44,8 @@ def test_a_change_in_place_rewrites_no_file_and_every_reader_sees_the_new_column
     more = {**renamed(rows(1, 100)[0]), "score": 0.5, "device": {"os": "iOS"}, "visits": None}
     more["spend"] = Decimal("1234567890.12")
     lake.append([more], "after")
-    assert lake.by_arrow() == [*due, more]
-    assert lake.by_duckdb() == [*due, more]
+    assert lake.by_arrow() == [*expected, more]
+    assert lake.by_duckdb() == [*expected, more]
 
 
 def test_a_column_dropped_and_added_under_its_name_is_empty_and_the_tag_shows_the_old_one(tmp_path: Path) -> None:
@@ -60,9 +60,9 @@ def test_a_column_dropped_and_added_under_its_name_is_empty_and_the_tag_shows_th
     table = lake.table
     assert table.iceberg_schema.find_field("joined_at").field_id > old_id
     assert table.schema.field("joined_at").type == pa.timestamp("us", "UTC")
-    due = [{**row, "joined_at": None} for row in rows(50)]
-    assert lake.by_arrow() == due
-    assert lake.by_duckdb() == due
+    expected = [{**row, "joined_at": None} for row in rows(50)]
+    assert lake.by_arrow() == expected
+    assert lake.by_duckdb() == expected
     assert table.tagged("before") == snapshot
     assert table.at(snapshot).schema.field("joined_at").type == pa.string()
     assert lake.by_arrow(snapshot_id=snapshot) == rows(50)
