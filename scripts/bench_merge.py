@@ -102,11 +102,11 @@ class Lake:
             return timed(lambda: merge_current(self.tables, batch, self.dataset, fresh, intent))
 
     def upsert(self, rows: str) -> dict[str, float]:
-        schema = arrow_schema(self.tables.table(DATASET).iceberg.schema())
+        schema = arrow_schema(self.tables.load_iceberg(DATASET).schema())
         with duckdb.connect() as con:
             arrow = con.execute(rows).to_arrow_table().cast(schema)
         key = list(self.dataset.key)
-        return timed(lambda: self.tables.table(DATASET).iceberg.upsert(arrow, join_cols=key))
+        return timed(lambda: self.tables.load_iceberg(DATASET).upsert(arrow, join_cols=key))
 
     def rows(self) -> pa.RecordBatchReader:
         return self.tables.table(DATASET).scan(record_columns(self.dataset)).batches

@@ -159,7 +159,7 @@ def load_nights(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
     meter = Meter()
     lake = Lakehouse(settings_of)
     with choice.opened(settings_of, name) as (open_batch, _):  # type: ignore[arg-type]
-        with open_batch(lake, lake.shaped(known.get(EVENTS))):
+        with open_batch(lake, lake.at_table_version(known.get(EVENTS))):
             pass  # starts Spark, whose session the runs then find
         return [meter.measure(lambda: load(keys // per_file, name)) for _ in range(ROUNDS)]
 

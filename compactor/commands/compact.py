@@ -98,7 +98,7 @@ def _compact_dataset(job: _Job, listed: Dataset) -> DatasetReport:
     tally = Tally()
     for attempt in on_table_version():
         with attempt:
-            dataset = job.run.lake.shaped(listed)
+            dataset = job.run.lake.at_table_version(listed)
             _load_pending(job, dataset, tally)
     if listed.additive == "evolve" and tally.unknown_fields:
         evolve.evolve(job.run.lake, listed)

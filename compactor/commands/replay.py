@@ -16,7 +16,8 @@ from compactor.decode.decoded import Decoded
 from compactor.decode.lines import Chunk
 from compactor.duck.relations import Relation, Relations
 from compactor.engines.local import open_batch
-from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.progress import Progress
 from compactor.publish import lease, run_log
 from compactor.publish.accounting import Entries, account
@@ -64,7 +65,7 @@ def _replay_dataset(run: Run, listed: Dataset) -> DatasetReport:
     tally = Tally()
     for attempt in on_table_version():
         with attempt:
-            dataset = run.lake.shaped(listed)
+            dataset = run.lake.at_table_version(listed)
             _load_again(run, dataset, tally)
     if tally.new or tally.duplicates:
         run_log.record(run, dataset, tally)

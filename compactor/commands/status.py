@@ -8,7 +8,8 @@ from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.relations import Relations
 from compactor.lake import table_version
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.publish.pending import list_pending
 from compactor.registry.dataset import Dataset

@@ -28,6 +28,11 @@ class DerivedPlan:
     decision: CurrentDecision
     scan: Scan
 
+    @property
+    def rewrite(self) -> list[DataFile]:
+        """The data files of the current table that have rows to leave."""
+        return [self.scan.files[number] for number in self.decision.rewrite]
+
 
 def plan_derived(
     relations: Relations,

@@ -16,7 +16,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from compactor.duck.relations import Relation, Relations
-from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.lake.table import COMMIT_ID, RUN_ID, Snapshot, Table, summary
 from compactor.publish import upsert
 from compactor.publish.accounting import Entries

@@ -23,7 +23,8 @@ from pathlib import Path
 
 from compactor import diagnose
 from compactor.config import IfRunning
-from compactor.lake.catalog import FILES, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES
 from compactor.publish.intent import folder
 from compactor.publish.run_log import Run
 

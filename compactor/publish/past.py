@@ -8,7 +8,8 @@ import duckdb
 import pyarrow as pa
 
 from compactor.duck.relations import Relations
-from compactor.lake.catalog import FILES, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES
 from compactor.lake.table import Table
 
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from compactor.config import Batch as BatchLimits
 from compactor.duck.relations import Relation, Relations
-from compactor.lake.catalog import FILES, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES
 from compactor.publish.run_log import LastRun, last_run
 from compactor.source import Hour, Ignored, Source, SourceObject
 

@@ -24,7 +24,8 @@ from compactor.duck.relations import Relations
 from compactor.engines.base import Batch, Change, Engine, HistoryPlan
 from compactor.errors import CompactorError, ConflictError, TableVersionChanged
 from compactor.lake import table_version
-from compactor.lake.catalog import FILES, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES
 from compactor.lake.table import RUN_ID, Table
 from compactor.publish import upsert
 from compactor.publish.accounting import Entries

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from compactor.duck import session
 from compactor.duck.relations import Relation, Relations
-from compactor.lake.catalog import RUNS, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import RUNS, stored_name
 from compactor.lake.table import Table
 from compactor.progress import Progress
 from compactor.publish import past, upsert
@@ -102,12 +103,14 @@ def last_run(relations: Relations, lake: Lakehouse, dataset: str, *, tag: str | 
     """
     if not lake.exists(RUNS):
         return None
-    runs = lake.table(RUNS)
-    columns, where = ["run_id", "frontier", "finished_at"], {"dataset": dataset}
+    runs, where = lake.table(RUNS), {"dataset": dataset}
+    snapshot_id = runs.tagged(tag) if tag else None
+    reached = stored_name(runs if snapshot_id is None else runs.at(snapshot_id), "watermark")
+    columns = ["run_id", reached, "finished_at"]
     found_rows = past.scan(runs, columns, where, tag) if tag else runs.scan(columns, where=where).batches
     with relations.arrow("runs", found_rows) as rows:
         found = relations.con.execute(
-            f"SELECT run_id, frontier FROM {rows} WHERE frontier IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
+            f"SELECT run_id, {reached} FROM {rows} WHERE {reached} IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
         ).fetchone()
     return LastRun(found[0], Hour.parse(found[1])) if found else None
 
@@ -148,7 +151,7 @@ def record(
         finished = max(now(), dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=newest + 1))
         last = last_run(relations, run.lake, dataset.name)
         reached = min(watermark, last.watermark) if watermark and last and last != after else watermark
-        place = {"finished_at": finished, "frontier": str(reached) if reached else None}
+        place = {"finished_at": finished, "watermark": str(reached) if reached else None}
         return relations.stored("run", pa.Table.from_pylist([row | place], table.schema))
 
     with session.session(run.lake.config.resources) as con:

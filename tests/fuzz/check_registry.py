@@ -22,7 +22,7 @@ from compactor.decode.lines import chunk_of
 from compactor.duck.relations import Relation, Relations
 from compactor.engines.rebuild import bucket_function
 from compactor.errors import UsageError
-from compactor.lake import catalog
+from compactor.lake import layout as layout_of
 from compactor.lake.table import Table
 from compactor.merge.columns import rows_to_write
 from compactor.merge.current import current_rows, decide_current
@@ -99,8 +99,8 @@ def _make_tables(dataset: Dataset) -> None:
     layouts = [(dataset.history, ("id",)), (dataset.current, dataset.key)]
     for layout, identifier in layouts:
         if layout is not None:
-            schema = catalog._schema(dataset.table_columns, identifier)
-            spec, order = catalog._spec(schema, layout), catalog._order(schema, layout)
+            schema = layout_of.iceberg_schema(dataset.table_columns, identifier)
+            spec, order = layout_of.partition_spec(schema, layout), layout_of.sort_order(schema, layout)
             new_table_metadata(schema, spec, order, "file:///nowhere", {"format-version": "2"})
 
 
@@ -130,10 +130,10 @@ def _written(relations: Relations, dataset: Dataset, layout: TableLayout, source
 
 def _table(dataset: Dataset, layout: TableLayout) -> Table:
     """A table of this layout, as far as a partition needs one."""
-    schema = catalog._schema(dataset.table_columns, ())
-    spec, order = catalog._spec(schema, layout), catalog._order(schema, layout)
+    schema = layout_of.iceberg_schema(dataset.table_columns, ())
+    spec, order = layout_of.partition_spec(schema, layout), layout_of.sort_order(schema, layout)
     table = Table.__new__(Table)
-    table.iceberg = mock.Mock(
+    table._iceberg = mock.Mock(
         **{"schema.return_value": new_table_metadata(schema, spec, order, "file:///nowhere").schema()}
     )
     return table

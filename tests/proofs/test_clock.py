@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compactor.lake.catalog import RUNS
+from compactor.lake.own_tables import RUNS
 from compactor.publish import run_log
 from tests.support.histories import History
 from tests.support.lake import Lake
@@ -55,7 +55,7 @@ def test_a_clock_that_goes_backwards_changes_no_row_and_no_version_is_older_than
     for name in (*lake.record_tables, RUNS, "compactor_files", "compactor_quarantine"):
         if not lake.tables.exists(name):
             continue
-        metadata = lake.tables.table(name).iceberg.metadata
+        metadata = lake.tables.load_iceberg(name).metadata
         snapshots = [entry.timestamp_ms for entry in metadata.snapshot_log]
         versions = [*(entry.timestamp_ms for entry in metadata.metadata_log), metadata.last_updated_ms]
         assert snapshots == sorted(snapshots)
@@ -115,4 +115,4 @@ def test_runs_are_told_in_the_order_in_which_they_were_recorded(tmp_path: Path, 
         lake.compact(datasets=(NAME,))
         clock.time -= timedelta(days=7)
     rows = sorted(lake.rows(RUNS), key=lambda row: row["finished_at"])
-    assert [row["frontier"] for row in rows] == ["2026-11-01T00", "2026-11-02T00", "2026-11-03T00"]
+    assert [row["watermark"] for row in rows] == ["2026-11-01T00", "2026-11-02T00", "2026-11-03T00"]

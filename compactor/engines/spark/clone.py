@@ -39,7 +39,7 @@ class Clone:
     def change(self) -> Change:
         """What Spark has committed to the clone since it was opened, in one commit at most."""
         location = self.catalog.loadTable(self.identifier).operations().current().metadataFileLocation()
-        snapshot = FromInputFile.table_metadata(self.table.iceberg.io.new_input(location)).current_snapshot()
+        snapshot = FromInputFile.table_metadata(self.table.for_clone.io.new_input(location)).current_snapshot()
         if snapshot is None or snapshot.snapshot_id == self.table.snapshot_id:
             return Change([], [])
         return Change(*self.table.changed_files(snapshot))
@@ -64,18 +64,18 @@ def cloned(spark: SparkSession, table: Table) -> Iterator[Clone]:
 
 def _write_metadata(table: Table, folder: str) -> str:
     """Writes the clone's metadata into its folder and returns the file's location."""
-    metadata = table.iceberg.metadata
+    metadata = table.for_clone.metadata
     properties = {
         **metadata.properties,
         "write.metadata.path": folder,
         # Else the clone's commit would delete the oldest version that is kept of the table's own metadata.
         "write.metadata.delete-after-commit.enabled": "false",
         "write.merge.mode": "copy-on-write",
-        "write.merge.distribution-mode": "hash" if table.iceberg.spec().fields else "range",
+        "write.merge.distribution-mode": "hash" if table.for_clone.spec().fields else "range",
         "write.parquet.bloom-filter-max-bytes": str(_bloom_bytes(table)),
     }
     location = f"{folder}/base.metadata.json"
-    output = table.iceberg.io.new_output(location)
+    output = table.for_clone.io.new_output(location)
     ToOutputFile.table_metadata(metadata.model_copy(update={"properties": properties}), output)
     return location
 
@@ -91,7 +91,7 @@ def _bloom_bytes(table: Table) -> int:
 
 
 def _remove(table: Table, folder: str) -> None:
-    io: Any = table.iceberg.io
+    io: Any = table.for_clone.io
     scheme, netloc, path = io.parse_location(folder)
     system = io.fs_by_scheme(scheme, netloc)
     for info in system.get_file_info(FileSelector(path, allow_not_found=True, recursive=True)):

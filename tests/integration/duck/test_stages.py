@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from compactor.duck.relations import Relation, Relations
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.merge.columns import record_columns
 from compactor.publish import upsert
 from tests.support.histories import History

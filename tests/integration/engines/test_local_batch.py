@@ -10,7 +10,7 @@ import pytest
 from compactor.duck.relations import Relations
 from compactor.engines.base import Change
 from compactor.engines.local import LocalBatch, open_batch
-from compactor.lake.catalog import FILES
+from compactor.lake.own_tables import FILES
 from compactor.progress import NullProgress
 from compactor.publish import pending, run_log
 from compactor.publish.accounting import account
