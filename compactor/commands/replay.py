@@ -12,6 +12,7 @@ from compactor.config import Config, IfRunning
 from compactor.decode.batch_reader import count_unknown, register_files, unknown_versions
 from compactor.decode.bulk import Decoder
 from compactor.decode.lines import Chunk
+from compactor.decode.rejects import NOT_KEPT_WHOLE
 from compactor.duck import session
 from compactor.engines.local import LocalBatch
 from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
@@ -23,8 +24,6 @@ from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import DatasetReport, RunReport
 
-# What the quarantine keeps of these lines is not their bytes, so it cannot be read again.
-_NOT_WHOLE = ("invalid_utf8", "line_too_long")
 _LINES = pa.schema([("file_no", pa.int32()), ("line_no", pa.int64()), ("line", pa.large_string())])
 
 
@@ -110,14 +109,14 @@ def _decode(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
         decoder.decode(chunk)
     con.execute(
         "INSERT INTO rejected SELECT file_no, source_line, version, reason, detail, raw FROM again"
-        f" WHERE reason IN {_NOT_WHOLE}"
+        f" WHERE reason IN {NOT_KEPT_WHOLE}"
     )
 
 
 def _chunks(con: duckdb.DuckDBPyConnection) -> Iterator[Chunk]:
     cursor = con.cursor()  # of its own: the decoder works on `con` between two chunks
     reader = cursor.execute(
-        f"SELECT file_no, source_line AS line_no, raw AS line FROM again WHERE reason NOT IN {_NOT_WHOLE}"
+        f"SELECT file_no, source_line AS line_no, raw AS line FROM again WHERE reason NOT IN {NOT_KEPT_WHOLE}"
     ).to_arrow_reader(16384)
     for batch in reader:
         yield Chunk(pa.Table.from_batches([batch]).cast(_LINES))

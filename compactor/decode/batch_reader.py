@@ -14,6 +14,7 @@ from compactor.config import Config
 from compactor.decode.bulk import Decoder
 from compactor.decode.gunzip import Block, Done, read_blocks
 from compactor.decode.lines import chunk_of
+from compactor.decode.rejects import UNKNOWN_VERSION
 from compactor.duck.sql import literal
 from compactor.errors import DamagedObject
 from compactor.progress import Progress
@@ -135,7 +136,9 @@ def register_files(con: duckdb.DuckDBPyConnection, files: Sequence[tuple[str, st
 
 def unknown_versions(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """The versions of rejected lines that the tables do not have, each with why."""
-    found = con.execute("SELECT DISTINCT version, detail FROM rejected WHERE reason = 'unknown_version'").fetchall()
+    found = con.execute(
+        f"SELECT DISTINCT version, detail FROM rejected WHERE reason = {literal(UNKNOWN_VERSION)}"
+    ).fetchall()
     return {str(version): detail for version, detail in found}
 
 

@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from compactor.decode import exact
 from compactor.decode.lines import Chunk
+from compactor.decode.rejects import Reject
 from compactor.duck.sql import literal, quote
 from compactor.registry import expressions
 from compactor.registry.dataset import Dataset, SchemaVersion
@@ -173,13 +174,13 @@ class Decoder:
         blanks: dict[int, int] = {}
         for batch in lines.to_batches(max_chunksize=8192):
             rows: list[dict[str, Any]] = []
-            rejects: list[tuple[int, int, exact.Reject, bytes]] = []
+            rejects: list[tuple[int, int, Reject, bytes]] = []
             for file_no, line_no, line in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 raw = line.encode("utf-8")
                 found = exact.read_line(raw, self._dataset)
                 if found is None:
                     blanks[file_no] = blanks.get(file_no, 0) + 1
-                elif isinstance(found, exact.Reject):
+                elif isinstance(found, Reject):
                     rejects.append((file_no, line_no, found, raw))
                 else:
                     rows.append({**found, "file_no": file_no, "line_no": line_no, "ok": True})
@@ -197,7 +198,7 @@ class Decoder:
         self._con.execute("INSERT INTO staged SELECT * FROM rows")
         self._con.unregister("rows")
 
-    def _reject(self, rejects: Iterable[tuple[int, int, exact.Reject, bytes]]) -> None:
+    def _reject(self, rejects: Iterable[tuple[int, int, Reject, bytes]]) -> None:
         rows = [
             {
                 "file_no": file_no,

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from compactor.decode import rejects
+from compactor.decode.rejects import Reject
 from compactor.registry import expressions
 from compactor.registry.dataset import Dataset
 from compactor.types import json_values
@@ -24,15 +25,6 @@ BLANK = None
 MAX_DEPTH = 500
 """Levels of objects and arrays in a line, the record's own included: what every supported Python can parse."""
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|[\]}]')
-
-
-@dataclass(frozen=True)
-class Reject:
-    """Why a line is not a record. `detail` names fields, never values: it may be logged."""
-
-    reason: str
-    detail: str
-    version: int | None = None
 
 
 class Kind(StrEnum):
@@ -67,20 +59,19 @@ def read_object(raw: bytes) -> dict[str, Any] | Reject | None:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        return Reject("invalid_utf8", f"byte {error.start + 1} of the line is not UTF-8")
+        return rejects.invalid_utf8(error.start)
     if _too_deep(text):
-        return Reject("not_json", f"nested deeper than {MAX_DEPTH} levels")
+        return rejects.too_deep(MAX_DEPTH)
     try:
         record = _DECODER.decode(text.strip(" \t\r\n"))
         if "\\u" in text:
             _refuse_lone_surrogates(record)
     except UnicodeEncodeError:
-        return Reject("not_json", "a lone surrogate escape has no character")
+        return rejects.lone_surrogate()
     except ValueError as error:
-        position = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
-        return Reject("not_json", f"not valid JSON{position}")
+        return rejects.not_json(error.pos if isinstance(error, json.JSONDecodeError) else None)
     if not isinstance(record, JsonObject):
-        return Reject("not_object", "the line is JSON but not an object")
+        return rejects.not_object()
     return dict(record)
 
 
@@ -88,29 +79,29 @@ def read_record(record: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] |
     """What `read_line` makes of an object that `read_object` gave."""
     name = dataset.version_field.json
     if record.get(name) is None:
-        return Reject("missing_field", f"field {name} is missing")
+        return rejects.missing_field(name)
     try:
         version = json_values.long(record[name])
     except BadValue as bad:
-        return Reject("bad_value", f"field {name}: {bad}")
+        return rejects.bad_value(name, str(bad))
     if version not in dataset.versions:
-        return Reject("unknown_version", dataset.why_unknown(version), version)
+        return rejects.unknown_version(version, dataset.why_unknown(version))
     row: dict[str, Any] = {}
     fields = dataset.versions[version].fields
     for field in fields:
         value = record.get(field.json)
         if value is None:
             if field.required:
-                return Reject("missing_field", f"field {field.json} is missing", version)
+                return rejects.missing_field(field.json, version)
             continue
         try:
             row[field.column] = field.type.read(value)
         except BadValue as bad:
-            return Reject("bad_value", f"field {field.json}: {bad}", version)
+            return rejects.bad_value(field.json, str(bad), version)
     try:
         row = expressions.row(dataset.upgrades(version), row)
     except expressions.BadUpgrade as bad:
-        return Reject("bad_value", str(bad), version)
+        return rejects.bad_upgrade(str(bad), version)
     known = {field.json for field in fields}
     row["extra"] = [(key, json_values.compact_text(value)) for key, value in record.items() if key not in known]
     return row

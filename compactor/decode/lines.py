@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from compactor.decode import exact
+from compactor.decode import rejects
+from compactor.decode.rejects import Reject
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Chunk:
     """
 
     lines: pa.Table
-    broken: tuple[tuple[int, int, exact.Reject, bytes], ...] = ()
+    broken: tuple[tuple[int, int, Reject, bytes], ...] = ()
 
 
 def chunk_of(parts: Iterable[tuple[int, int, bytes]], line_limit: int) -> Chunk:
@@ -50,9 +51,9 @@ def chunk_of(parts: Iterable[tuple[int, int, bytes]], line_limit: int) -> Chunk:
             "line": pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data)),
         }
     )
-    bad: dict[int, exact.Reject] = {}
+    bad: dict[int, Reject] = {}
     for index in np.flatnonzero(np.diff(offsets) - 1 > line_limit).tolist():
-        bad[index] = exact.Reject("line_too_long", f"longer than the limit of {line_limit} bytes")
+        bad[index] = rejects.line_too_long(line_limit)
     try:
         lines["line"].validate(full=True)
     except pa.ArrowInvalid:
@@ -61,7 +62,7 @@ def chunk_of(parts: Iterable[tuple[int, int, bytes]], line_limit: int) -> Chunk:
             try:
                 raw.decode("utf-8")
             except UnicodeDecodeError as error:
-                bad.setdefault(index, exact.Reject("invalid_utf8", f"byte {error.start + 1} is not UTF-8"))
+                bad.setdefault(index, rejects.invalid_utf8(error.start))
     if not bad:
         return Chunk(lines)
     broken = tuple(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from compactor.decode.rejects import BAD_VALUE
+from compactor.duck.sql import literal
 from compactor.errors import CompactorError, InvariantError
 
 _COUNTS = pa.schema([("file_no", pa.int32()), ("lines", pa.int64()), ("new", pa.int64())])
@@ -119,7 +121,7 @@ def enter_refused(con: duckdb.DuckDBPyConnection, dataset: str, run_id: str, at:
     con.execute(
         "CREATE OR REPLACE TABLE quarantine_rows AS SELECT k.* FROM kept_lines k SEMI JOIN ledger_rows l"
         " ON k.source_file = l.key AND k.etag = l.etag UNION ALL BY NAME SELECT $1::VARCHAR AS dataset, source_file,"
-        " source_line, version, 'bad_value' AS reason, detail, raw, $2::VARCHAR AS run_id, $3::TIMESTAMP AS"
+        f" source_line, version, {literal(BAD_VALUE)} AS reason, detail, raw, $2::VARCHAR AS run_id, $3::TIMESTAMP AS"
         " quarantined_at, etag FROM refused JOIN refusals ON key = source_file",
         values,
     )

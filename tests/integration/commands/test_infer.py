@@ -18,7 +18,8 @@ from compactor.cli.main import program
 from compactor.commands.infer import sample
 from compactor.commands.infer.draft import draft
 from compactor.commands.infer.evidence import gather
-from compactor.decode.exact import Reject, read_line
+from compactor.decode.exact import read_line
+from compactor.decode.rejects import Reject
 from compactor.errors import ConfigError
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compactor.config import Resources
-from compactor.decode import exact
+from compactor.decode import exact, rejects
 from compactor.duck import session
 from compactor.errors import ConfigError
 from compactor.registry import expressions, loader
@@ -218,7 +218,7 @@ def test_a_record_that_cannot_come_to_the_newest_shape_is_rejected_with_the_colu
         b'"note":"one two three"}'
     )
     found = exact.read_line(line, chain)
-    assert found == exact.Reject("bad_value", "column note_rest, made of an older version's: not a number", 1)
+    assert found == rejects.bad_upgrade("column note_rest, made of an older version's: not a number", 1)
 
 
 def test_tables_of_an_older_version_take_what_that_version_had(chain: Dataset) -> None:
