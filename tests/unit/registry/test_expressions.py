@@ -25,8 +25,8 @@ from compactor.registry.fields import type_of
 from compactor.types.casts import conversion, targets
 from compactor.types.field_type import LONG, MAP, STRING
 from compactor.types.json_values import BadValue
+from tests.support.any_record import STEADY, assert_all_agree, records
 from tests.support.odd_json import CHAIN
-from tests.unit.decode.test_bulk import STEADY, assert_all_agree, records
 
 
 def at(text: str) -> dt.datetime:
