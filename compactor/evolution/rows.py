@@ -60,29 +60,29 @@ class Rewriting:
             yield from self._convert(pa.Table.from_batches([batch])).cast(schema).to_batches()
 
     def _convert(self, olds: pa.Table) -> pa.Table:
-        numbered = olds.append_column("_n", pa.array(range(olds.num_rows), pa.int64()))
+        numbered = olds.append_column("__n", pa.array(range(olds.num_rows), pa.int64()))
         self._con.register("olds", numbered)
         found = self._con.execute(self._statement).to_arrow_table()
         self._con.unregister("olds")
-        unsure = found.filter(pa.compute.invert(found.column("_sure")))
+        unsure = found.filter(pa.compute.invert(found.column("__sure")))
         if unsure.num_rows:
             rows = self._by_the_letter(olds, unsure.to_pylist())
             exact = pa.Table.from_pylist(rows, found.schema)
-            found = pa.concat_tables([found.filter(found.column("_sure")), exact]).sort_by("_n")
-        return found.drop_columns(["_sure", "_n"])
+            found = pa.concat_tables([found.filter(found.column("__sure")), exact]).sort_by("__n")
+        return found.drop_columns(["__sure", "__n"])
 
     def _by_the_letter(self, olds: pa.Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows with their upgraded columns made one by one. Those that cannot be made go to `refused`."""
         accepted, refused = [], []
         for row in rows:
-            old = {name: _naive(value) for name, value in olds.slice(row["_n"], 1).to_pylist()[0].items()}
+            old = {name: _naive(value) for name, value in olds.slice(row["__n"], 1).to_pylist()[0].items()}
             try:
                 exact = expressions.row(self._expressions, old)
             except expressions.BadUpgrade as bad:
                 place = {name: old[name] for name in ("source_file", "source_line", "version")}
                 refused.append({**place, "detail": str(bad), "raw": as_line(self._old, old)})
             else:
-                accepted.append({**row, **{name: exact.get(name) for name in self._expressions}, "_sure": True})
+                accepted.append({**row, **{name: exact.get(name) for name in self._expressions}, "__sure": True})
         if refused:
             self._con.register("more_refused", pa.Table.from_pylist(refused, _REFUSED))
             self._con.execute("INSERT INTO refused SELECT * FROM more_refused")
@@ -108,8 +108,8 @@ class Rewriting:
                 value = promotion.value(source)
             values.append(f"{value} AS {quote(promotion.column)}")
         values += ["extra", "source_file", "source_line"]
-        sure = f"coalesce({' AND '.join(conditions)}, false) AS _sure"
-        return f"SELECT {', '.join(values)}, {sure}, _n FROM olds ORDER BY _n"
+        sure = f"coalesce({' AND '.join(conditions)}, false) AS __sure"
+        return f"SELECT {', '.join(values)}, {sure}, __n FROM olds ORDER BY __n"
 
     def _map_of(self, promotion: Promotion) -> Expression:
         return self._expressions.get(promotion.source, expressions.Column(promotion.source, MAP))

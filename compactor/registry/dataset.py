@@ -58,6 +58,11 @@ class Partition:
     column: str | None
     buckets: int | None
 
+    @property
+    def field_name(self) -> str | None:
+        """The name of the partition field in the table, which no column can have. None for `none`."""
+        return None if self.column is None else f"{self.column}_{self.transform}"
+
 
 @dataclass(frozen=True)
 class TableLayout:
@@ -144,6 +149,12 @@ class Dataset:
             derived = self.versions[number].derived
             expressions = {column: put_into(each, derived) for column, each in expressions.items()}
         return found
+
+    @property
+    def partition_fields(self) -> frozenset[str]:
+        """The names of the partition fields of its tables."""
+        layouts = (self.history, self.current)
+        return frozenset(name for each in layouts if each and (name := each.partition.field_name))
 
     def why_unknown(self, number: int) -> str:
         """What keeps records of a version from being read, and what to do."""

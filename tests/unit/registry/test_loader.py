@@ -233,7 +233,7 @@ versions:
         "accounts.yaml:14: field 'plan' has the unknown type 'strng'; did you mean 'string'?",
         "accounts.yaml:15: column 'updated_at' should be required: it is in 'order'",
         (
-            "accounts.yaml:16: field 'source_file': column 'source_file' is one that every table has by itself; "
+            "accounts.yaml:16: field 'source_file': column 'source_file' is in each table already; "
             "give it another `column`"
         ),
         "visits.yaml:1: dataset 'visit' should be in a file named visit.yaml",
@@ -292,9 +292,10 @@ versions:
         ),
         (
             ("state: string", "state: {type: string, column: extra}"),
-            "13: field 'state': column 'extra' is one that every",
+            "13: field 'state': column 'extra' is in each table already",
         ),
-        (("state: string", "ok: string"), "13: field 'ok': column 'ok' has a name that the program itself uses"),
+        (("state: string", "__ok: string"), "13: field '__ok': column '__ok' begins with '__', as only the program's"),
+        (("state: string", "_pos: string"), "13: field '_pos': column '_pos' has a name that query engines keep"),
         (
             ("state: string", "rowID: {type: string, column: rowid}"),
             "13: field 'rowID': column 'rowid' has a",
