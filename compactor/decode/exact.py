@@ -1,8 +1,8 @@
-"""One line of NDJSON, read by the letter: the exact rules of decoding, one line at a time.
+"""The exact rules of decoding, for one line of NDJSON at a time.
 
-The bulk of the lines never comes here. `decode` reads them in bulk, accepts only lines of whose meaning it is sure,
-and hands every other line to `read_line`, which either accepts it (odd but valid) or says why it is rejected. What a
-line becomes is a function of the line alone, so the way it was batched can never change a table.
+Most lines never come here. `decode.bulk` accepts the lines whose meaning it is sure of, and passes each other line to
+`read_line`. That either accepts the line (unusual, but valid) or says why it is rejected. The result depends on the
+line alone, so that batches can never change a table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from compactor.types.json_values import BadValue, JsonObject, Number
 
 BLANK = None
 MAX_DEPTH = 500
-"""Levels of objects and arrays in a line, the record's own included: what every supported Python can parse."""
+"""Levels of nested objects and arrays in a line, with the record itself: each supported Python can parse so many."""
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|[\]}]')
 
 
@@ -52,7 +52,7 @@ def read_line(raw: bytes, dataset: Dataset) -> dict[str, Any] | Reject | None:
 def read_object(raw: bytes) -> dict[str, Any] | Reject | None:
     """The JSON object of a line, whatever its fields; a `Reject`, or None for a blank line.
 
-    What its values are is for `json_kind` and `as_type` to say.
+    `json_kind` and `as_type` interpret its values.
     """
     if not raw.strip(b" \t\r\n"):
         return BLANK
@@ -76,7 +76,7 @@ def read_object(raw: bytes) -> dict[str, Any] | Reject | None:
 
 
 def read_record(record: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] | Reject:
-    """What `read_line` makes of an object that `read_object` gave."""
+    """The record of an object that `read_object` has returned, as `read_line` returns it."""
     name = dataset.version_field.json
     if record.get(name) is None:
         return rejects.missing_field(name)
@@ -108,7 +108,7 @@ def read_record(record: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] |
 
 
 def as_type(value: Any, type_: FieldType) -> Any:
-    """A value of `read_object` as a column of that type holds it; None if it does not fit."""
+    """A value of `read_object` as a column of the type has it; None if it is not of the type."""
     try:
         return type_.read(value)
     except BadValue:
@@ -129,7 +129,7 @@ def json_kind(value: Any) -> Kind:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
+    raise ValueError(name)  # Python would accept NaN and Infinity, which are not JSON
 
 
 def _too_deep(text: str) -> bool:
@@ -147,7 +147,7 @@ def _too_deep(text: str) -> bool:
 
 
 def _refuse_lone_surrogates(value: Any) -> None:
-    r"""Raises UnicodeEncodeError at a text with half of a pair (\\ud800): legal to Python, and no character at all."""
+    r"""Raises UnicodeEncodeError for a string with half of a surrogate pair (\\ud800), which Python alone accepts."""
     todo = [value]
     while todo:
         item = todo.pop()

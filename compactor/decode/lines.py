@@ -1,4 +1,4 @@
-"""Blocks of bytes to a chunk: a table of lines, with those set apart that are not text or are too long."""
+"""Blocks of bytes to a chunk: a table of lines. Lines that are not text or too long are set apart."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from compactor.decode.rejects import Reject
 class Chunk:
     """Whole lines of one or more objects.
 
-    `lines` has the columns file_no int32, line_no int64 (1-based) and line string, each line with or without its
-    newline. `broken` holds the lines that are not text at all: (file_no, line_no, reject, raw bytes).
+    Attributes:
+        lines: a table (file_no int32, line_no int64, line string). Line numbers are 1-based. A line may end with its
+            newline.
+        broken: lines that are not text, or too long, as (file_no, line_no, reject, raw bytes).
     """
 
     lines: pa.Table
@@ -26,9 +28,12 @@ class Chunk:
 
 
 def chunk_of(parts: Iterable[tuple[int, int, bytes]], line_limit: int) -> Chunk:
-    """Cuts blocks of whole lines into a chunk. A part is (file_no, number of its first line, bytes).
+    """Splits blocks of whole lines into a chunk.
 
-    Lines over `line_limit` bytes and lines that are not UTF-8 are set apart, so that the rest is valid text.
+    Lines of more than `line_limit` bytes and lines that are not UTF-8 are set apart, so that the others are valid text.
+
+    Args:
+        parts: blocks as (file_no, number of the first line, bytes).
     """
     file_nos: list[npt.NDArray[np.int32]] = []
     line_nos: list[npt.NDArray[np.int64]] = []

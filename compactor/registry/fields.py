@@ -1,4 +1,4 @@
-"""A field of a record and the column it becomes: names, types, and what neither may be."""
+"""A field of a record and its column: the rules for their names and types."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENGINE_COLUMNS = (
     *("_change_type", "_change_ordinal", "_commit_snapshot_id"),  # Iceberg's, in Spark's change logs
     "rowid",  # DuckDB's
 )
-"""Columns that a table has in an engine without having them: a real one of that name would hide it or be refused."""
+"""Names that an engine gives to columns of its own for each table: it would refuse a real column, or hide its own."""
 _LONGEST_COLUMN = 255  # in Athena and Glue
 
 Mistake = tuple[Place, str]
