@@ -30,7 +30,7 @@ from tests.support.odd_json import CHAIN
 
 
 def at(text: str) -> dt.datetime:
-    """A moment as the engine has it: UTC, without a zone."""
+    """A timestamp as DuckDB has it: UTC, without a zone."""
     return dt.datetime.fromisoformat(text)
 
 
