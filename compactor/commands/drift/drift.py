@@ -7,11 +7,9 @@ so. Keys and counts leave the engine, values never do: they are judged inside it
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain, count
 from typing import Any
 
 import duckdb
@@ -24,7 +22,7 @@ from compactor.duck.sql import literal, quote
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import Table
 from compactor.registry.dataset import Dataset, Promotion
-from compactor.registry.fields import RESERVED_COLUMNS, column_name
+from compactor.registry.fields import free_column
 from compactor.registry.loader import Registry
 from compactor.reports.data import DatasetDrift, DriftReport, DriftStatus, FieldDrift
 from compactor.types import field_type
@@ -39,7 +37,6 @@ _NUMBER = r"0|-?[1-9]\d*|-?(0|[1-9]\d*)\.(0|\d*[1-9])([eE][+-]?\d+)?|-?\d[eE][+-
 _DATE = r"[12]\d{3}-\d\d-\d\d"
 _TIMESTAMP = r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 _TEXTS = {STRING.name, TIMESTAMP.name, DATE.name}
-_NAME_LENGTH = 255
 
 
 def drift(
@@ -262,12 +259,12 @@ def _field(
 def _suggested(dataset: Dataset, fields: Sequence[FieldDrift], min_share: float) -> Iterator[Promotion]:
     """Keys that could be columns: of one kind, frequent enough, still coming, and not columns yet."""
     taken = {field.column for version in dataset.versions.values() for field in version.fields}
-    taken |= {each.column for each in dataset.promoted} | set(RESERVED_COLUMNS)
+    taken |= {each.column for each in dataset.promoted} | dataset.partition_fields
     for field in fields:
         if field.source is None or field.type is None or field.promoted or field.status == "vanished":
             continue
         if field.share * 100 >= min_share and _can_be_written(field.key):
-            column = _free_column(field.source, field.key, taken)
+            column = free_column(field.key, taken, prefix=field.source)
             taken.add(column)
             yield Promotion(field.source, field.key, column, field_type.parse(field.type) or STRING)  # nested: its text
 
@@ -275,14 +272,6 @@ def _suggested(dataset: Dataset, fields: Sequence[FieldDrift], min_share: float)
 def _can_be_written(key: str) -> bool:
     """Whether a registry file can name the key: it takes no empty one, and `${` begins a reference there."""
     return bool(key) and "${" not in key and "\0" not in key
-
-
-def _free_column(source: str, key: str, taken: set[str]) -> str:
-    """A column name that the registry accepts and that nothing has: by its rule for JSON keys as far as that goes."""
-    name = re.sub(r"[^a-z0-9]+", "_", column_name(key)).strip("_")[: _NAME_LENGTH - 20] or "key"
-    name = f"key_{name}" if name[0].isdigit() else name
-    names = chain((name, f"{source}_{name}"), (f"{name}_{number}" for number in count(2)))
-    return next(each for each in names if each not in taken and len(each) <= _NAME_LENGTH)
 
 
 def promote_yaml(promotions: Sequence[Promotion]) -> str:
