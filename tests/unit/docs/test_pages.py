@@ -54,6 +54,15 @@ def test_each_path_in_the_repository_exists(page: Path) -> None:
     assert not [path for path in spans if not (ROOT / path).exists()]
 
 
+def test_each_design_note_is_in_the_index_with_its_status_and_date() -> None:
+    index = (ROOT / "docs" / "design" / "README.md").read_text(encoding="utf-8")
+    for note in sorted((ROOT / "docs" / "design").glob("0*.md")):
+        head = re.search(r"^- Status: (.+)\n- Date: (\d{4}-\d\d-\d\d)$", note.read_text(encoding="utf-8"), re.MULTILINE)
+        assert head, f"{note.name} needs the lines '- Status: …' and '- Date: …' below its title"
+        row = next((line for line in index.splitlines() if f"({note.name})" in line), "")
+        assert f"| {head[1]} | {head[2]} |" in row, f"docs/design/README.md needs a row for {note.name}"
+
+
 def sentences() -> list[str]:
     """All texts of the program, with `…` for what is put in when it runs."""
     found = []

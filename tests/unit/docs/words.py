@@ -87,10 +87,10 @@ WORDS = (
     ),
     Word(r"\bfrontiers?\b", "watermark", "The frontier is the newest hour.", "The front of the queue is empty."),
     Word(
-        r"\bshapes?\b",
+        r"\bshape\b|\b(?:distinct|few|new|old|two) shapes\b",
         "table version; key pattern of a line; columns",
         "The tables have the newest shape.",
-        "The table was reshaped.",
+        "Docstrings give types and shapes; the table was reshaped.",
     ),
     Word(r"\bmoments?\b", "timestamp, order value; time", "It was there at that moment.", "It has the momentum."),
     Word(
