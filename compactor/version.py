@@ -1,4 +1,4 @@
-"""The version of this program: the build reads it from here, and it stands in every report and log of runs."""
+"""The version of this program. The build reads it from here; reports and the table of runs show it."""
 
 from __future__ import annotations
 

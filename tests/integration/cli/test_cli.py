@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import types
@@ -19,6 +20,7 @@ from click.testing import CliRunner, Result
 import compactor
 from compactor.cli.main import program
 from compactor.errors import ConfigError, SourceError, UsageError
+from compactor.reports.migration import MigrationPlan
 from compactor.reports.report import (
     Check,
     DatasetReport,
@@ -34,7 +36,7 @@ from compactor.source import Hour
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
 ROOT = Path(__file__).parents[3]
-VERBS = ["compact", "drift", "infer", "migrate", "query", "replay", "status", "verify", "views"]
+VERBS = ["compact", "drift", "infer", "init", "migrate", "query", "replay", "status", "verify", "views"]
 START = datetime(2026, 11, 24, 4, tzinfo=UTC)
 DONE = RunReport("run-1", START, START, (DatasetReport("fan_profiles", objects=2, lines=5, new=5),))
 
@@ -44,7 +46,7 @@ def run_with(**numbers: Any) -> RunReport:
 
 
 class Lake:
-    """Stands in for config, registry and the verbs: notes how each was called, answers or raises what it was told."""
+    """Stands in for config, registry and the verbs: records each call, and returns or raises the given answer."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
@@ -144,6 +146,81 @@ def test_the_config_comes_from_the_option_else_the_environment_else_the_default(
 
 
 @pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ([], "configs/local.yaml"),
+        (["compactor.yaml"], "compactor.yaml"),
+        (["compactor.yaml", "configs/local.yaml"], "configs/local.yaml"),
+    ],
+)
+def test_without_a_name_the_config_is_the_first_default_that_exists(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str], expected: str
+) -> None:
+    lake.answer("status", StatusReport())
+    monkeypatch.chdir(tmp_path)
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    invoke("status")
+
+    assert lake.call("config.load")[0] == (Path(expected),)
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "logs"),
+    [
+        ("-c before.yaml --log-format json status", "before.yaml", "json"),
+        ("status -c after.yaml --log-format json", "after.yaml", "json"),
+        ("-c before.yaml --log-format json status -c after.yaml --log-format text", "after.yaml", "text"),
+        ("-c before.yaml status -v", "before.yaml", "text"),
+    ],
+)
+def test_shared_options_stand_before_or_after_the_verb_and_the_later_one_counts(
+    lake: Lake, words: str, config: str, logs: str
+) -> None:
+    lake.answer("status", SourceError("cannot list"))
+
+    result = invoke(*words.split(), env={"COMPACTOR_CONFIG": "other.yaml"})
+
+    assert lake.call("config.load")[0] == (Path(config),)
+    assert result.stderr.startswith("{") == (logs == "json")
+    assert ("Traceback" in result.stderr) == ("-v" in words)
+
+
+def test_shared_options_stand_after_a_verb_of_a_group_too(lake: Lake) -> None:
+    lake._stand_in("compactor.commands.migrate.migrate", "plan", MigrationPlan("an-id"))
+
+    for words in ("migrate plan -c x.yaml --json", "migrate -c x.yaml --json plan", "-c x.yaml --json migrate plan"):
+        result = invoke(*words.split())
+
+        assert lake.call("config.load")[0] == (Path("x.yaml"),)
+        assert json.loads(result.stdout)["plan_id"] == "an-id"
+
+
+def test_the_version_is_printed_and_stands_in_each_report(lake: Lake) -> None:
+    lake.answer("status", StatusReport())
+
+    assert invoke("--version").stdout == f"compactor {compactor.__version__}\n"
+    assert json.loads(invoke("--version", "--json").stdout) == {"version": compactor.__version__}
+    assert json.loads(invoke("--json", "--version").stdout) == {"version": compactor.__version__}
+    assert json.loads(invoke("status", "--json").stdout)["version"] == compactor.__version__
+
+
+def test_init_prints_what_it_wrote_and_the_next_command(tmp_path: Path) -> None:
+    people, programs = invoke("init", str(tmp_path / "a")), invoke("init", str(tmp_path / "b"), "--aws", "--json")
+
+    config = tmp_path / "a" / "compactor.yaml"
+    assert people.exit_code == programs.exit_code == 0
+    assert f"wrote {config}\n" in people.stdout
+    assert people.stdout.endswith(f"  compactor -c {config} compact\n")
+    assert json.loads(programs.stdout)["next"] == f"compactor -c {tmp_path / 'b' / 'compactor.yaml'} infer --check"
+    again = invoke("init", str(tmp_path / "a"))
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert str(config) in again.stderr
+
+
+@pytest.mark.parametrize(
     ("verb", "report", "code"),
     [
         ("compact", DONE, 0),
@@ -168,7 +245,7 @@ def test_the_report_decides_the_exit_code_in_both_forms(lake: Lake, verb: str, r
 
 
 @pytest.mark.parametrize(("words", "yes"), [(["--repair"], False), (["--repair", "--yes"], True)])
-def test_verify_repairs_only_if_told_yes(lake: Lake, words: list[str], yes: bool) -> None:
+def test_verify_repairs_only_with_yes(lake: Lake, words: list[str], yes: bool) -> None:
     plan = Repair("fan_profiles", "3 rows; 1 missing", "derive it", rows=4, files=1)
     report = VerifyReport((Check("each key once", "fan_profiles", ok=False),), (plan,))
     lake.answer("repair", report)
@@ -211,7 +288,7 @@ def test_views_are_statements_on_stdout_and_their_options_go_on(lake: Lake) -> N
     }
 
 
-def test_views_that_were_made_are_told(lake: Lake) -> None:
+def test_views_that_were_made_are_reported(lake: Lake) -> None:
     view = View("a_view", "What it answers.", "CREATE", "SELECT", "")
     lake.answer("views", ViewsReport("athena", "rover", (view,), made=True))
 
@@ -255,15 +332,15 @@ def test_an_error_of_ours_is_its_sentence_and_its_code(lake: Lake, error: Except
 def test_an_unforeseen_error_tells_type_and_place_but_not_its_message(lake: Lake) -> None:
     lake.answer("status", ValueError("jane@example.com"))
 
-    quiet, told = invoke("status", "--json"), invoke("-v", "status")
+    quiet, verbose = invoke("status", "--json"), invoke("-v", "status")
 
-    assert quiet.exit_code == told.exit_code == 1
+    assert quiet.exit_code == verbose.exit_code == 1
     assert "jane@example.com" not in quiet.output
-    assert quiet.stderr.startswith("unexpected error: ValueError at compactor.cli.main:")
+    assert quiet.stderr.startswith("unexpected error: ValueError at compactor.api:")
     assert "-v" in quiet.stderr
     assert json.loads(quiet.stdout)["exit_code"] == 1
-    assert told.stderr.rstrip().endswith("ValueError: jane@example.com")
-    assert told.stdout == ""
+    assert verbose.stderr.rstrip().endswith("ValueError: jane@example.com")
+    assert verbose.stdout == ""
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
@@ -273,14 +350,14 @@ def test_a_stopped_run_is_a_failed_one_and_says_how_to_go_on(lake: Lake, error: 
     result = invoke("compact", "--json")
 
     assert result.exit_code == 1
-    assert result.stderr.strip() == "stopped; nothing half-done is visible, run again to go on"
+    assert result.stderr.strip() == "stopped; nothing partial was published, run it again to continue"
     assert json.loads(result.stdout)["exit_code"] == 1
 
 
 def test_an_end_of_file_error_is_no_stop(lake: Lake) -> None:
     lake.answer("compact", EOFError())
 
-    assert invoke("compact").stderr.strip().startswith("unexpected error: EOFError at compactor.cli.main:")
+    assert invoke("compact").stderr.strip().startswith("unexpected error: EOFError at compactor.api:")
 
 
 @pytest.mark.parametrize(
@@ -310,7 +387,10 @@ def test_log_lines_stay_json_on_failure_too(lake: Lake) -> None:
     result = invoke("--log-format", "json", "-v", "status")
 
     lines = [json.loads(line) for line in result.stderr.splitlines()]
-    assert [(line["level"], line["message"]) for line in lines] == [("error", "cannot list"), ("debug", "the trace")]
+    assert [(line["level"], line["message"]) for line in lines] == [
+        ("error", "cannot list"),
+        ("debug", "the traceback"),
+    ]
     assert lines[0]["exit_code"] == result.exit_code == 1
 
 
@@ -377,13 +457,16 @@ def test_a_query_that_fails_half_way_leaves_one_json_object(lake: Lake) -> None:
 def test_every_verb_and_option_has_help_and_is_documented() -> None:
     page = (ROOT / "docs" / "commands.md").read_text()
     assert sorted(program.commands) == VERBS
+    shared = {option.name for option in program.params}
+    for option in program.params:
+        assert option.opts[-1] in page.split("\n## ")[0], option.opts
     for name, command in program.commands.items():
         assert command.get_short_help_str(), name
         assert page.count(f"\n## `{name}`\n") == 1, name
         section = page.split(f"\n## `{name}`\n")[1].split("\n## ")[0]
         assert f"    compactor {name}" in section, f"{name} has no example"
         for option in command.params:
-            if isinstance(option, click.Option):
+            if isinstance(option, click.Option) and option.name not in shared:
                 assert f"`{option.opts[0]}" in section, f"{name} {option.opts[0]}"
 
 
@@ -413,3 +496,20 @@ def test_sigterm_stops_the_program_as_ctrl_c_does(tmp_path: Path) -> None:
     )
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.strip().startswith("stopped;")
+
+
+def test_the_completion_script_of_bash_completes_verbs_and_options(tmp_path: Path) -> None:
+    """Evaluated by a real bash, with a `compactor` on its path."""
+    command = tmp_path / "compactor"
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m compactor "$@"\n')
+    command.chmod(0o755)
+    script = """
+        eval "$(_COMPACTOR_COMPLETE=bash_source compactor)"
+        COMP_WORDS=(compactor ver) COMP_CWORD=1 COMPREPLY=()
+        _compactor_completion compactor; echo "${COMPREPLY[@]}"
+        COMP_WORDS=(compactor migrate apply --pl) COMP_CWORD=3 COMPREPLY=()
+        _compactor_completion compactor; echo "${COMPREPLY[@]}"
+    """
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["verify", "--plan"]
