@@ -17,8 +17,8 @@ CONFIG = "compactor.yaml"
 REFERENCE = "reference.yaml"
 _FOLDERS = ("schemas", "views")
 _PACKAGED = """
-# The registry (what each dataset is) and the views come with the program. `compactor init --registry` copies them
-# into a new folder, for editing.
+# The registry (what each dataset is) and the views come with the program. To edit them, let
+# `compactor init NEW_FOLDER --registry` copy them, and set here where the copies are:
 # schemas: schemas
 # views: views
 """
