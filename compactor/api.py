@@ -101,7 +101,7 @@ class Lake:
             start, stop: the first and the last UTC hour to load, both inclusive: "2026-11-01T05", or a day such as
                 "2026-11-01", which means its first hour as `start` and its last hour as `stop`.
             full_scan: list all hours instead of those that can have new objects. Not together with `start`.
-            if_running: what to do if another run is active; None: as the config says.
+            if_running: what to do if another run is in progress; None: as the config says.
             engine: what reads and merges; None: as the config says.
             progress: receives the progress of the run; None: nobody does.
 

@@ -221,7 +221,7 @@ class Config(_Section):
     tables: Tables = Field(default=Tables(), description="How the tables are written")
     commit: Commit = Field(default=Commit(), description="What happens when another writer commits first")
     if_running: IfRunning = Field(
-        default="wait", description="What a run does if another run is active: `wait`, `leave`, or `ignore` it"
+        default="wait", description="What a run does if another run is in progress: `wait`, `leave`, or `ignore` it"
     )
     log: Log = Field(default=Log(), description="The log, on stderr")
 

@@ -83,7 +83,7 @@ datasets = click.option("--dataset", "datasets", multiple=True, metavar="NAME", 
 if_running = click.option(
     "--if-running",
     type=click.Choice(["wait", "leave", "ignore"]),
-    help="If another run is active: wait for its end, leave, or ignore it; default: if_running of the config.",
+    help="If another run is in progress: wait for its end, leave, or ignore it; default: if_running of the config.",
 )
 
 

@@ -1,4 +1,4 @@
-"""What a config file may say, what it means, and how its mistakes are told."""
+"""What a config file may say, what it means, and how its mistakes are reported."""
 
 from __future__ import annotations
 
