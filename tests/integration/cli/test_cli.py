@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import click
 import pytest
 
+from compactor.cli.exit import stop
 from compactor.cli.main import program
 from compactor.errors import ConfigError, SourceError, UsageError
 from compactor.reports.report import (
@@ -208,6 +211,22 @@ def test_a_stopped_run_is_a_failed_one_and_says_how_to_go_on(lake: Lake, error: 
     assert result.exit_code == 1
     assert result.stderr.strip() == "stopped; nothing partial was published, run it again to continue"
     assert json.loads(result.stdout)["exit_code"] == 1
+
+
+def test_an_error_that_follows_a_signal_is_a_stop(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB answers an interrupt with an error of its own, in place of KeyboardInterrupt."""
+    lake.answer("compact", RuntimeError("Query interrupted"))
+    assert invoke("compact").stderr.startswith("unexpected error: RuntimeError")
+
+    def interrupted(*_: object, **__: object) -> None:
+        with suppress(KeyboardInterrupt):
+            stop(signal.SIGTERM, None)
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr("compactor.commands.compact.compact", interrupted)
+    result = invoke("compact")
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "stopped; nothing partial was published, run it again to continue"
 
 
 def test_an_end_of_file_error_is_no_stop(lake: Lake) -> None:
