@@ -195,7 +195,7 @@ def test_an_unforeseen_error_tells_type_and_place_but_not_its_message(lake: Lake
 
     assert quiet.exit_code == verbose.exit_code == 1
     assert "jane@example.com" not in quiet.output
-    assert quiet.stderr.startswith("unexpected error: ValueError at compactor.api:")
+    assert quiet.stderr.startswith("unexpected error: ValueError at compactor.api.reading:")
     assert "-v" in quiet.stderr
     assert json.loads(quiet.stdout)["exit_code"] == 1
     assert verbose.stderr.rstrip().endswith("ValueError: jane@example.com")
@@ -232,7 +232,7 @@ def test_an_error_that_follows_a_signal_is_a_stop(lake: Lake, monkeypatch: pytes
 def test_an_end_of_file_error_is_no_stop(lake: Lake) -> None:
     lake.answer("compact", EOFError())
 
-    assert invoke("compact").stderr.strip().startswith("unexpected error: EOFError at compactor.api:")
+    assert invoke("compact").stderr.strip().startswith("unexpected error: EOFError at compactor.api.loading:")
 
 
 @pytest.mark.parametrize(
