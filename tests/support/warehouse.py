@@ -27,7 +27,7 @@ from pyiceberg.manifest import (
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
-from compactor.commands.query import _load_extensions
+from compactor.duck.extensions import load_extensions
 from compactor.evolution.schema import TargetColumn
 from compactor.lake.catalog import _order, _schema, _spec
 from compactor.lake.table import DataFile, Table
@@ -203,7 +203,7 @@ def _engine() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
     con.execute("LOAD icu")
     con.execute("SET TimeZone = 'UTC'")
-    _load_extensions(con, ["avro", "iceberg"])
+    load_extensions(con, ["avro", "iceberg"])
     return con
 
 
