@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift, FitReport, InferReport
+from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift, InferReport, RegistryCheckReport
 from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
 from compactor.reports.report import (
     DatasetReport,
@@ -76,8 +76,8 @@ def show(report: Report, console: Console, *, command: str = "compactor") -> Non
             _show_drift(report, console, command)
         case InferReport():
             _show_inferred(report, console)
-        case FitReport():
-            _show_fit(report, console)
+        case RegistryCheckReport():
+            _show_registry_check(report, console)
         case ViewsReport():
             _show_views(report, console)
 
@@ -293,7 +293,7 @@ def _show_inferred(report: InferReport, console: Console) -> None:
             _say(console, line)
 
 
-def _show_fit(report: FitReport, console: Console) -> None:
+def _show_registry_check(report: RegistryCheckReport, console: Console) -> None:
     """Each difference, and the sum."""
     rows = [(each.dataset, "note" if each.fits else "MISFIT", each.what, each.detail) for each in report.findings]
     _section(console, "findings", dict.fromkeys(("dataset", "", "what", "detail"), False), rows)
