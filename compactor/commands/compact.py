@@ -24,7 +24,7 @@ from compactor.publish.run_log import Run, Tally, record
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import DatasetReport, RunReport
-from compactor.source import Hour, Ignored, Source, SourceObject, open_source
+from compactor.source import Hour, IgnoredKeys, Source, SourceObject, open_source
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _compact_dataset(job: _Job, listed: Dataset) -> DatasetReport:
 
 
 def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
-    run, ignored = job.run, Ignored()
+    run, ignored = job.run, IgnoredKeys()
     settled(run.lake, dataset, job.open_batch)
     with engine_session(run.lake.config.resources, share=_LISTING_SHARE) as con:  # stays open beside the batches'
         listed = ledger.list_pending(

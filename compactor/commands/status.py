@@ -14,7 +14,7 @@ from compactor.publish import ledger
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import PendingObjects, StatusReport, TableStatus
-from compactor.source import Ignored, Source, open_source
+from compactor.source import IgnoredKeys, Source, open_source
 
 _LAST_RUNS = 5
 
@@ -53,7 +53,7 @@ def _table(table: Table, order: str | None) -> TableStatus:
 
 def _pending(lake: Lakehouse, source: Source, dataset: Dataset) -> PendingObjects:
     with session.session(lake.config.resources) as con:
-        ledger.list_pending(con, lake, source, dataset.name, Ignored())
+        ledger.list_pending(con, lake, source, dataset.name, IgnoredKeys())
         objects, size = con.execute("SELECT count(*), coalesce(sum(size), 0) FROM pending").fetchall()[0]
     return PendingObjects(int(objects), int(size))
 

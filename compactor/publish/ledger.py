@@ -23,7 +23,7 @@ from compactor.errors import CompactorError, ConflictError, ShapeChanged
 from compactor.lake.catalog import FILES, RUNS, Lakehouse
 from compactor.lake.table import RUN_ID, DataFile, Table
 from compactor.source import Hour, Source, SourceObject
-from compactor.source.base import Ignored
+from compactor.source.base import IgnoredKeys
 
 log = logging.getLogger(__name__)
 
@@ -234,7 +234,7 @@ def list_pending(
     lake: Lakehouse,
     source: Source,
     dataset: str,
-    ignored: Ignored,
+    ignored: IgnoredKeys,
     *,
     start: Hour | None = None,
     stop: Hour | None = None,

@@ -216,7 +216,7 @@ def test_a_file_with_promotions_gets_the_whole_list_to_paste(tmp_path: Path, sch
         Promotion("traits", "spend", "money", "decimal(8,2)"),
         Promotion("traits", "tier", "tier", "string"),
     )
-    assert "in place of its promote:" in shown(DriftReport(7, (found,)))
+    assert "instead of its promote:" in shown(DriftReport(7, (found,)))
 
 
 def test_only_keys_of_one_type_that_still_arrive_often_enough_are_suggested(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_keys_that_are_data_are_counted_and_never_listed(tmp_path: Path, monkeyp
     assert found.crowded == {"traits": 21}
     assert {(each.source, each.key) for each in found.fields} == {(None, "traits"), ("extra", "plan")}
     text = shown(report)
-    assert "traits: 21 distinct keys, so its keys are data, not fields; none is listed" in text
+    assert "traits: 21 distinct keys, so its keys are data, not fields; none of them is listed" in text
     assert "@" not in text + json.dumps(report.to_json())
     monkeypatch.setattr(counts, "MOST_KEYS", 21)
     assert len([each for each in seen(lake, PROFILES).fields if each.source == "traits"]) == 21
@@ -281,7 +281,7 @@ def test_the_report_of_a_table_reads_as_documented(tmp_path: Path) -> None:
         "extra  gone              1   25.0%  2026-10-21  2026-10-21  long    vanished",
         "",
         f"to make columns of keys, paste this into {SCHEMAS / EVENTS}.yaml, at its end;",
-        "a table that exists gets the column by `compactor migrate`:",
+        "then `compactor migrate apply` adds them to the table:",
         "promote:",
         "  - {from: extra, key: sessionID, column: session_id, type: string}",
         "",
@@ -299,7 +299,7 @@ def test_a_run_counts_the_records_with_fields_that_the_registry_does_not_know(tm
     assert report.to_json()["datasets"][0]["unknown_fields"] == 2
     out = io.StringIO()
     render.show(report, Console(file=out, width=100, force_terminal=False, highlight=False))
-    assert "2 records have fields that the registry does not know; see `compactor drift`\n" in out.getvalue()
+    assert "2 records have fields that the registry does not declare; see `compactor drift`\n" in out.getvalue()
 
     lake.deliver_unmodelled(EVENTS, [event(5, ago=0, seat="6")], part="c")
     out.truncate(0)

@@ -23,7 +23,7 @@ from moto.s3.models import s3_backends
 from tenacity import RetryCallState, wait_none
 
 from compactor.errors import ChangedObject, CompactorError, ObjectError, SourceError, UsageError
-from compactor.source import Hour, Ignored, Source, SourceObject, open_source
+from compactor.source import Hour, IgnoredKeys, Source, SourceObject, open_source
 from compactor.source.folder import LocalSource
 from compactor.source.s3 import S3Source
 from tests.support.s3_server import (  # noqa: F401 - fixtures
@@ -119,7 +119,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 def listed(
-    source: Source, start: Hour | None = None, stop: Hour | None = None, ignored: Ignored | None = None
+    source: Source, start: Hour | None = None, stop: Hour | None = None, ignored: IgnoredKeys | None = None
 ) -> list[str]:
     return [obj.key for obj in source.list("fan_profiles", start, stop, ignored)]
 
@@ -178,7 +178,7 @@ FOREIGN = [
 def test_what_is_no_export_is_counted_and_left_alone(store: Store) -> None:
     for key in (*FOREIGN, key_of(FIRST)):
         store.put(key)
-    ignored = Ignored()
+    ignored = IgnoredKeys()
     assert listed(store.source, ignored=ignored) == [key_of(FIRST)]
     assert ignored.count == len(FOREIGN)
     assert ignored.examples == sorted(FOREIGN)[:5]
@@ -249,7 +249,7 @@ def test_a_replaced_key_is_told_apart_by_its_etag(store: Store) -> None:
     new = only(store.source)
     assert old.key == new.key
     assert old.etag != new.etag
-    with pytest.raises(ChangedObject, match="it was replaced since it was listed; the next run lists again") as caught:
+    with pytest.raises(ChangedObject, match="it was replaced after it was listed; the next run lists again") as caught:
         store.source.open(old)
     assert caught.value.key == old.key
     assert content_of(store.source, new) == b"afterwards"
@@ -259,7 +259,7 @@ def test_an_object_that_is_gone_concerns_that_object_alone(store: Store) -> None
     store.put(key_of(FIRST))
     obj = only(store.source)
     store.delete(obj.key)
-    with pytest.raises(ObjectError, match="it is gone since it was listed; the next run lists again") as caught:
+    with pytest.raises(ObjectError, match="it was deleted after it was listed; the next run lists again") as caught:
         store.source.open(obj)
     assert caught.value.key == obj.key
 
@@ -323,7 +323,7 @@ def test_slashes_around_a_prefix_make_no_difference(bucket: Bucket, path: str) -
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("gs://bucket", "is not one to read from; use s3://bucket/prefix or a folder's path"),
+        ("gs://bucket", "is not supported; use s3://bucket/prefix or a folder's path"),
         ("s3:///prefix", "names no bucket; write it as s3://bucket/prefix"),
         ("file://elsewhere/folder", "names a folder on another machine; write it as file:///path"),
     ],
@@ -360,7 +360,7 @@ def test_links_to_hours_are_followed_but_never_in_a_circle(tmp_path: Path) -> No
     day.symlink_to(tmp_path / "moved")
     (day / "hour=06").symlink_to(day)
     (day / "hour=05/again").symlink_to(day)
-    ignored = Ignored()
+    ignored = IgnoredKeys()
     assert listed(store.source, ignored=ignored) == [key_of(FIRST)]
     assert "exports/fan_profiles/date=2026-11-01/hour=05/again" in ignored.examples
 
@@ -375,7 +375,7 @@ def test_a_pipe_with_an_exports_name_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_name_that_is_not_utf8_is_ignored_and_shown_escaped(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     store.put(key_of(FIRST, "\udcff"))
-    ignored = Ignored()
+    ignored = IgnoredKeys()
     assert listed(store.source, ignored=ignored) == []
     assert ignored.examples == [key_of(FIRST, r"\udcff")]
 
@@ -483,7 +483,7 @@ def test_folder_markers_are_ignored(remote: Remote) -> None:
     for key in ("exports/fan_profiles/date=2026-11-01/", "exports/fan_profiles/date=2026-11-01/hour=05/", "exports/"):
         remote.put(key, b"")
     remote.put(key_of(FIRST))
-    ignored = Ignored()
+    ignored = IgnoredKeys()
     assert remote.source.datasets() == ["fan_profiles"]
     assert listed(remote.source, ignored=ignored) == [key_of(FIRST)]
     assert ignored.count == 2
@@ -541,14 +541,14 @@ def test_progress_renews_the_budget(remote: Remote) -> None:
     assert len(remote.hop.reads) == 21
 
 
-def test_an_object_that_never_gets_on_is_given_up_with_its_url_and_cause(remote: Remote) -> None:
+def test_an_object_that_makes_no_progress_fails_with_its_url_and_cause(remote: Remote) -> None:
     obj = remote.put(key_of(FIRST), BIG)
     remote.hop.spoil_reads(Cut(1000), *[Cut(0)] * 20)
     with pytest.raises(ObjectError) as caught:
         content_of(remote.source, obj)
     assert str(caught.value) == (
-        f"cannot read s3://{remote.bucket.name}/in/{obj.key}: the connection broke off "
-        "at byte 1000 of 300000, 3 times; run again later"
+        f"cannot read s3://{remote.bucket.name}/in/{obj.key}: the connection broke "
+        "at byte 1000 of 300000, in each of 3 attempts; run again later"
     )
     assert caught.value.key == obj.key
 
@@ -585,7 +585,7 @@ def test_a_service_that_ignores_if_match_does_not_pass_a_replaced_object(remote:
 def test_a_service_that_ignores_ranges_does_not_repeat_the_start(remote: Remote) -> None:
     obj = remote.put(key_of(FIRST), BIG)
     remote.hop.spoil_reads(Cut(1000), Answer(200, BIG, {"ETag": f'"{obj.etag}"'}))
-    with pytest.raises(ObjectError, match="it broke off, and the service cannot resume; run again later"):
+    with pytest.raises(ObjectError, match="the connection broke, and the service cannot resume; run again later"):
         content_of(remote.source, obj)
 
 
@@ -619,18 +619,18 @@ REFUSALS = [
     (403, "ExpiredToken", "the credentials have expired; renew them, then run again"),
     (403, "InvalidAccessKeyId", "the service does not know these credentials; check the AWS profile or environment"),
     (403, "SignatureDoesNotMatch", "the secret key does not fit the access key; check the AWS profile or environment"),
-    (403, "RequestTimeTooSkewed", "this machine's clock is off; set it, then run again"),
-    (404, "NoSuchBucket", "there is no such bucket; correct source.url"),
+    (403, "RequestTimeTooSkewed", "this machine's clock is wrong; set it, then run again"),
+    (404, "NoSuchBucket", "the bucket does not exist; correct source.url"),
 ]
 OF_LISTING = [
     (403, "AccessDenied", "access denied; grant s3:ListBucket on arn:aws:s3:::{bucket} for this prefix"),
-    (503, "SlowDown", "the service answered SlowDown (HTTP 503) to every try; run again later"),
+    (503, "SlowDown", "the service answered SlowDown (HTTP 503) to every attempt; run again later"),
 ]
 OF_READING = [
     (403, "AccessDenied", "access denied; grant s3:GetObject on this prefix"),
     (403, "InvalidObjectState", "it is in an archive class; restore it, then run again"),
-    (404, "NoSuchKey", "it is gone since it was listed; the next run lists again"),
-    (503, "SlowDown", "the service answered SlowDown (HTTP 503) to every try; run again later"),
+    (404, "NoSuchKey", "it was deleted after it was listed; the next run lists again"),
+    (503, "SlowDown", "the service answered SlowDown (HTTP 503) to every attempt; run again later"),
 ]
 
 
@@ -679,7 +679,7 @@ def test_a_refusal_without_a_body_is_told_by_its_status(remote: Remote) -> None:
 
 def test_a_missing_bucket_says_so(remote: Remote) -> None:
     source = S3Source(replace(remote.config, url="s3://no-such-bucket"))
-    with pytest.raises(SourceError, match="cannot list s3://no-such-bucket: there is no such bucket"):
+    with pytest.raises(SourceError, match="cannot list s3://no-such-bucket: the bucket does not exist"):
         source.datasets()
 
 
@@ -764,7 +764,7 @@ def test_a_refused_role_names_the_role_and_the_trust(remote: Remote, assumed: S3
         assumed.datasets()
     assert str(caught.value) == (
         f"cannot list s3://{remote.bucket.name}/in: the role {ROLE} was refused; "
-        "let its trust policy name this identity, and check source.external_id"
+        "add this identity to its trust policy, and check source.external_id"
     )
 
 
