@@ -7,6 +7,18 @@ from collections.abc import Collection, Generator, Iterator
 
 import pytest
 
+pytest.register_assert_rewrite("tests.support")  # what a helper claims is shown as what a test claims
+pytest_plugins = [
+    "tests.support.aws_lake",
+    "tests.support.decoding",
+    "tests.support.export",
+    "tests.support.glue_server",
+    "tests.support.postgres_server",
+    "tests.support.s3_server",
+    "tests.support.sources",
+    "tests.support.versioned_fans",
+]
+
 
 def again(test: str, marked: Collection[str]) -> str:
     """The command that runs one test again: its id has all that the test depends on, the seed too."""

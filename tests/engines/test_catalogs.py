@@ -17,8 +17,8 @@ from tests.engines.ready import free_port
 from tests.engines.results import Result
 from tests.engines.same import assert_all_same
 from tests.engines.spark_session import KEY, SECRET
-from tests.integration.test_aws import AwsLake
-from tests.support.glue_server import AwsServer, shared_aws_server  # noqa: F401  # a fixture
+from tests.support.aws_lake import AwsLake
+from tests.support.glue_server import AwsServer
 from tests.support.histories import History
 from tests.support.lake import Lake
 from tests.support.postgres_server import PostgresServer, postgres_lake

@@ -21,9 +21,9 @@ from tests.engines import spark_session, trino_server
 from tests.engines.results import EngineError
 from tests.engines.spark_session import Spark
 from tests.engines.trino_server import Trino
-from tests.integration.test_aws import AwsLake
+from tests.support.aws_lake import AwsLake
 from tests.support.fans import Fans, comparable
-from tests.support.glue_server import OWNER, AwsServer, shared_aws_server  # noqa: F401  # a fixture
+from tests.support.glue_server import OWNER, AwsServer
 from tests.support.lake import ROOT, Lake
 
 FOLDER = ROOT / "configs" / "views"
@@ -57,7 +57,7 @@ def unqualified(sql: str, lake: Lake) -> str:
 
 
 @pytest.fixture(scope="module")
-def aws_lake(tmp_path_factory: pytest.TempPathFactory, aws_server: AwsServer) -> Iterator[AwsLake]:
+def glue_lake(tmp_path_factory: pytest.TempPathFactory, aws_server: AwsServer) -> Iterator[AwsLake]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ACCESS_KEY_ID", OWNER)
         environment.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
@@ -70,7 +70,7 @@ def aws_lake(tmp_path_factory: pytest.TempPathFactory, aws_server: AwsServer) ->
 
 
 @pytest.fixture(scope="module")
-def through_glue(aws_lake: AwsLake, aws_server: AwsServer, trino: Any) -> Iterator[Trino]:
+def through_glue(glue_lake: AwsLake, aws_server: AwsServer, trino: Any) -> Iterator[Trino]:
     keys = {"aws-access-key": OWNER, "aws-secret-key": "test-secret"}
     engine = trino(
         {
@@ -83,57 +83,57 @@ def through_glue(aws_lake: AwsLake, aws_server: AwsServer, trino: Any) -> Iterat
             "s3.path-style-access": "true",
             **{f"{of}.{name}": key for of in ("hive.metastore.glue", "s3") for name, key in keys.items()},
         },
-        namespace=aws_lake.database,
+        namespace=glue_lake.database,
     )
     yield engine
     engine.drop()
 
 
 @pytest.fixture(scope="module")
-def in_trino(aws_lake: AwsLake, through_glue: Trino) -> Trino:
+def in_trino(glue_lake: AwsLake, through_glue: Trino) -> Trino:
     """Its views made as people make them."""
     server = f"http://test@{through_glue.host}/{through_glue.catalog}"
-    report = views(aws_lake.config, aws_lake.registry, dialect="trino", apply=True, server=server)
+    report = views(glue_lake.config, glue_lake.registry, dialect="trino", apply=True, server=server)
     assert sorted(view.name for view in report.views) == NAMES
     return through_glue
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_trino_through_glue_answers_as_the_query_verb_does(aws_lake: AwsLake, in_trino: Trino, name: str) -> None:
-    due = here(aws_lake, f"SELECT * FROM {name}")
+def test_trino_through_glue_answers_as_the_query_verb_does(glue_lake: AwsLake, in_trino: Trino, name: str) -> None:
+    due = here(glue_lake, f"SELECT * FROM {name}")
 
     assert due
     assert there(in_trino, f"SELECT * FROM {name}") == due
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_trino_can_be_asked_as_the_files_show(aws_lake: AwsLake, in_trino: Trino, name: str) -> None:
-    due = here(aws_lake, unqualified(asks(aws_lake, "duckdb")[name], aws_lake))
+def test_trino_can_be_asked_as_the_files_show(glue_lake: AwsLake, in_trino: Trino, name: str) -> None:
+    due = here(glue_lake, unqualified(asks(glue_lake, "duckdb")[name], glue_lake))
 
-    assert there(in_trino, asks(aws_lake, "trino")[name]) == due
+    assert there(in_trino, asks(glue_lake, "trino")[name]) == due
 
 
-def test_the_statements_for_athena_run_in_trino_and_answer_the_same(aws_lake: AwsLake, in_trino: Trino) -> None:
+def test_the_statements_for_athena_run_in_trino_and_answer_the_same(glue_lake: AwsLake, in_trino: Trino) -> None:
     """The nearest to Athena that can be run here. Its views have times without a zone; they are the same moments."""
-    report = views(aws_lake.config, aws_lake.registry, dialect="athena")
+    report = views(glue_lake.config, glue_lake.registry, dialect="athena")
     try:
         for view in report.views:
             in_trino.query(view.create)
             found = in_trino.ask(f"SELECT * FROM {view.name}")
             assert not [kind for kind in found.types if "time zone" in kind], view.name
-            assert comparable(found.dicts) == here(aws_lake, f"SELECT * FROM {view.name}"), view.name
+            assert comparable(found.dicts) == here(glue_lake, f"SELECT * FROM {view.name}"), view.name
             in_trino.query(view.ask)
     finally:
-        for view in views(aws_lake.config, aws_lake.registry, dialect="trino").views:
+        for view in views(glue_lake.config, glue_lake.registry, dialect="trino").views:
             in_trino.query(view.create)
 
 
-def test_each_statement_of_the_page_runs_in_trino(aws_lake: AwsLake, in_trino: Trino) -> None:
+def test_each_statement_of_the_page_runs_in_trino(glue_lake: AwsLake, in_trino: Trino) -> None:
     page = (ROOT / "docs" / "views.md").read_text()
     statements = [
         each for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) for each in re.split(r";[^\n]*\n", block)
     ]
-    snapshot = aws_lake.tables.table("fan_profiles_history").snapshot_id
+    snapshot = glue_lake.tables.table("fan_profiles_history").snapshot_id
     ran = 0
     for statement in filter(str.strip, statements):
         in_trino.query(re.sub(r"(FOR VERSION AS OF) \d+", rf"\1 {snapshot}", statement))

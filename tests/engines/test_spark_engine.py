@@ -26,16 +26,16 @@ from compactor.engines.spark.work import SparkBatch
 from compactor.progress import NullProgress
 from tests.engines import places
 from tests.engines.spark_engine import assert_same, checksums, contents, on_spark, session
-from tests.integration.test_aws import AwsLake
-from tests.proofs.test_convergence import deliver, nights
-from tests.proofs.test_machine import QUIET, LakeMachine
-from tests.proofs.test_protocol import STEPS, learn_version_2, record
-from tests.support.bad_input import FILES, LINES, good_lines
-from tests.support.glue_server import AwsServer, shared_aws_server  # noqa: F401  # a fixture
-from tests.support.histories import DATASETS, History
+from tests.support.aws_lake import AwsLake
+from tests.support.bad_files import FILES
+from tests.support.bad_lines import LINES, good_lines
+from tests.support.glue_server import AwsServer
+from tests.support.histories import DATASETS, History, deliver, nights
 from tests.support.lake import ROOT, SCHEMAS, Lake
+from tests.support.machine import QUIET, LakeMachine
+from tests.support.overtaking import STEPS
 from tests.support.processes import start
-from tests.support.s3_server import clean_aws_environment  # noqa: F401  # a fixture
+from tests.support.profile_versions import learn_version_2, record
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed .*socket:ResourceWarning")  # by the client of Spark
 STATES = ("fan_profiles", "fan_identity_graph")

@@ -11,9 +11,9 @@ import pytest
 
 from compactor.lake.catalog import RUNS
 from compactor.publish import ledger
-from tests.proofs.test_protocol import record
 from tests.support.histories import History
 from tests.support.lake import Lake
+from tests.support.profile_versions import record
 
 DATASETS = ("fan_profiles", "fan_identity_graph")
 NAME = "fan_profiles"

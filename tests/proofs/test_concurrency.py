@@ -22,14 +22,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_aws import AwsLake
-from tests.proofs.test_crash import assert_sound
-from tests.support.glue_server import AwsServer, shared_aws_server  # noqa: F401  # a fixture
+from tests.support.assertions import assert_sound
+from tests.support.aws_lake import AwsLake
+from tests.support.glue_server import AwsServer
 from tests.support.histories import DATASETS, Delivery, History
 from tests.support.lake import Lake
-from tests.support.postgres_server import PostgresServer, postgres_lake, shared_postgres  # noqa: F401  # a fixture
+from tests.support.postgres_server import PostgresServer, postgres_lake
 from tests.support.processes import start
-from tests.support.s3_server import clean_aws_environment  # noqa: F401  # a fixture
 
 log = logging.getLogger(__name__)
 

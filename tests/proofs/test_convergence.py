@@ -7,17 +7,12 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.histories import DATASETS, KINDS, REPLACED, SNAPSHOT, Delivery, History, size_of
+from tests.support.histories import DATASETS, KINDS, REPLACED, SNAPSHOT, History, deliver, nights, size_of
 from tests.support.lake import ROOT, Lake
-
-
-def deliver(lake: Lake, delivery: Delivery) -> None:
-    lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
 
 
 @pytest.mark.parametrize("seed", [*range(16), *(pytest.param(n, marks=pytest.mark.soak) for n in range(16, 2_000))])
@@ -32,14 +27,6 @@ def test_any_history_ends_as_the_model_says(tmp_path: Path, seed: int) -> None:
             deliver(lake, delivery)
         lake.compact(datasets=datasets, full_scan=True)
         lake.assert_equals_model(datasets)
-
-
-def nights(seed: int, datasets: tuple[str, ...]) -> Iterator[Iterator[Delivery]]:
-    """A history of 10 to 2,000 lines, in two to four nights."""
-    history, size = History(seed, datasets=datasets), size_of(seed)
-    count = 2 + (seed % 4 == 0) + (seed % 8 == 0)
-    for number in range(count):
-        yield history.night(size * (number + 1) // count - size * number // count)
 
 
 def test_no_key_is_replaced_twice_in_one_night() -> None:
@@ -73,11 +60,11 @@ def test_the_sample_in_three_orders_and_batchings_gives_the_same_rows(tmp_path: 
     )
     objects = sorted((tmp_path / "sample").rglob("*.ndjson.gz"))
     seen = []
-    for order, (settings, nights) in enumerate([("", 1), ("batch: {objects: 200}", 3), ("batch: {bytes: 100KB}", 2)]):
+    for order, (settings, runs) in enumerate([("", 1), ("batch: {objects: 200}", 3), ("batch: {bytes: 100KB}", 2)]):
         lake = Lake(tmp_path / str(order), settings=settings)
         random.Random(order).shuffle(objects)
-        for night in range(nights):
-            for path in objects[night::nights]:
+        for run in range(runs):
+            for path in objects[run::runs]:
                 lake.copy_in(path, tmp_path / "sample")
             lake.compact(full_scan=True)
         lake.assert_equals_model(DATASETS)

@@ -16,24 +16,18 @@ import pytest
 
 from compactor.commands.migrate import migrate
 from compactor.commands.replay import replay
-from compactor.commands.verify.verify import verify
 from compactor.progress import NullProgress
 from compactor.registry import loader
-from tests.proofs.test_protocol import learn_version_2, record
+from tests.support.assertions import assert_sound
 from tests.support.histories import DATASETS, History
 from tests.support.lake import SCHEMAS, Lake
 from tests.support.model import DATASETS as DATASETS_OF_MODEL
 from tests.support.model import Model
 from tests.support.processes import start
+from tests.support.profile_versions import learn_version_2, record
 
 DATASETS_OF_A_NIGHT = ("fan_identity_graph", "fan_profiles")
 SHARES = 8
-
-
-def assert_sound(lake: Lake, datasets: tuple[str, ...]) -> None:
-    failed = [check for check in verify(lake.config, lake.registry, rebuild=True).checks if not check.ok]
-    assert not failed
-    lake.assert_equals_model(datasets)
 
 
 def fill(lake: Lake, history: History, deliveries: int, lines: int) -> None:

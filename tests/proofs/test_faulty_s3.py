@@ -19,19 +19,7 @@ from compactor.reports.report import RunReport
 from compactor.source.s3 import S3Source
 from tests.support.histories import History
 from tests.support.lake import Lake
-from tests.support.s3_server import (  # noqa: F401 - fixtures
-    Answer,
-    Bucket,
-    Cut,
-    Fault,
-    Hop,
-    Request,
-    clean_aws_environment,
-    fresh_bucket,
-    hop_before_server,
-    moto_server,
-    without_backoff,
-)
+from tests.support.s3_server import Answer, Bucket, Cut, Fault, Hop, Request
 
 DATASETS = ("fan_profiles", "fan_identity_graph")
 

@@ -14,21 +14,10 @@ from pathlib import Path
 import pytest
 
 from compactor.cli.main import program
-from tests.proofs.test_shortage import assert_one_sentence
+from tests.support.assertions import assert_one_sentence
 from tests.support.histories import History
 from tests.support.lake import Lake
-from tests.support.s3_server import (  # noqa: F401 - fixtures
-    Answer,
-    Bucket,
-    Cut,
-    Fault,
-    Hop,
-    Request,
-    clean_aws_environment,
-    fresh_bucket,
-    hop_before_server,
-    moto_server,
-)
+from tests.support.s3_server import Answer, Bucket, Cut, Fault, Hop, Request
 
 DATASETS = ("fan_identity_graph",)
 FAULTS: dict[str, Fault] = {

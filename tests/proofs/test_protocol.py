@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,48 +12,16 @@ from pyiceberg.catalog.sql import SqlCatalog
 from compactor.commands.migrate import migrate
 from compactor.commands.replay import replay
 from compactor.commands.verify.verify import verify
-from compactor.engines.local import LocalBatch
 from compactor.errors import CompactorError, ConflictError
 from compactor.lake.table import Table
 from compactor.progress import NullProgress
-from compactor.publish import ledger, protocol
-from compactor.publish.intent import Note
+from compactor.publish import protocol
 from tests.support.histories import History
 from tests.support.lake import SCHEMAS, Lake
+from tests.support.overtaking import STEPS, overtaken
+from tests.support.profile_versions import learn_version_2, record
 
 DATASETS = ("fan_profiles", "fan_identity_graph")
-VERSION_2 = "  2:\n    changes: [{add: {field: nickname, type: string}}]\n"
-STEPS: dict[str, tuple[Any, str]] = {
-    "plan": (LocalBatch, "plan"),
-    "write of the note": (Note, "write"),
-    "writing of files": (LocalBatch, "_rewritten"),
-    "commit": (Table, "commit"),
-    "change of the current table": (protocol, "_commit_current"),
-    "settling": (Note, "settle"),
-    "put": (ledger, "put"),
-    "end of the note": (Note, "delete"),
-}
-
-
-@contextmanager
-def overtaken(monkeypatch: pytest.MonkeyPatch, step: str, count: int, interlude: Callable[[], None]) -> Iterator[None]:
-    """Calls `interlude` once: before the step is taken for the `count`-th time, or at the end if it never is."""
-    place, name = STEPS[step]
-    original = getattr(place, name)
-    taken = 0
-
-    def stepping(*arguments: Any, **options: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken == count:
-            interlude()
-        return original(*arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(place, name, stepping)
-        yield
-    if taken < count:
-        interlude()
 
 
 def deliver(lake: Lake, history: History, count: int, lines: int) -> None:
@@ -184,14 +150,3 @@ def test_two_first_runs_may_make_the_namespace_at_the_same_moment(
 
 def hash_of(text: str) -> int:
     return sum(map(ord, text))
-
-
-def record(number: int, version: int) -> bytes:
-    return (
-        f'{{"id":"r{number}","version":{version},"roverID":"fan-{number}","emittedAt":"2026-11-01T00:00:00Z",'
-        f'"updatedAt":"2026-11-01T00:00:00Z","traits":{{}}}}'
-    ).encode()
-
-
-def learn_version_2(path: Path) -> None:
-    path.write_text(f"{path.read_text(encoding='utf-8')}{VERSION_2}", encoding="utf-8")

@@ -14,6 +14,7 @@ import pytest
 
 from compactor import diagnose
 from compactor.commands.verify.verify import verify
+from tests.support.assertions import assert_one_sentence
 from tests.support.histories import History
 from tests.support.lake import Lake
 from tests.support.namespace import Namespace, needs_namespaces
@@ -47,14 +48,6 @@ def namespace(tmp_path: Path) -> Iterator[Namespace]:
 def deliver(lake: Lake, history: History, count: int) -> None:
     for delivery in history.deliveries(count, 60):
         lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
-
-
-def assert_one_sentence(code: int, errors: str, *sentences: str) -> None:
-    """The run has failed as a run fails: with 1, and with one line that is no line of the log."""
-    said = [line for line in errors.splitlines() if " info " not in line and " warning " not in line]
-    assert code == 1, errors
-    assert len(said) == 1, errors
-    assert any(sentence in said[0] for sentence in sentences), errors
 
 
 @needs_namespaces

@@ -194,8 +194,8 @@ def versions_enforced() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(name="aws_server", scope="session")
-def shared_aws_server() -> Iterator[AwsServer]:
+@pytest.fixture(scope="session")
+def aws_server() -> Iterator[AwsServer]:
     requests = logging.getLogger("werkzeug")
     level = requests.level
     requests.setLevel(logging.WARNING)  # thousands of requests, all in `calls`

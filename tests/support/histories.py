@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.lake import Lake
+
 DATASETS = ("fan_profiles", "fan_identity_graph", "fan_profile_merges", "fan_track_events")
 GARBAGE = (b"{", b"[]", b'{"id":"x"}', b"\xff\xfe", b'{"id":"g","version":7}', b"nonsense", b'{"id":1,"version":1}')
 SNAPSHOT, REPLACED = "snapshot rerun", "replaced key"
@@ -211,6 +213,18 @@ class History:
     def _object(self) -> dict[str, Any]:
         values = ["gold", "ö", 1, 2.5, True, None, "", "5", {"n": [1]}, 10**20]
         return {f"k{n}": self._random.choice(values) for n in range(self._random.randrange(4))}
+
+
+def nights(seed: int, datasets: tuple[str, ...]) -> Iterator[Iterator[Delivery]]:
+    """A history of 10 to 2,000 lines, in two to four nights."""
+    history, size = History(seed, datasets=datasets), size_of(seed)
+    count = 2 + (seed % 4 == 0) + (seed % 8 == 0)
+    for number in range(count):
+        yield history.night(size * (number + 1) // count - size * number // count)
+
+
+def deliver(lake: Lake, delivery: Delivery) -> None:
+    lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
 
 
 def _moment_of(dataset: str, record: Record) -> tuple[str, str]:

@@ -104,8 +104,8 @@ def _copy(package: Path, folder: Path) -> Path:
     return Path(shutil.copytree(package, folder / package.name, symlinks=True, ignore=ignored))
 
 
-@pytest.fixture(name="postgres", scope="session")
-def shared_postgres() -> Iterator[PostgresServer]:
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
     server = PostgresServer()
     yield server
     server.remove()

@@ -203,8 +203,8 @@ def moto_server() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(name="aws_environment")
-def clean_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     settings = {
@@ -222,8 +222,8 @@ def clean_aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.session.create_loader", _shared_loader)
 
 
-@pytest.fixture(name="bucket")
-def fresh_bucket(moto_server: str, aws_environment: None) -> Iterator[Bucket]:
+@pytest.fixture
+def bucket(moto_server: str, aws_environment: None) -> Iterator[Bucket]:
     client = boto3.session.Session().client("s3", endpoint_url=moto_server)
     bucket = Bucket(f"exports-{next(_bucket_numbers)}", moto_server, client)
     client.create_bucket(Bucket=bucket.name)
@@ -231,14 +231,14 @@ def fresh_bucket(moto_server: str, aws_environment: None) -> Iterator[Bucket]:
     client.close()
 
 
-@pytest.fixture(name="hop")
-def hop_before_server(moto_server: str) -> Iterator[Hop]:
+@pytest.fixture
+def hop(moto_server: str) -> Iterator[Hop]:
     hop = Hop(moto_server)
     yield hop
     hop.stop()
 
 
-@pytest.fixture(name="no_backoff")
-def without_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK does not wait before it sends a request again."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import types
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-import pyarrow as pa
 import pytest
-from click.testing import CliRunner, Result
 
-import compactor
 from compactor.cli.main import program
 from compactor.errors import ConfigError, SourceError, UsageError
 from compactor.reports.report import (
@@ -30,60 +23,23 @@ from compactor.reports.report import (
     ViewsReport,
 )
 from compactor.source import Hour
+from tests.support.fake_verbs import Lake, invoke
+from tests.support.lake import ROOT
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
-ROOT = Path(__file__).parents[3]
+
 VERBS = ["compact", "drift", "infer", "migrate", "query", "replay", "status", "verify", "views"]
+
+
 START = datetime(2026, 11, 24, 4, tzinfo=UTC)
+
+
 DONE = RunReport("run-1", START, START, (DatasetReport("fan_profiles", objects=2, lines=5, new=5),))
 
 
 def run_with(**numbers: Any) -> RunReport:
     return RunReport("run-1", START, START, (DatasetReport("fan_profiles", **numbers),))
-
-
-class Lake:
-    """Stands in for config, registry and the verbs: notes how each was called, answers or raises what it was told."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
-        self.config = types.SimpleNamespace(schemas="the schemas", log=types.SimpleNamespace(format="text"))
-        self.calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-        self._stand_in("compactor.config", "load", self.config)
-        self._stand_in("compactor.registry.loader", "load", "the registry")
-
-    def answer(self, verb: str, answer: Any) -> None:
-        room = "verify" if verb == "repair" else verb
-        folder = Path(compactor.__file__).parent / "commands" / room
-        self._stand_in(
-            f"compactor.commands.{room}.{verb}" if folder.is_dir() else f"compactor.commands.{verb}", verb, answer
-        )
-
-    def _stand_in(self, module: str, function: str, answer: Any) -> None:
-        def fake(*args: Any, **options: Any) -> Any:
-            self.calls[f"{module.rpartition('.')[2]}.{function}"] = (args, options)
-            if isinstance(answer, BaseException):
-                raise answer
-            return answer
-
-        stand_in = types.ModuleType(module)
-        setattr(stand_in, function, fake)
-        self._monkeypatch.setitem(sys.modules, module, stand_in)
-        self._monkeypatch.setattr(module, stand_in, raising=False)
-
-    def call(self, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return self.calls[name]
-
-
-@pytest.fixture
-def lake(monkeypatch: pytest.MonkeyPatch) -> Lake:
-    monkeypatch.delenv("COMPACTOR_CONFIG", raising=False)
-    return Lake(monkeypatch)
-
-
-def invoke(*words: str, **options: Any) -> Result:
-    return CliRunner().invoke(program, words, **options)
 
 
 def test_compact_hands_on_what_was_asked_for(lake: Lake) -> None:
@@ -322,58 +278,6 @@ def test_the_config_decides_the_log_format_unless_the_option_does(lake: Lake) ->
     assert invoke("--log-format", "text", "status").stderr.startswith("error: ")
 
 
-def batches(*values: int) -> pa.RecordBatchReader:
-    schema = pa.schema([("n", pa.int64())])
-    return pa.RecordBatchReader.from_batches(schema, [pa.record_batch([[value]], schema=schema) for value in values])
-
-
-@pytest.mark.parametrize(
-    ("options", "stdout"),
-    [
-        (["--format", "csv"], "n\n1\n2\n"),
-        (["--format", "json"], '{"columns": ["n"], "rows": [{"n": 1}, {"n": 2}]}\n'),
-        (["--json"], '{"columns": ["n"], "rows": [{"n": 1}, {"n": 2}]}\n'),
-        ([], "n\n-\n1\n2\n"),
-    ],
-)
-def test_query_prints_its_rows_in_the_form_asked_for(lake: Lake, options: list[str], stdout: str) -> None:
-    lake.answer("query", batches(1, 2))
-
-    result = invoke("query", *options, "select n")
-
-    assert (result.exit_code, result.stdout, result.stderr) == (0, stdout, "")
-    assert lake.call("query.query")[0] == (lake.config, "the registry", "select n")
-
-
-def test_query_says_on_stderr_that_a_table_was_cut(lake: Lake) -> None:
-    lake.answer("query", batches(1, 2))
-
-    result = invoke("query", "--limit", "1", "select n")
-
-    assert result.stdout == "n\n-\n1\n"
-    assert result.stderr == "first 1 rows; --limit shows more, --format csv all of them\n"
-
-
-def test_query_reads_its_statement_from_stdin(lake: Lake) -> None:
-    lake.answer("query", batches())
-
-    invoke("query", "-", input="select 5\n")
-
-    assert lake.call("query.query")[0][2] == "select 5\n"
-
-
-def test_a_query_that_fails_half_way_leaves_one_json_object(lake: Lake) -> None:
-    def rows() -> Iterator[pa.RecordBatch]:
-        yield pa.record_batch({"n": [1]})
-        raise SourceError("the file has gone")
-
-    lake.answer("query", pa.RecordBatchReader.from_batches(pa.schema([("n", pa.int64())]), rows()))
-
-    result = invoke("query", "--json", "select n")
-
-    assert json.loads(result.stdout)["exit_code"] == result.exit_code == 1
-
-
 def test_every_verb_and_option_has_help_and_is_documented() -> None:
     page = (ROOT / "docs" / "commands.md").read_text()
     assert sorted(program.commands) == VERBS
@@ -385,31 +289,3 @@ def test_every_verb_and_option_has_help_and_is_documented() -> None:
         for option in command.params:
             if isinstance(option, click.Option):
                 assert f"`{option.opts[0]}" in section, f"{name} {option.opts[0]}"
-
-
-def test_help_loads_neither_arrow_nor_duckdb_nor_pyiceberg_nor_the_aws_sdk() -> None:
-    code = (
-        "import sys; from compactor.cli.main import program\n"
-        "try: program.main(['compact', '--help'])\n"
-        "except SystemExit: print(sorted({'pyarrow', 'duckdb', 'pyiceberg', 'boto3', 'rich', 'sqlglot'}"
-        " & set(sys.modules)))"
-    )
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines()[-1] == "[]"
-
-
-def test_sigterm_stops_the_program_as_ctrl_c_does(tmp_path: Path) -> None:
-    """A real process: the signal arrives while it waits for the statement on stdin."""
-    code = (
-        "import os, signal, sys, types\n"
-        "query = types.ModuleType('compactor.commands.query'); query.query = None\n"
-        "sys.modules['compactor.commands.query'] = query\n"
-        "from compactor.cli import main as cli\n"
-        "sys.stdin = types.SimpleNamespace(read=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
-        "cli.run()"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, "query", "-"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.strip().startswith("stopped;")

@@ -35,11 +35,10 @@ from compactor.commands.views.views import views
 from compactor.errors import CompactorError, UsageError
 from compactor.lake.catalog import FILES, RUNS
 from compactor.reports.report import Check, VerifyReport
-from tests.integration.test_aws import AwsLake
+from tests.support.aws_lake import AwsLake
 from tests.support.fans import Fans
-from tests.support.glue_server import ACCOUNT, AwsServer, shared_aws_server  # noqa: F401  # a fixture
+from tests.support.glue_server import ACCOUNT, AwsServer
 from tests.support.lake import Lake
-from tests.support.s3_server import clean_aws_environment  # noqa: F401  # a fixture
 
 NAMES = ["canonical_fans", "canonical_events", "daily_active_fans"]
 

@@ -20,7 +20,7 @@ from compactor.errors import CompactorError, ConflictError, UsageError
 from compactor.lake.catalog import RUNS, Lakehouse
 from tests.support.histories import History
 from tests.support.lake import Lake
-from tests.support.postgres_server import PostgresServer, postgres_lake, shared_postgres  # noqa: F401  # a fixture
+from tests.support.postgres_server import PostgresServer, postgres_lake
 
 MINE = ("fan_profiles",)
 

@@ -36,6 +36,6 @@ def test_each_row_of_the_page_on_reliability_names_a_test_that_exists() -> None:
 def test_the_page_on_reliability_speaks_of_each_test_of_faults() -> None:
     page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     for module in ("test_faulty_s3", "test_faulty_tables", "test_clock"):
-        text = (ROOT / "tests" / f"{module}.py").read_text(encoding="utf-8")
+        text = (ROOT / "tests" / "proofs" / f"{module}.py").read_text(encoding="utf-8")
         for name in re.findall(r"^def test_(\w+)", text, re.MULTILINE):
             assert f"`{name}`" in page, f"no row of the page names {name}"

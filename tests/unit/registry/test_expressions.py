@@ -24,8 +24,8 @@ from compactor.registry.dataset import Dataset, Promotion
 from compactor.registry.expressions import Column, Converted, Expression, Filled, Joined, Nothing, Part
 from compactor.types.casts import conversion, targets
 from compactor.types.json_values import BadValue
+from tests.support.any_record import STEADY, assert_all_agree, records
 from tests.support.odd_json import CHAIN
-from tests.unit.decode.test_bulk import STEADY, assert_all_agree, records
 
 
 def at(text: str) -> dt.datetime:

@@ -1,0 +1,75 @@
+"""Fields that nobody declared become columns by themselves, where the registry asks for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compactor.commands.migrate import migrate
+from compactor.lake.table import Table
+from tests.support.versioned_fans import FANS, Fans, fan
+
+
+def seats(first: int, count: int, **more: Any) -> list[bytes]:
+    return [fan(number, at=number % 20, **more) for number in range(first, first + count)]
+
+
+def test_a_field_that_is_ready_becomes_a_column_and_migrate_fills_the_rows_from_before(tmp_path: Path) -> None:
+    fans = Fans(tmp_path)
+    fans.write(f"{FANS}additive: evolve\n")
+    fans.lake.deliver_unmodelled("things", seats(100, 50, seat=7), part="c")
+    fans.lake.compact()
+    assert "seat" not in fans.columns(), "too few records for a column"
+    fans.lake.deliver_unmodelled("things", seats(200, 60, seat=7), part="d")
+    before = fans.record_files()
+    fans.lake.compact()
+    assert before <= fans.record_files(), "no file was rewritten"
+    for table in ("things", "things_history"):
+        assert str(fans.lake.tables.table(table).schema.field("seat").type) == "int64"
+    fans.lake.deliver_unmodelled("things", [*seats(300, 1, seat=8), *seats(301, 1, seat="north")], part="e")
+    fans.lake.compact()
+    rows = {row["id"]: row for row in fans.lake.rows("things_history")}
+    assert (rows["r300"]["seat"], rows["r301"]["seat"], rows["r100"]["seat"]) == (8, None, None)
+    assert (rows["r301"]["extra"], rows["r100"]["extra"]) == ({"seat": '"north"'}, {"seat": "7"})
+    plan = migrate.plan(fans.lake.config, fans.lake.registry)
+    assert plan.tables[0].rewritten == ("seat: from extra['seat'] as long",)
+    fans.apply()
+    rows = {row["id"]: row for row in fans.lake.rows("things_history")}
+    assert (rows["r100"]["seat"], rows["r301"]["seat"], rows["r0"]["seat"]) == (7, None, None)
+    assert migrate.plan(fans.lake.config, fans.lake.registry).tables == ()
+    fans.assert_sound()
+
+
+def test_a_field_whose_values_do_not_agree_stays_in_extra(tmp_path: Path) -> None:
+    fans = Fans(tmp_path)
+    fans.write(f"{FANS}additive: evolve\n")
+    mixed = [*seats(100, 100, gate="north"), *seats(200, 100, gate=5), *seats(300, 200, steps=[1])]
+    fans.lake.deliver_unmodelled("things", mixed, part="c")
+    fans.lake.compact()
+    assert not {"gate", "steps"} & set(fans.columns())
+
+
+def test_a_run_killed_between_the_two_tables_leaves_a_column_that_the_next_run_completes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fans = Fans(tmp_path)
+    fans.write(f"{FANS}additive: evolve\n")
+    fans.lake.deliver_unmodelled("things", seats(100, 120, seat=7), part="c")
+    original = Table.reshape
+
+    def killed(table: Table, *arguments: Any, **options: Any) -> Any:
+        if table.name == "things":
+            raise KeyboardInterrupt
+        return original(table, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "reshape", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fans.lake.compact()
+    assert ("seat" in fans.columns("things_history"), "seat" in fans.columns("things")) == (True, False)
+    fans.lake.deliver_unmodelled("things", seats(300, 3, seat=9), part="d")
+    fans.lake.compact()
+    assert "seat" in fans.columns("things")
+    fans.assert_sound()

@@ -1,0 +1,51 @@
+"""Verbs that only record how they were called, for tests of the command line."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import compactor
+from compactor.cli.main import program
+
+
+class Lake:
+    """Stands in for config, registry and the verbs: notes how each was called, answers or raises what it was told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.config = types.SimpleNamespace(schemas="the schemas", log=types.SimpleNamespace(format="text"))
+        self.calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+        self._stand_in("compactor.config", "load", self.config)
+        self._stand_in("compactor.registry.loader", "load", "the registry")
+
+    def answer(self, verb: str, answer: Any) -> None:
+        room = "verify" if verb == "repair" else verb
+        folder = Path(compactor.__file__).parent / "commands" / room
+        self._stand_in(
+            f"compactor.commands.{room}.{verb}" if folder.is_dir() else f"compactor.commands.{verb}", verb, answer
+        )
+
+    def _stand_in(self, module: str, function: str, answer: Any) -> None:
+        def fake(*args: Any, **options: Any) -> Any:
+            self.calls[f"{module.rpartition('.')[2]}.{function}"] = (args, options)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        stand_in = types.ModuleType(module)
+        setattr(stand_in, function, fake)
+        self._monkeypatch.setitem(sys.modules, module, stand_in)
+        self._monkeypatch.setattr(module, stand_in, raising=False)
+
+    def call(self, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return self.calls[name]
+
+
+def invoke(*words: str, **options: Any) -> Result:
+    return CliRunner().invoke(program, words, **options)

@@ -1,0 +1,36 @@
+"""Any line at all: the bulk path, the exact path and the model agree."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compactor.registry.dataset import Dataset
+from tests.support.any_record import STEADY, assert_all_agree, records
+from tests.support.decoding import REGISTRY, modelled
+from tests.support.model import DATASETS
+from tests.support.outcomes import by_the_letter
+
+
+@settings(STEADY, max_examples=60)
+@given(data=st.data())
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
+def test_the_bulk_path_the_letter_and_the_model_agree(
+    con: duckdb.DuckDBPyConnection, dataset: str, data: st.DataObject
+) -> None:
+    lines = data.draw(st.lists(records(REGISTRY.get(dataset)), min_size=1, max_size=6))
+    assert_all_agree(con, REGISTRY.get(dataset), lines)
+    for line in lines:
+        outcome = by_the_letter(REGISTRY.get(dataset), line)
+        if outcome is not None:
+            assert modelled(dataset, line) == (outcome[0] if isinstance(outcome, tuple) else outcome), line
+
+
+@settings(STEADY, max_examples=150)
+@given(data=st.data())
+def test_the_bulk_path_and_the_letter_agree_on_every_type_and_version(
+    con: duckdb.DuckDBPyConnection, things: Dataset, data: st.DataObject
+) -> None:
+    assert_all_agree(con, things, data.draw(st.lists(records(things), min_size=1, max_size=6)))
