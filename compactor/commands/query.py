@@ -122,7 +122,7 @@ def _attach(con: duckdb.DuckDBPyConnection, lake: Lakehouse, tables: Sequence[Ta
             location = literal(table.iceberg.metadata_location)
             con.execute(f"CREATE VIEW {quote(table.name)} AS SELECT * FROM iceberg_scan({location})")
     except duckdb.Error as error:
-        # The error's text is left out: it may quote the statement, which holds the credentials.
+        # Without the error's text: it may quote the statement, which holds the credentials.
         raise CompactorError(f"the tables cannot be opened ({type(error).__name__}); {_CHECK}") from error
 
 

@@ -66,7 +66,7 @@ class Guess:
     """What the records of a version seem to be. Names are JSON names.
 
     Attributes:
-        kind_reasons: what speaks for the kind.
+        kind_reasons: the evidence for the kind.
         key, order: None if no field can be one.
         other_keys, other_orders: the next best candidates.
         operation: the field that says whether a record is a delete; None if there is none.

@@ -1,7 +1,7 @@
 """The registry check (`infer --check`): compares the registry with a sample of the data, line by line.
 
-Each line is decoded as `compact` decodes it, so the rejected lines are counted exactly. A single rejected line, or less
-than 1%, is reported but does not fail the check: every export has some bad lines, and the quarantine takes them.
+Each line is decoded as `compact` decodes it, so the rejected lines are counted exactly. A few rejected lines (less than
+1%, or one of more than 10) are reported but do not fail the check: every export has some bad lines.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _findings(dataset: Dataset, tally: _Tally) -> Iterator[Finding]:
 
 
 def _is_stray(count: int, whole: int) -> bool:
-    """Whether so few are affected that the check passes: less than 1%, or a single one."""
+    """Whether so few are affected that the check passes: less than 1%, or one of more than 10."""
     return 100 * count < whole or (count == 1 and whole > 10)
 
 

@@ -50,7 +50,7 @@ def connect(
     if output and not output.startswith("s3://"):
         raise UsageError(f"--output '{output}' should be a folder for Athena's results, as s3://bucket/prefix/")
     try:
-        options: dict[str, Any] = {theirs: properties[ours] for ours, theirs in _KEYS.items() if properties.get(ours)}
+        options: dict[str, Any] = {option: properties[name] for name, option in _KEYS.items() if properties.get(name)}
         session = boto3.session.Session(**options)
         client = session.client("athena", config=ClientConfig(retries={"mode": "standard", "max_attempts": 8}))
     except BotoCoreError as error:
