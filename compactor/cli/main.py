@@ -241,7 +241,7 @@ def migrate_apply(invocation: Invocation, datasets: tuple[str, ...], plan_id: st
 @click.pass_obj
 def migrate_rollback(invocation: Invocation, datasets: tuple[str, ...], confirmed: bool, as_json: bool) -> int:
     """Take the last migration back; what was loaded since is pending again."""
-    from compactor.commands.migrate.migrate import rollback
+    from compactor.commands.migrate.rollback import rollback
     from compactor.progress import Progress
 
     config, registry = _open(invocation)

@@ -19,7 +19,8 @@ from compactor.duck import session
 from compactor.duck.extensions import load_extensions
 from compactor.duck.sql import literal, quote
 from compactor.errors import CompactorError, UsageError
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.registry.loader import Registry
 from compactor.source import aws_credentials
@@ -115,11 +116,11 @@ def _tables(lake: Lakehouse, registry: Registry, sql: str, definitions: Mapping[
 
 def _attach(con: duckdb.DuckDBPyConnection, lake: Lakehouse, tables: Sequence[Table]) -> None:
     try:
-        if any(urlparse(table.iceberg.metadata_location).scheme in ("s3", "s3a") for table in tables):
+        if any(urlparse(table.metadata_location).scheme in ("s3", "s3a") for table in tables):
             load_extensions(con, ["httpfs"])
             con.execute(_s3_secret(lake.storage_properties()))
         for table in tables:
-            location = literal(table.iceberg.metadata_location)
+            location = literal(table.metadata_location)
             con.execute(f"CREATE VIEW {quote(table.name)} AS SELECT * FROM iceberg_scan({location})")
     except duckdb.Error as error:
         # Without the error's text: it may quote the statement, which holds the credentials.

@@ -11,14 +11,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from compactor.registry import expressions
 from compactor.registry.dataset import Dataset
 from compactor.types import json_values
-from compactor.types.json_values import BadValue, Number
-
-Kind = Literal["string", "whole", "fraction", "boolean", "object", "array", "null"]
+from compactor.types.field_type import FieldType
+from compactor.types.json_values import BadValue, JsonObject, Number
 
 BLANK = None
 MAX_DEPTH = 500
@@ -35,10 +35,16 @@ class Reject:
     version: int | None = None
 
 
-class _Object(list[tuple[str, Any]]):
-    """A JSON object as its pairs: of a key that stands twice, the last counts, and a nested text keeps both."""
+class Kind(StrEnum):
+    """What a JSON value is. A number is whole if it is written so."""
 
-    __slots__ = ()
+    STRING = "string"
+    WHOLE = "whole"
+    FRACTION = "fraction"
+    BOOLEAN = "boolean"
+    OBJECT = "object"
+    ARRAY = "array"
+    NULL = "null"
 
 
 def read_line(raw: bytes, dataset: Dataset) -> dict[str, Any] | Reject | None:
@@ -73,7 +79,7 @@ def read_object(raw: bytes) -> dict[str, Any] | Reject | None:
     except ValueError as error:
         position = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
         return Reject("not_json", f"not valid JSON{position}")
-    if not isinstance(record, _Object):
+    if not isinstance(record, JsonObject):
         return Reject("not_object", "the line is JSON but not an object")
     return dict(record)
 
@@ -98,7 +104,7 @@ def read_record(record: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] |
                 return Reject("missing_field", f"field {field.json} is missing", version)
             continue
         try:
-            row[field.column] = _value(field.type, value)
+            row[field.column] = field.type.read(value)
         except BadValue as bad:
             return Reject("bad_value", f"field {field.json}: {bad}", version)
     try:
@@ -106,75 +112,29 @@ def read_record(record: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] |
     except expressions.BadUpgrade as bad:
         return Reject("bad_value", str(bad), version)
     known = {field.json for field in fields}
-    row["extra"] = [(key, _json_text(value)) for key, value in record.items() if key not in known]
+    row["extra"] = [(key, json_values.compact_text(value)) for key, value in record.items() if key not in known]
     return row
 
 
-def as_type(value: Any, type_: str) -> Any:
+def as_type(value: Any, type_: FieldType) -> Any:
     """A value of `read_object` as a column of that type holds it; None if it does not fit."""
     try:
-        return _value(type_, value)
+        return type_.read(value)
     except BadValue:
         return None
 
 
 def json_kind(value: Any) -> Kind:
-    """Which kind of JSON a value of `read_object` is. A number is whole if it is written so."""
+    """The kind of a value of `read_object`."""
     if isinstance(value, Number):
-        return "fraction" if "." in value or "e" in value or "E" in value else "whole"
-    if isinstance(value, _Object):
-        return "object"
+        return Kind.FRACTION if "." in value or "e" in value or "E" in value else Kind.WHOLE
+    if isinstance(value, JsonObject):
+        return Kind.OBJECT
     if isinstance(value, list):
-        return "array"
+        return Kind.ARRAY
     if isinstance(value, bool):
-        return "boolean"
-    return "null" if value is None else "string"
-
-
-def _value(type_: str, value: Any) -> Any:
-    return _map(value) if type_ == "map" else json_values.reader(type_)(value)
-
-
-def _map(value: Any) -> list[tuple[str, str | None]]:
-    if not isinstance(value, _Object):
-        raise BadValue("not an object")
-    return [(key, _map_text(item)) for key, item in dict(value).items()]
-
-
-def _map_text(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str) and not isinstance(value, Number):
-        return value
-    return _json_text(value)
-
-
-def _json_text(value: Any) -> str:
-    """Compact JSON text: keys as delivered, in their order, numbers in the shortest form that reads back the same."""
-    parts: list[str] = []
-    _write(value, parts)
-    return "".join(parts)
-
-
-def _write(value: Any, parts: list[str]) -> None:  # one frame a level, so that MAX_DEPTH levels fit the stack
-    if isinstance(value, _Object):
-        separator = "{"
-        for key, item in value:
-            parts += separator, json.dumps(key, ensure_ascii=False), ":"
-            _write(item, parts)
-            separator = ","
-        parts.append("}" if value else "{}")
-    elif isinstance(value, list):
-        separator = "["
-        for item in value:
-            parts.append(separator)
-            _write(item, parts)
-            separator = ","
-        parts.append("]" if value else "[]")
-    else:
-        parts.append(
-            json_values.number_text(value) if isinstance(value, Number) else json.dumps(value, ensure_ascii=False)
-        )
+        return Kind.BOOLEAN
+    return Kind.NULL if value is None else Kind.STRING
 
 
 def _no_constant(name: str) -> Any:
@@ -202,12 +162,12 @@ def _refuse_lone_surrogates(value: Any) -> None:
         item = todo.pop()
         if isinstance(item, str):
             item.encode("utf-8")
-        elif isinstance(item, _Object):
+        elif isinstance(item, JsonObject):
             todo += [part for pair in item for part in pair]
         elif isinstance(item, list):
             todo += item
 
 
 _DECODER = json.JSONDecoder(
-    parse_float=Number, parse_int=Number, parse_constant=_no_constant, object_pairs_hook=_Object
+    parse_float=Number, parse_int=Number, parse_constant=_no_constant, object_pairs_hook=JsonObject
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
-from compactor.duck.sql import literal, sql_type
+from compactor.duck.sql import literal
 from compactor.registry.expressions import Column, Expression, put_into
-from compactor.registry.fields import Field
+from compactor.registry.fields import Field, type_of
+from compactor.types.field_type import LONG, MAP, STRING, TIMESTAMP, FieldType
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Promotion:
         source: the map's column, or `extra`.
         key: the key in it.
         column: the new column, never required.
-        type: a type of `Field`, but not map.
+        type: any type but map.
         evolved: the column was made by a run, not by the registry (see `compactor.commands.drift.evolve`).
         filled: rows from before the column have it too.
     """
@@ -28,16 +29,25 @@ class Promotion:
     source: str
     key: str
     column: str
-    type: str
+    type: FieldType
     evolved: bool = False
     filled: bool = True
+
+    def stored(self) -> dict[str, Any]:
+        """The promotion as a JSON object: how a table's properties keep it."""
+        return {**{each.name: getattr(self, each.name) for each in fields(self)}, "type": self.type.name}
+
+    @classmethod
+    def of_stored(cls, stored: Mapping[str, Any]) -> Promotion:
+        """The promotion that `stored` gave."""
+        return cls(**{**stored, "type": type_of(stored["type"])})
 
     def value(self, source: str) -> str:
         """SQL for the promoted column, from SQL for the map that it comes from. NULL where the value does not fit."""
         text = f"{source}[{literal(self.key)}]"
         text = f"json_extract_string({text}, '$')" if self.source == "extra" else text
-        text = f"try_cast({text} AS TIMESTAMPTZ)" if self.type == "timestamp" else text
-        return f"try_cast({text} AS {sql_type(self.type)})"
+        text = f"try_cast({text} AS TIMESTAMPTZ)" if self.type == TIMESTAMP else text
+        return f"try_cast({text} AS {self.type.duckdb})"
 
 
 @dataclass(frozen=True)
@@ -185,16 +195,16 @@ class Dataset:
         return None if self.kind == "events" else self.name
 
     @property
-    def columns(self) -> tuple[tuple[str, str, bool], ...]:
+    def columns(self) -> tuple[tuple[str, FieldType, bool], ...]:
         """(column, type, required) of the newest version's fields, then of the promoted columns.
 
         A column is required only if each version has it as it is: rows of an older one may have nothing in a new one.
         """
         oldest = self.upgrades(min(self.versions))
-        fields = [(f.column, f.type, f.required and isinstance(oldest[f.column], Column)) for f in self.newest.fields]
-        return (*fields, *((promotion.column, promotion.type, False) for promotion in self.promoted))
+        own = [(f.column, f.type, f.required and isinstance(oldest[f.column], Column)) for f in self.newest.fields]
+        return (*own, *((promotion.column, promotion.type, False) for promotion in self.promoted))
 
     @property
-    def table_columns(self) -> tuple[tuple[str, str, bool], ...]:
+    def table_columns(self) -> tuple[tuple[str, FieldType, bool], ...]:
         """`columns`, and those that each table of records has besides."""
-        return (*self.columns, ("extra", "map", False), ("source_file", "string", True), ("source_line", "long", True))
+        return (*self.columns, ("extra", MAP, False), ("source_file", STRING, True), ("source_line", LONG, True))

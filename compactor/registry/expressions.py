@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from compactor.duck.sql import literal, sql_type
-from compactor.types import json_values
+from compactor.duck.sql import literal
 from compactor.types.casts import Conversion, conversion
+from compactor.types.field_type import STRING, FieldType
 from compactor.types.json_values import BadValue
 
 
@@ -22,14 +22,14 @@ class Column:
     """A column of the older shape, as it is."""
 
     name: str
-    type: str
+    type: FieldType
 
 
 @dataclass(frozen=True)
 class Nothing:
     """NULL: the older shape has nothing of it."""
 
-    type: str
+    type: FieldType
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Converted:
     """Another type; `unit` is what a whole number counts that is to be a timestamp."""
 
     of: Expression
-    type: str
+    type: FieldType
     unit: str | None = None
 
     @property
@@ -55,7 +55,7 @@ class Part:
     number: int
     count: int
     separator: str
-    type: str = "string"
+    type: FieldType = STRING
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Joined:
 
     of: tuple[Expression, ...]
     separator: str
-    type: str = "string"
+    type: FieldType = STRING
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Filled:
 
     of: Expression
     text: str
-    type: str
+    type: FieldType
 
     @property
     def value(self) -> Any:
@@ -87,13 +87,13 @@ class BadUpgrade(Exception):
     """A value cannot be brought to the newest shape. `str(error)` names the column and says why, without the value."""
 
 
-def default_value(text: str, kind: str) -> Any:
-    """The value of a default. Raises BadValue if the text is none of that type."""
-    if kind == "string":
+def default_value(text: str, type_: FieldType) -> Any:
+    """The value of a default. Raises BadValue if the text is no value of that type."""
+    if type_ == STRING:
         return text
-    found = conversion("string", kind)
+    found = conversion(STRING, type_)
     if found is None:
-        raise BadValue(f"no default can be written for a {kind}")
+        raise BadValue(f"no default can be written for a {type_}")
     return found.value(text)
 
 
@@ -132,7 +132,7 @@ def kept(expression: Expression) -> str | None:
     if isinstance(expression, Column):
         return expression.name
     if isinstance(expression, Converted) and isinstance(expression.of, Column):
-        old, new = json_values.decimal_of(expression.of.type), json_values.decimal_of(expression.type)
+        old, new = expression.of.type.digits, expression.type.digits
         if old and new and old[1] == new[1] and old[0] <= new[0]:
             return expression.of.name
     return None
@@ -180,7 +180,7 @@ def sql(expression: Expression, column: Callable[[str], str]) -> tuple[str, list
     if isinstance(expression, Column):
         return column(expression.name), []
     if isinstance(expression, Nothing):
-        return f"CAST(NULL AS {sql_type(expression.type)})", []
+        return f"CAST(NULL AS {expression.type.duckdb})", []
     if isinstance(expression, Joined):
         both = [sql(each, column) for each in expression.of]
         texts = ", ".join(text for text, _ in both)
@@ -203,4 +203,4 @@ def sql(expression: Expression, column: Callable[[str], str]) -> tuple[str, list
 def _constant(filled: Filled) -> str:
     value = filled.value
     text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-    return f"CAST({literal(text)} AS {sql_type(filled.type)})"
+    return f"CAST({literal(text)} AS {filled.type.duckdb})"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from compactor.types import field_type
+from compactor.types.field_type import MAP, SCALAR_NAMES, STRING, FieldType
 from compactor.yaml_file import Place, did_you_mean
 
 RESERVED_COLUMNS = ("extra", "source_file", "source_line")  # every table of records has them by itself
 _ENGINE_COLUMNS = ("file_no", "line_no", "ok", "rowid", "top", "_id", "_file", "_partition", "_n", "_sure")
 """What the program calls columns of its own beside a record's, in a session."""
-SCALAR_TYPES = ("string", "long", "double", "boolean", "timestamp", "date", "decimal(P,S)")
-MAX_PRECISION = 38  # digits of a decimal, in Iceberg and in the engines
 
 Mistake = tuple[Place, str]
 
@@ -23,13 +23,13 @@ class Field:
     Attributes:
         json: its key in the JSON object.
         column: its column in the tables.
-        type: string, long, double, boolean, timestamp (UTC, microseconds), date, decimal(P,S) or map (to strings).
+        type: what its values are; timestamps are UTC with microseconds, maps are of strings.
         required: a record without it, or with null in it, is quarantined.
     """
 
     json: str
     column: str
-    type: str
+    type: FieldType
     required: bool
 
 
@@ -42,24 +42,27 @@ def column_name(json: str) -> str:
     return re.sub(r"[\s.-]+", "_", words).lower()
 
 
-def normal_type(text: str) -> str | None:
-    """A type as `Field.type` has it, a decimal without spaces. None if it is no type."""
-    if text == "map" or text in SCALAR_TYPES[:-1]:
-        return text
-    if decimal := re.fullmatch(r"decimal\( *(\d{1,2}) *, *(\d{1,2}) *\)", text):
-        precision, scale = int(decimal[1]), int(decimal[2])
-        return f"decimal({precision},{scale})" if max(scale, 1) <= precision <= MAX_PRECISION else None
-    return None
+def type_of(text: str) -> FieldType:
+    """The type that a text names. For a text that names none, a stand-in of that name: it lets other checks go on."""
+    return field_type.parse(text) or replace(STRING, name=text)
 
 
-def type_mistake(text: str, types: tuple[str, ...]) -> str | None:
+def is_other_type(found: FieldType, *expected: FieldType) -> bool:
+    """Whether a type is none of the expected ones. A stand-in of `type_of` is not: its own mistake is reported."""
+    return found not in expected and field_type.parse(found.name) is not None
+
+
+def type_mistake(text: str, *, maps: bool = False) -> str | None:
+    """What is wrong with a type as written in the registry. None: nothing."""
+    names = (*SCALAR_NAMES, MAP.name) if maps else SCALAR_NAMES
     if not text:
-        return f"has no type; give it one of {', '.join(types)}"
-    if normal_type(text) not in (None, "map") or text in types:
+        return f"has no type; give it one of {', '.join(names)}"
+    found = field_type.parse(text)
+    if found and (maps or found != MAP):
         return None
-    if text.startswith("decimal"):
+    if field_type.is_like_decimal(text):
         return 'should be a decimal(P,S), S <= P <= 38; in {…}, put it in "quotes": it has a comma'
-    return f"has the unknown type '{text}'{did_you_mean(text, types)}"
+    return f"has the unknown type '{text}'{did_you_mean(text, names)}"
 
 
 def column_mistake(column: str) -> str | None:

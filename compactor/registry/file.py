@@ -18,19 +18,20 @@ from compactor import yaml_file
 from compactor.errors import ConfigError
 from compactor.registry.expressions import Column
 from compactor.registry.fields import (
-    SCALAR_TYPES,
     Field,
     Mistake,
     column_mistake,
     column_name,
-    normal_type,
+    is_other_type,
     type_mistake,
+    type_of,
 )
 from compactor.registry.version_changes import ENVELOPE, ChangeForm, Shape, applied
+from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP
 from compactor.yaml_file import Form, Place, Problem, YamlFile, did_you_mean
 
-_KEY_TYPES = ("string", "long")
-_ORDER_TYPES = ("timestamp", "long", "date")
+_KEY_TYPES = (STRING, LONG)
+_ORDER_TYPES = (TIMESTAMP, LONG, DATE)
 Transform = Literal["day", "month", "bucket", "none"]
 
 
@@ -57,7 +58,7 @@ class VersionForm(Form):
     def listed(self) -> list[Field]:
         """The fields, of the first version."""
         return [
-            Field(json, form.column or column_name(json), normal_type(form.type) or form.type, form.required)
+            Field(json, form.column or column_name(json), type_of(form.type), form.required)
             for json, form in self.fields.items()
         ]
 
@@ -220,7 +221,7 @@ def _in_fields(number: str, version: VersionForm) -> Iterator[Mistake]:
         return
     taken: dict[str, Field] = {}
     for field in version.listed():
-        if mistake := type_mistake(field.type, (*SCALAR_TYPES, "map")):
+        if mistake := type_mistake(field.type.name, maps=True):
             yield (*here, field.json, "type"), f"field '{field.json}' {mistake}"
         if mistake := column_mistake(field.column):
             yield (*here, field.json, "column"), f"field '{field.json}': {mistake}"
@@ -234,7 +235,7 @@ def _in_fields(number: str, version: VersionForm) -> Iterator[Mistake]:
             yield (*here, "?"), sentence
             continue
         field = taken[column]
-        if normal_type(field.type) not in (wanted, None):
+        if is_other_type(field.type, wanted):
             yield (*here, field.json, "type"), f"column '{column}' is a {field.type}; it should be a {wanted}"
         if not field.required:
             yield (*here, field.json, "required"), f"column '{column}' should be required: every record has it"
@@ -263,7 +264,7 @@ def _in_what_lasts(form: DatasetForm, shapes: dict[int, Shape]) -> Iterator[Mist
 
 
 def _in_promotions(form: DatasetForm, shapes: dict[int, Shape], columns: dict[str, Field]) -> Iterator[Mistake]:
-    sources = ("extra", *(column for column, field in columns.items() if field.type == "map"))
+    sources = ("extra", *(column for column, field in columns.items() if field.type == MAP))
     taken = {field.column for shape in shapes.values() for field in shape.fields}
     for index, each in enumerate(form.promote):
         here: Place = ("promote", index)
@@ -273,7 +274,7 @@ def _in_promotions(form: DatasetForm, shapes: dict[int, Shape], columns: dict[st
         if each.source and each.source not in sources:
             sentence = f"'{each.source}' is no map column of the newest version"
             yield (*here, "from"), sentence + did_you_mean(each.source, sources)
-        if mistake := type_mistake(each.type, SCALAR_TYPES):
+        if mistake := type_mistake(each.type):
             yield (*here, "type"), f"promotion of '{each.key}' {mistake}"
         if not each.column_name:
             continue
@@ -291,8 +292,9 @@ def _in_key_and_order(form: DatasetForm, first: str, columns: dict[str, Field]) 
     yield from _in_columns(("order",), (form.order,), columns)
     for column, field in columns.items():
         for role, names, types in (("key", form.key, _KEY_TYPES), ("order", (form.order,), _ORDER_TYPES)):
-            if column in names and normal_type(field.type) not in (*types, None):
-                yield (role,), f"{role} column '{column}' is a {field.type}; it should be one of {', '.join(types)}"
+            if column in names and is_other_type(field.type, *types):
+                known = ", ".join(map(str, types))
+                yield (role,), f"{role} column '{column}' is a {field.type}; it should be one of {known}"
             if column in names and not field.required and column not in ENVELOPE:
                 place = ("versions", first, "fields", field.json, "required")
                 yield place, f"column '{column}' should be required: it is in '{role}'"
@@ -307,7 +309,7 @@ def _in_delete(form: DatasetForm, columns: dict[str, Field]) -> Iterator[Mistake
         yield ("delete", key), f"missing key '{key}' in 'delete', or it is empty"
     yield from _in_columns(("delete", "column"), (form.delete.column,), columns)
     field = columns.get(form.delete.column)
-    if field and normal_type(field.type) not in ("string", None):
+    if field and is_other_type(field.type, STRING):
         yield ("delete", "column"), f"delete column '{form.delete.column}' is a {field.type}; it should be a string"
 
 
@@ -321,7 +323,7 @@ def _in_tables(form: DatasetForm, columns: dict[str, Field]) -> Iterator[Mistake
         layout: LayoutForm = getattr(form.tables, name)
         yield from _in_columns(("tables", name, "sort"), layout.sort, columns)
         for column in layout.sort:
-            if column in columns and columns[column].type == "map":
+            if column in columns and columns[column].type == MAP:
                 yield ("tables", name, "sort"), f"sort column '{column}' is a map, which has no order; leave it out"
         yield from _in_partition(("tables", name, "partition"), layout.partition, form, columns)
 
@@ -339,13 +341,13 @@ def _in_partition(place: Place, text: str | None, form: DatasetForm, columns: di
     transform, column, _ = partition
     yield from _in_columns(place, (column or "",), columns)
     field = columns.get(column or "")
-    type_ = normal_type(field.type) if field else None
+    type_ = field.type if field else None
     if f"{column}_{transform}" in {*columns, *(each.column_name for each in form.promote)}:
         sentence = f"partition {text} is named {column}_{transform}, as a column is; give that another `column`"
         yield place, sentence
-    if transform in ("day", "month") and type_ not in ("timestamp", "date", None):
+    if transform in ("day", "month") and type_ and is_other_type(type_, TIMESTAMP, DATE):
         yield place, f"partition {text} is by time, but '{column}' is a {type_}; use a timestamp, a date, or bucket"
-    if transform == "bucket" and type_ in ("double", "boolean", "map"):
+    if transform == "bucket" and type_ in (DOUBLE, BOOLEAN, MAP):
         yield place, f"partition {text} cannot be: '{column}' is a {type_}, which has no buckets; use another column"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compactor.errors import ConfigError, UsageError
 from compactor.registry.dataset import Dataset, DeleteRule, Partition, Promotion, SchemaVersion, TableLayout
-from compactor.registry.fields import normal_type
+from compactor.registry.fields import type_of
 from compactor.registry.file import DatasetForm, LayoutForm, Reading, parsed_partition, read
 from compactor.yaml_file import did_you_mean
 
@@ -88,9 +88,7 @@ def _dataset(form: DatasetForm, file: str) -> Dataset:
         delete=DeleteRule(form.delete.column, form.delete.equals) if form.delete else None,
         current=None if events else _layout(form.tables.current, form.order, key),
         history=_layout(record_layout, form.order, by_record),
-        promoted=tuple(
-            Promotion(each.source, each.key, each.column_name, normal_type(each.type) or "") for each in form.promote
-        ),
+        promoted=tuple(Promotion(each.source, each.key, each.column_name, type_of(each.type)) for each in form.promote),
         versions={
             number: SchemaVersion(number, tuple(shape.fields), shape.derived) for number, shape in form.shapes().items()
         },

@@ -23,13 +23,14 @@ from pydantic import Field, model_validator
 
 from compactor.registry import expressions
 from compactor.registry.expressions import Expression
-from compactor.registry.fields import SCALAR_TYPES, Mistake, column_mistake, column_name, normal_type, type_mistake
 from compactor.registry.fields import Field as RecordField
+from compactor.registry.fields import Mistake, column_mistake, column_name, type_mistake, type_of
 from compactor.types import json_values
 from compactor.types.casts import UNITS, conversion, targets
+from compactor.types.field_type import LONG, STRING, TIMESTAMP, FieldType
 from compactor.yaml_file import Form, Place, did_you_mean
 
-ENVELOPE = {"id": "string", "version": "long", "emitted_at": "timestamp"}
+ENVELOPE = {"id": STRING, "version": LONG, "emitted_at": TIMESTAMP}
 """Columns that the program itself reads, with their types: every record has them, and nothing about them can change."""
 
 
@@ -180,9 +181,9 @@ def _rename(shape: Shape, form: RenameForm) -> None:
 def _retype(shape: Shape, form: RetypeForm) -> None:
     number = _find(shape, form.field, "field")
     old = shape.fields[number]
-    if mistake := type_mistake(form.to, SCALAR_TYPES):
+    if mistake := type_mistake(form.to):
         raise _MistakeError("to", f"field '{form.field}' {mistake}")
-    kind = normal_type(form.to) or ""
+    kind = type_of(form.to)
     if form.unit and form.unit not in UNITS:
         raise _MistakeError("unit", f"unknown unit '{form.unit}'{did_you_mean(form.unit, tuple(UNITS))}")
     if conversion(old.type, kind, form.unit) is None:
@@ -199,13 +200,13 @@ def _retype(shape: Shape, form: RetypeForm) -> None:
 def _split(shape: Shape, form: SplitForm) -> None:
     number = _find(shape, form.field, "field")
     old = shape.fields[number]
-    if old.type != "string":
+    if old.type != STRING:
         raise _MistakeError("field", f"field '{form.field}' is a {old.type}; only a string can be split")
     if len(set(form.into)) < 2 or len(set(form.into)) < len(form.into):
         raise _MistakeError("into", "a field is split into two or more fields, each named once")
     if not form.separator:
         raise _MistakeError("separator", "missing key 'separator', or it is empty")
-    parts = [RecordField(json, column_name(json), "string", required=False) for json in form.into]
+    parts = [RecordField(json, column_name(json), STRING, required=False) for json in form.into]
     for part in parts:
         _check_new(shape, part.json, part.column, "into", besides=[old])
     shape.fields[number : number + 1] = parts
@@ -220,9 +221,9 @@ def _merge(shape: Shape, form: MergeForm) -> None:
     numbers = [_find(shape, json, "fields") for json in form.fields]
     old = [shape.fields[number] for number in numbers]
     for each in old:
-        if each.type != "string":
+        if each.type != STRING:
             raise _MistakeError("fields", f"field '{each.json}' is a {each.type}; only strings can be merged")
-    new = RecordField(form.into, column_name(form.into), "string", required=False)
+    new = RecordField(form.into, column_name(form.into), STRING, required=False)
     _check_new(shape, new.json, new.column, "into", besides=old)
     joined = expressions.Joined(tuple(shape.derived[each.column] for each in old), form.separator)
     kept = [(n, each) for n, each in enumerate(shape.fields) if n not in numbers]
@@ -233,9 +234,9 @@ def _merge(shape: Shape, form: MergeForm) -> None:
 def _add(shape: Shape, form: AddForm) -> None:
     column = form.column or column_name(form.field)
     _check_new(shape, form.field, column, "field")
-    if mistake := type_mistake(form.type, (*SCALAR_TYPES, "map")):
+    if mistake := type_mistake(form.type, maps=True):
         raise _MistakeError("type", f"field '{form.field}' {mistake}")
-    kind = normal_type(form.type) or ""
+    kind = type_of(form.type)
     shape.fields.append(RecordField(form.field, column, kind, form.required))
     shape.derived[column] = expressions.Nothing(kind)
     if form.default is not None:
@@ -247,7 +248,7 @@ def _default(shape: Shape, form: DefaultForm) -> None:
     _fill(shape, old.column, old.type, form.value, "value")
 
 
-def _fill(shape: Shape, column: str, kind: str, text: str, key: str) -> None:
+def _fill(shape: Shape, column: str, kind: FieldType, text: str, key: str) -> None:
     try:
         expressions.default_value(text, kind)
     except json_values.BadValue as bad:

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import pytest
 
-from compactor.lake.catalog import FILES
+from compactor.lake.own_tables import FILES
 from compactor.lake.table import Table
 from compactor.progress import NullProgress
 from compactor.publish import lease

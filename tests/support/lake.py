@@ -15,7 +15,8 @@ from typing import Any
 from compactor import config
 from compactor.commands.compact import compact
 from compactor.config import Config
-from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.progress import NullProgress
 from compactor.registry import loader
 from compactor.reports.report import RunReport

@@ -17,6 +17,7 @@ from compactor.duck import session
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal, quote
 from compactor.lake.table import Table
+from compactor.types.field_type import DATE, DOUBLE, LONG, STRING, TIMESTAMP
 
 EXTRA = "extra"
 """The column of the fields that the registry does not declare, each as JSON text."""
@@ -27,7 +28,7 @@ MOST_KEYS = 2_000
 _NUMBER = r"0|-?[1-9]\d*|-?(0|[1-9]\d*)\.(0|\d*[1-9])([eE][+-]?\d+)?|-?\d[eE][+-]?\d+"
 _DATE = r"[12]\d{3}-\d\d-\d\d"
 _TIMESTAMP = r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
-_TEXTS = {"string", "timestamp", "date"}
+_TEXTS = {STRING.name, TIMESTAMP.name, DATE.name}
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,10 @@ def count(history: Table, maps: Sequence[str], declared: Sequence[str], resource
 def only_type(types: Mapping[str, int], *, is_json: bool) -> str | None:
     """The one type that all values have, else None. Bare texts that read as several types are strings."""
     found = types.keys() - {"null"}
-    if found == {"long", "double"}:
-        return "double"
+    if found == {LONG.name, DOUBLE.name}:
+        return DOUBLE.name
     if len(found) > 1:
-        return None if is_json else "string"
+        return None if is_json else STRING.name
     return next(iter(found), None)
 
 
@@ -186,4 +187,4 @@ def _merge_texts(types: dict[str, int]) -> dict[str, int]:
     texts = types.keys() & _TEXTS
     if len(texts) < 2:
         return types
-    return {"string": sum(types[text] for text in texts), **{k: n for k, n in types.items() if k not in texts}}
+    return {STRING.name: sum(types[text] for text in texts), **{k: n for k, n in types.items() if k not in texts}}

@@ -23,6 +23,8 @@ from compactor.registry.dataset import Dataset, Promotion
 from compactor.registry.fields import RESERVED_COLUMNS, Field, column_name
 from compactor.registry.loader import Registry
 from compactor.reports.data import DatasetDrift, DriftReport, DriftStatus, FieldDrift
+from compactor.types import field_type
+from compactor.types.field_type import MAP, STRING
 
 _NAME_LENGTH = 255
 
@@ -50,7 +52,7 @@ def drift(
 
 def _dataset(lake: Lakehouse, dataset: Dataset, days: int, min_share: float) -> DatasetDrift:
     history = lake.table(dataset.history_table)
-    maps = [column for column, kind, _ in dataset.columns if kind == "map" and column in history.schema.names]
+    maps = [column for column, kind, _ in dataset.columns if kind == MAP and column in history.schema.names]
     declared = [field for field in dataset.newest.fields if not field.required and field.column in history.schema.names]
     counts = count(history, [*maps, EXTRA], [field.column for field in declared], lake.config.resources)
     if counts.newest is None:
@@ -102,7 +104,7 @@ def ready_fields(
 def _declared_field(field: Field, found: Count | None, records: int, since: datetime) -> FieldDrift:
     """`found` is None for a field that no record has."""
     if found is None:
-        return FieldDrift(None, field.json, 0, 0.0, None, None, {}, field.type, "unseen")
+        return FieldDrift(None, field.json, 0, 0.0, None, None, {}, field.type.name, "unseen")
     return FieldDrift(
         None,
         field.json,
@@ -110,8 +112,8 @@ def _declared_field(field: Field, found: Count | None, records: int, since: date
         found.records / records,
         found.first,
         found.last,
-        {field.type: found.records},
-        field.type,
+        {field.type.name: found.records},
+        field.type.name,
         _status(found, since),
     )
 
@@ -141,7 +143,7 @@ def _suggested(dataset: Dataset, fields: Sequence[FieldDrift], min_share: float)
         if field.share * 100 >= min_share and _can_be_written(field.key):
             column = _free_column(field.source, field.key, taken)
             taken.add(column)
-            yield Promotion(field.source, field.key, column, "string" if field.type == "nested" else field.type)
+            yield Promotion(field.source, field.key, column, field_type.parse(field.type) or STRING)  # nested: its text
 
 
 def _can_be_written(key: str) -> bool:
@@ -161,7 +163,7 @@ def _promote_yaml(promotions: Sequence[Promotion]) -> str:
     """The `promote:` list of a registry file, one entry per line. Unprintable characters are escaped."""
     lines = ["promote:"]
     for each in promotions:
-        entry = {"from": each.source, "key": each.key, "column": each.column, "type": each.type}
+        entry = {"from": each.source, "key": each.key, "column": each.column, "type": each.type.name}
         text = yaml.safe_dump(
             entry, default_flow_style=True, sort_keys=False, width=sys.maxsize, allow_unicode=each.key.isprintable()
         )

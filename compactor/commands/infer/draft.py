@@ -23,6 +23,7 @@ from compactor.commands.infer.evidence import (
 from compactor.commands.infer.guess import Guess, OrderCandidate, TypedField, guess
 from compactor.commands.infer.keys import KeyCandidate
 from compactor.registry.fields import RESERVED_COLUMNS, column_name
+from compactor.types.field_type import LONG
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
@@ -163,7 +164,7 @@ def _delete(guessed: Guess, version: VersionEvidence, columns: Mapping[str, str]
 
 
 def _tables(guessed: Guess) -> Iterator[str]:
-    if guessed.order and guessed.order.type == "long":
+    if guessed.order and guessed.order.type == LONG:
         yield "# partition: none, because the order is a number; a timestamp field would give day(...) or month(...)"
         tables = ("events",) if guessed.kind == "events" else ("current", "history")
         yield f"tables: {{{', '.join(f'{table}: {{partition: none}}' for table in tables)}}}"
@@ -197,7 +198,7 @@ def _field(
         parts.append("required: true")
     if column != column_name(each.name):
         parts.append(f"column: {column}")
-    value = each.type or "" if len(parts) == 1 else f"{{{', '.join(parts)}}}"
+    value = str(each.type or "") if len(parts) == 1 else f"{{{', '.join(parts)}}}"
     remarks = [each.remark, _gaps(version.fields[each.name], version)]
     comment = "; ".join(filter(None, remarks))
     return f"      {_yaml_key(each.name)}: {value}{f' # {comment}' if comment else ''}"
@@ -251,7 +252,7 @@ def _differences(own: VersionEvidence, other: VersionEvidence) -> list[str]:
 
 def _type_text(each: FieldEvidence) -> str:
     type_, remark = field_type(each)
-    return type_ or remark
+    return str(type_ or remark)
 
 
 def _yaml_key(name: str) -> str:

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compactor.commands.infer.envelope import Envelope, envelope, is_name, version_field
-from compactor.decode.exact import Reject, as_type, json_kind, read_object
+from compactor.decode.exact import Kind, Reject, as_type, json_kind, read_object
+from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP, FieldType
 
 Codes = npt.NDArray[np.int64]
 Coding = Literal["text", "number", "timestamp"]
@@ -81,16 +82,16 @@ class FieldEvidence:
         """Adds the value of one record. `before` is the number of records of the version before it."""
         self.records += 1
         kind = json_kind(value)
-        if kind == "null":
+        if kind is Kind.NULL:
             self.nulls += 1
             self.codes = None
             return
         code: int | None = None
         coding: Coding | None = None
-        if kind == "string":
+        if kind is Kind.STRING:
             code, coding = self._add_text(value)
-            self.kinds["string"] += 1
-        elif kind in ("whole", "fraction"):
+            self.kinds[Kind.STRING] += 1
+        elif kind in (Kind.WHOLE, Kind.FRACTION):
             code, coding = self._add_number(value, kind)
         else:
             self.kinds[kind] += 1
@@ -108,24 +109,24 @@ class FieldEvidence:
             if text.lower() in DELETE_WORDS | OTHER_WORDS and text in (text.lower(), text.upper(), text.capitalize()):
                 self.words[text] += 1
         # Once a text is no timestamp, the field is not a timestamp, so later texts are not parsed. The same for dates.
-        if self.timestamps == self.kinds["string"]:
-            timestamp = as_type(text, "timestamp")
+        if self.timestamps == self.kinds[Kind.STRING]:
+            timestamp = as_type(text, TIMESTAMP)
             if timestamp is not None:
                 self.timestamps += 1
                 return (timestamp - _EPOCH) // _MICROSECOND, "timestamp"
-        if self.dates == self.kinds["string"]:
-            self.dates += as_type(text, "date") is not None
+        if self.dates == self.kinds[Kind.STRING]:
+            self.dates += as_type(text, DATE) is not None
         return code, "text"
 
-    def _add_number(self, value: Any, kind: str) -> tuple[int | None, Coding]:
-        whole = as_type(value, "long") if kind == "whole" else None
+    def _add_number(self, value: Any, kind: Kind) -> tuple[int | None, Coding]:
+        whole = as_type(value, LONG) if kind is Kind.WHOLE else None
         if whole is not None:
-            self.kinds["long"] += 1
+            self.kinds[LONG.name] += 1
             return whole, "number"
-        if as_type(value, "double") is None:
+        if as_type(value, DOUBLE) is None:
             self.kinds["huge"] += 1
         else:
-            self.kinds["beyond" if kind == "whole" else "fraction"] += 1
+            self.kinds["beyond" if kind is Kind.WHOLE else "fraction"] += 1
         return None, "number"
 
 
@@ -201,22 +202,24 @@ class DatasetEvidence:
     versions: dict[int, VersionEvidence] = field(default_factory=dict)
 
 
-def field_type(each: FieldEvidence) -> tuple[str | None, str]:
+def field_type(each: FieldEvidence) -> tuple[FieldType | None, str]:
     """(type, remark): the type that holds every value seen, or None with the reason as the remark."""
     kinds = set(each.kinds)
     if not kinds:
         return None, "null in every record"
-    if kinds == {"string"}:
+    if kinds == {Kind.STRING}:
         if each.timestamps == each.filled:
-            return "timestamp", ""
-        return ("date" if each.dates == each.filled else "string"), ""
-    if kinds <= {"long", "fraction", "beyond"}:
+            return TIMESTAMP, ""
+        return (DATE if each.dates == each.filled else STRING), ""
+    if kinds <= {LONG.name, "fraction", "beyond"}:
         if "beyond" in kinds:
-            return "double", f"beyond 64 bits in {share(each.kinds['beyond'], each.filled)}, so digits are lost"
-        return ("double" if "fraction" in kinds else "long"), ""
-    if len(kinds) == 1 and (type_ := {"boolean": "boolean", "object": "map"}.get(*kinds)):
-        return type_, ""
-    if kinds == {"array"}:
+            return DOUBLE, f"beyond 64 bits in {share(each.kinds['beyond'], each.filled)}, so digits are lost"
+        return (DOUBLE if "fraction" in kinds else LONG), ""
+    if kinds == {Kind.BOOLEAN}:
+        return BOOLEAN, ""
+    if kinds == {Kind.OBJECT}:
+        return MAP, ""
+    if kinds == {Kind.ARRAY}:
         return None, "an array"
     shares = ", ".join(f"{kind} {share(count, each.filled)}" for kind, count in sorted(each.kinds.items()))
     return None, f"of mixed kinds: {shares}"
@@ -286,14 +289,14 @@ def _version(record: Mapping[str, Any], name: str | None) -> int | str:
         return 1
     if record.get(name) is None:
         return "missing_field"
-    number: int | None = as_type(record[name], "long")
+    number: int | None = as_type(record[name], LONG)
     return "bad_value" if number is None else number
 
 
 def _envelope_mistake(record: Mapping[str, Any], known: Envelope | None) -> str | None:
     if known is None:
         return None
-    for name, type_ in ((known.id, "string"), (known.emitted_at, "timestamp")):
+    for name, type_ in ((known.id, STRING), (known.emitted_at, TIMESTAMP)):
         if name is not None and record.get(name) is None:
             return "missing_field"
         if name is not None and as_type(record[name], type_) is None:

@@ -16,6 +16,7 @@ from compactor.commands.infer.envelope import Envelope, name_words
 from compactor.commands.infer.evidence import DELETE_WORDS, FieldEvidence, VersionEvidence, field_type, share
 from compactor.commands.infer.keys import MANY_RECORDS, KeyCandidate, counterpart, doubt_of, key_candidates, mixed
 from compactor.registry.fields import column_name
+from compactor.types.field_type import DATE, LONG, STRING, TIMESTAMP, FieldType
 
 _STATE_ORDER = ("updated", "modified", "changed", "merged", "effective", "revised", "ts", "timestamp", "time",
                 "revision", "sequence", "seq")  # fmt: skip
@@ -45,7 +46,7 @@ class TypedField:
     """
 
     name: str
-    type: str | None
+    type: FieldType | None
     required: bool
     remark: str = ""
 
@@ -57,7 +58,7 @@ class OrderCandidate:
     """
 
     name: str
-    type: str
+    type: FieldType
     later: float | None
 
 
@@ -88,7 +89,7 @@ class Guess:
 
 def guess(dataset: str, found: VersionEvidence, envelope: Envelope, version_field: str | None) -> Guess:
     """Guesses what the records of one version are. Every part can be wrong; every part has evidence."""
-    named = ((envelope.id, "string"), (version_field, "long"), (envelope.emitted_at, "timestamp"))
+    named = ((envelope.id, STRING), (version_field, LONG), (envelope.emitted_at, TIMESTAMP))
     outer = {name: type_ for name, type_ in named if name}
     fields = tuple(_typed(name, each, found, outer) for name, each in found.fields.items())
     types = {each.name: each.type for each in fields if each.type}
@@ -100,7 +101,7 @@ def guess(dataset: str, found: VersionEvidence, envelope: Envelope, version_fiel
     def keys_by(order: OrderCandidate | None) -> list[KeyCandidate]:
         return key_candidates(found, types, rows, order.name if order else None, {*outer, operation})
 
-    emission = OrderCandidate(envelope.emitted_at, "timestamp", None) if envelope.emitted_at else None
+    emission = OrderCandidate(envelope.emitted_at, TIMESTAMP, None) if envelope.emitted_at else None
     by_state = _best_order(orders, _STATE_ORDER) or emission
     keys = keys_by(by_state)
     kind, reasons, sure = _kind(dataset, found, types, envelope, operation, keys, orders)
@@ -125,7 +126,7 @@ def guess(dataset: str, found: VersionEvidence, envelope: Envelope, version_fiel
     )  # fmt: skip
 
 
-def _typed(name: str, each: FieldEvidence, found: VersionEvidence, outer: dict[str, str]) -> TypedField:
+def _typed(name: str, each: FieldEvidence, found: VersionEvidence, outer: dict[str, FieldType]) -> TypedField:
     type_, remark = field_type(each)
     if name in outer:
         type_, remark = outer[name], ""
@@ -133,12 +134,12 @@ def _typed(name: str, each: FieldEvidence, found: VersionEvidence, outer: dict[s
     return TypedField(name, type_, required, remark)
 
 
-def _operation(found: VersionEvidence, types: dict[str, str]) -> str | None:
+def _operation(found: VersionEvidence, types: dict[str, FieldType]) -> str | None:
     """The field that says whether a record is a delete: it has few values, and words of operations among them."""
     texts = {
         name: each
         for name, each in found.fields.items()
-        if types.get(name) == "string" and each.few and column_name(name) not in _EVENT_FIELDS
+        if types.get(name) == STRING and each.few and column_name(name) not in _EVENT_FIELDS
     }
     with_delete = [name for name, each in texts.items() if any(word.lower() in DELETE_WORDS for word in each.words)]
     only_operations = [name for name, each in texts.items() if each.words and sum(each.words.values()) == each.filled]
@@ -154,7 +155,7 @@ def _deletes(found: VersionEvidence, operation: str | None) -> tuple[str, ...]:
 
 
 def _orders(
-    found: VersionEvidence, types: dict[str, str], envelope: Envelope, outer: dict[str, str]
+    found: VersionEvidence, types: dict[str, FieldType], envelope: Envelope, outer: dict[str, FieldType]
 ) -> list[OrderCandidate]:
     """Fields that could be the order: those in every record, timestamps before numbers."""
     emitted = found.codes(envelope.emitted_at)
@@ -164,17 +165,17 @@ def _orders(
         if name in outer or not found.always(name):
             continue
         codes = found.codes(name)
-        if type_ == "timestamp" and codes is not None:
+        if type_ == TIMESTAMP and codes is not None:
             later = None if emitted is None else float((codes > emitted).mean())
             timestamps.append(OrderCandidate(name, type_, later))
-        elif type_ == "date" or (type_ == "long" and {*name_words(name)} & {*_STATE_ORDER, *_EVENT_ORDER}):
+        elif type_ == DATE or (type_ == LONG and {*name_words(name)} & {*_STATE_ORDER, *_EVENT_ORDER}):
             numbers.append(OrderCandidate(name, type_, None))
     return timestamps + numbers
 
 
 def _best_order(orders: Sequence[OrderCandidate], words: Sequence[str]) -> OrderCandidate | None:
     usual = [each for each in orders if not {*name_words(each.name)} & _NEVER_ORDER]
-    precise = [each for each in usual if each.type != "date"] or usual
+    precise = [each for each in usual if each.type != DATE] or usual
     return min(precise, key=lambda each: (_rank(each, words), each.later or 0.0), default=None)
 
 
@@ -197,7 +198,7 @@ def _distinct(found: VersionEvidence, envelope: Envelope) -> npt.NDArray[np.intp
 def _kind(
     dataset: str,
     found: VersionEvidence,
-    types: dict[str, str],
+    types: dict[str, FieldType],
     envelope: Envelope,
     operation: str | None,
     keys: Sequence[KeyCandidate],

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from compactor.commands.infer.envelope import name_words
 from compactor.commands.infer.evidence import Codes, VersionEvidence
 from compactor.registry.fields import column_name
+from compactor.types.field_type import LONG, STRING, FieldType
 
 MANY_RECORDS = 100
 """So many records show whether a key repeats."""
@@ -43,7 +44,7 @@ class KeyCandidate:
 
 def key_candidates(
     found: VersionEvidence,
-    types: dict[str, str],
+    types: dict[str, FieldType],
     rows: npt.NDArray[np.intp],
     order: str | None,
     excluded: set[str | None],
@@ -60,7 +61,7 @@ def key_candidates(
     columns: dict[str, Codes] = {}
     for name, type_ in types.items():
         codes = found.codes(name)
-        if name not in excluded and name != order and type_ in ("string", "long") and codes is not None:
+        if name not in excluded and name != order and type_ in (STRING, LONG) and codes is not None:
             columns[name] = codes[rows]
     order_codes = found.codes(order)
     order_codes = order_codes[rows] if order_codes is not None else None

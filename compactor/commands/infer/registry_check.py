@@ -21,6 +21,7 @@ from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.data import Finding, RegistryCheckReport
 from compactor.source import Hour, open_source
+from compactor.types.field_type import LONG
 
 _MAX_REASONS = 50
 _MAX_UNKNOWN = 20
@@ -113,7 +114,7 @@ def _tally(lines: Iterable[bytes | Reject], dataset: Dataset) -> _Tally:
 
 
 def _count_fields(tally: _Tally, record: dict[str, Any], dataset: Dataset, *, rejected: bool) -> None:
-    number = as_type(record.get(dataset.version_field.json), "long")
+    number = as_type(record.get(dataset.version_field.json), LONG)
     if number not in dataset.versions:
         return
     tally.versions.add(number)

@@ -17,6 +17,7 @@ from compactor.commands.drift import counts
 from compactor.commands.drift.drift import drift
 from compactor.registry import loader
 from compactor.registry.dataset import Promotion
+from compactor.registry.fields import type_of
 from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift
 from tests.support.lake import SCHEMAS, Lake
 
@@ -213,8 +214,8 @@ def test_a_file_with_promotions_gets_the_whole_list_to_paste(tmp_path: Path, sch
     assert by_key(found)["traits", "spend"].promoted == "money"
     path.write_text(before + found.promote)
     assert loader.load(schemas).get(PROFILES).promoted == (
-        Promotion("traits", "spend", "money", "decimal(8,2)"),
-        Promotion("traits", "tier", "tier", "string"),
+        Promotion("traits", "spend", "money", type_of("decimal(8,2)")),
+        Promotion("traits", "tier", "tier", type_of("string")),
     )
     assert "instead of its promote:" in shown(DriftReport(7, (found,)))
 

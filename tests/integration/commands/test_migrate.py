@@ -111,7 +111,7 @@ def test_the_time_before_the_migration_still_answers_with_the_old_names(fans: Fa
     ]
     assert sorted(row["id"] for row in rows) == [f"r{n}" for n in range(9)]
     assert {row["fan_tier"] for row in rows} == {"gold"}
-    location = table.iceberg.metadata_location
+    location = table.metadata_location
     statement = f"SELECT count(fan_tier), sum(score) FROM iceberg_scan('{location}', snapshot_from_id = {snapshot})"
     reader = query(fans.lake.config, fans.lake.registry, statement)
     assert [tuple(row.values()) for batch in reader for row in batch.to_pylist()] == [(9, 36)]
@@ -124,8 +124,13 @@ def test_a_rollback_tells_what_it_drops_and_makes_that_pending_again(fans: Fans)
     line = json.dumps({**json.loads(fan(10)), "version": 2, "channel": "app"})
     fans.lake.deliver_unmodelled("things", [line.replace("fanTier", "loyaltyTier").encode(), fan(11)], part="c")
     fans.lake.compact()
-    told = fans.roll_back(confirmed=False)
-    assert (told.done, told.datasets[0].objects, told.datasets[0].lines, told.datasets[0].new) == (False, 1, 2, 2)
+    report = fans.roll_back(confirmed=False)
+    assert (report.done, report.datasets[0].objects, report.datasets[0].lines, report.datasets[0].new) == (
+        False,
+        1,
+        2,
+        2,
+    )
     assert "loyalty_tier" in fans.columns()
     assert fans.roll_back().done
     assert {name: sorted(map(repr, fans.lake.rows(name))) for name in old} == old

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from compactor.config import Resources
 from compactor.decode import exact
 from compactor.duck import session
-from compactor.duck.sql import sql_type
 from compactor.errors import ConfigError
 from compactor.registry import expressions, loader
 from compactor.registry.dataset import Dataset, Promotion
 from compactor.registry.expressions import Column, Converted, Expression, Filled, Joined, Nothing, Part
+from compactor.registry.fields import type_of
 from compactor.types.casts import conversion, targets
+from compactor.types.field_type import LONG, MAP, STRING
 from compactor.types.json_values import BadValue
 from tests.support.any_record import STEADY, assert_all_agree, records
 from tests.support.odd_json import CHAIN
@@ -58,7 +59,7 @@ WAYS = [
     for source in SAMPLES
     for to in SAMPLES
     for unit in (None, "seconds", "milliseconds", "microseconds")
-    if source != to and conversion(source, to, unit)
+    if source != to and conversion(type_of(source), type_of(to), unit)
 ]
 ROUND_TRIPS = [
     *(("long", "string"), ("boolean", "string"), ("timestamp", "string"), ("date", "string"), ("date", "timestamp")),
@@ -87,7 +88,7 @@ def by_value(expression: Expression, value: Any) -> Any:
 
 def by_sql(con: duckdb.DuckDBPyConnection, expression: Expression, values: list[Any], kind: str) -> list[Any]:
     """What the values become where the SQL is sure; the class Ellipsis's value where it is not."""
-    con.execute(f"CREATE OR REPLACE TABLE olds (n INTEGER, old {sql_type(kind)})")
+    con.execute(f"CREATE OR REPLACE TABLE olds (n INTEGER, old {type_of(kind).duckdb})")
     con.executemany("INSERT INTO olds VALUES (?, ?)", list(enumerate(values)))
     text, conditions = expressions.sql(expression, lambda name: name)
     sure = " AND ".join(["true", *conditions])
@@ -100,7 +101,7 @@ def test_a_conversion_is_the_same_for_one_value_and_for_a_column(
     con: duckdb.DuckDBPyConnection, source: str, to: str, unit: str | None
 ) -> None:
     values = [*SAMPLES[source], None]
-    expression = Converted(Column("old", source), to, unit)
+    expression = Converted(Column("old", type_of(source)), type_of(to), unit)
     found = by_sql(con, expression, values, source)
     due = [by_value(expression, value) for value in values]
     assert [(f, d) for f, d in zip(found, due, strict=True) if f is not ... and (f != d or str(f) != str(d))] == []
@@ -111,7 +112,7 @@ def test_a_conversion_is_the_same_for_one_value_and_for_a_column(
 
 @pytest.mark.parametrize(("source", "to"), ROUND_TRIPS)
 def test_there_and_back_again_is_the_same_value(source: str, to: str) -> None:
-    there, back = conversion(source, to), conversion(to, source)
+    there, back = conversion(type_of(source), type_of(to)), conversion(type_of(to), type_of(source))
     assert there
     assert back
     assert [back.value(there.value(value)) for value in SAMPLES[source]] == SAMPLES[source]
@@ -133,7 +134,7 @@ def test_there_and_back_again_is_the_same_value(source: str, to: str) -> None:
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_and_never_rounded_or_made_null(source: str, to: str, value: Any) -> None:
-    assert by_value(Converted(Column("old", source), to), value) is BadValue
+    assert by_value(Converted(Column("old", type_of(source)), type_of(to)), value) is BadValue
 
 
 SPLITS = ["a b", "a", "", "a b c", " a", "a ", "  ", "ä ö", None]
@@ -144,13 +145,13 @@ SPLITS = ["a b", "a", "", "a b c", " a", "a ", "  ", "ä ö", None]
 def test_a_part_of_a_text_is_the_same_by_both_ways(
     con: duckdb.DuckDBPyConnection, separator: str, number: int, count: int
 ) -> None:
-    expression = Part(Column("old", "string"), number, count, separator)
+    expression = Part(Column("old", STRING), number, count, separator)
     values = [*SPLITS, "x, y, z", "o'b'c'd"]
     assert by_sql(con, expression, values, "string") == [by_value(expression, value) for value in values]
 
 
 def test_what_is_split_and_merged_again_is_what_it_was(con: duckdb.DuckDBPyConnection) -> None:
-    parts = [Part(Column("old", "string"), number, 3, " ") for number in range(3)]
+    parts = [Part(Column("old", STRING), number, 3, " ") for number in range(3)]
     expression = Joined(tuple(parts), " ")
     assert [by_value(expression, value) for value in SPLITS] == SPLITS
     assert by_sql(con, expression, SPLITS, "string") == SPLITS
@@ -158,17 +159,17 @@ def test_what_is_split_and_merged_again_is_what_it_was(con: duckdb.DuckDBPyConne
 
 def test_a_default_stands_only_where_there_is_nothing(con: duckdb.DuckDBPyConnection) -> None:
     for kind, text, value in [("string", "it's", "it's"), ("long", "7", 7), ("boolean", "true", True)]:
-        expression = Filled(Column("old", kind), text, kind)
+        expression = Filled(Column("old", type_of(kind)), text, type_of(kind))
         given = SAMPLES[kind][-1]
         assert by_sql(con, expression, [None, given], kind) == [value, given]
         assert [by_value(expression, each) for each in (None, given)] == [value, given]
 
 
 def test_the_targets_told_to_a_user_are_conversions() -> None:
-    assert targets("map") == []
-    assert targets("long") == ["string", "double", "decimal(P,S)", "timestamp"]
+    assert targets(MAP) == []
+    assert targets(LONG) == ["string", "double", "decimal(P,S)", "timestamp"]
     for source in SAMPLES:
-        assert all(to == "decimal(P,S)" or to in SAMPLES for to in targets(source))
+        assert all(to == "decimal(P,S)" or to in SAMPLES for to in targets(type_of(source)))
 
 
 # A chain of versions
@@ -232,7 +233,7 @@ def test_tables_of_an_older_version_take_what_that_version_had(chain: Dataset) -
 def test_key_order_and_layout_follow_a_rename_back(tmp_path: Path) -> None:
     newest = loaded(tmp_path, STATE + RENAMED)
     assert (newest.key, newest.order, newest.history.sort) == (("fan",), "changed_at", ("fan", "changed_at"))
-    older = newest.at(1, (Promotion("notes", "k", "k", "long"),))
+    older = newest.at(1, (Promotion("notes", "k", "k", LONG),))
     assert (older.key, older.order, older.history.sort) == (("thing_id",), "updated_at", ("thing_id", "updated_at"))
     assert older.history.partition.column == "updated_at"
     assert [name for name, _, _ in older.columns][-1] == "k"
@@ -329,5 +330,5 @@ def test_a_column_is_required_only_where_each_version_has_it_as_it_is(tmp_path: 
 
 
 def test_nothing_of_an_older_version_is_null(con: duckdb.DuckDBPyConnection) -> None:
-    assert by_value(Nothing("long"), 1) is None
-    assert by_sql(con, Nothing("long"), [1], "long") == [None]
+    assert by_value(Nothing(LONG), 1) is None
+    assert by_sql(con, Nothing(LONG), [1], "long") == [None]

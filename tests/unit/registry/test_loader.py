@@ -12,6 +12,7 @@ from compactor.errors import ConfigError, UsageError
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset, DeleteRule, Partition, Promotion, TableLayout
 from compactor.registry.fields import Field, column_name
+from compactor.types.field_type import LONG, MAP, STRING, TIMESTAMP, decimal
 
 SCHEMAS = Path(__file__).parents[3] / "configs" / "schemas"
 
@@ -87,9 +88,9 @@ def test_the_shipped_datasets_say_what_the_source_describes() -> None:
         assert [field.column for field in dataset.newest.fields][:4] == ["id", "version", "rover_id", "emitted_at"]
         required = {column for column, _, required in dataset.columns if required}
         assert required >= {"id", "version", "rover_id", "emitted_at", *dataset.key, dataset.order}
-        assert dataset.version_field == Field("version", "version", "long", True)
-    assert profiles.columns[-2:] == (("updated_at", "timestamp", True), ("traits", "map", False))
-    assert events.columns[-2:] == (("attributes", "map", False), ("device", "map", False))
+        assert dataset.version_field == Field("version", "version", LONG, True)
+    assert profiles.columns[-2:] == (("updated_at", TIMESTAMP, True), ("traits", MAP, False))
+    assert events.columns[-2:] == (("attributes", MAP, False), ("device", MAP, False))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_what_a_state_dataset_leaves_out_has_a_default(tmp_path: Path) -> None:
     assert dataset.current == TableLayout(by_day, ("thing_id",))
     assert dataset.history == TableLayout(by_day, ("thing_id", "updated_at"))
     assert (dataset.delete, dataset.promoted) == (None, ())
-    assert dataset.newest.fields[5] == Field("state", "state", "string", False)
+    assert dataset.newest.fields[5] == Field("state", "state", STRING, False)
 
 
 def test_what_an_events_dataset_leaves_out_has_a_default(tmp_path: Path) -> None:
@@ -155,10 +156,10 @@ promote:
 """
     dataset = one(tmp_path, STATE + promote)
     assert dataset.promoted == (
-        Promotion("notes", "loyaltyTier", "loyalty_tier", "string"),
-        Promotion("extra", "spend", "spent", "decimal(10,2)"),
+        Promotion("notes", "loyaltyTier", "loyalty_tier", STRING),
+        Promotion("extra", "spend", "spent", decimal(10, 2)),
     )
-    assert dataset.columns[-2:] == (("loyalty_tier", "string", False), ("spent", "decimal(10,2)", False))
+    assert dataset.columns[-2:] == (("loyalty_tier", STRING, False), ("spent", decimal(10, 2), False))
 
 
 def test_a_word_that_yaml_may_take_for_a_boolean_stays_a_word(tmp_path: Path) -> None:
