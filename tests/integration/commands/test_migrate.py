@@ -193,7 +193,7 @@ def test_a_promoted_key_is_filled_from_the_history_and_a_night_before_goes_on_wi
     ("old", "new", "sentence"),
     [
         ("score: long", "score: string", "a field changes its type by a new version"),
-        ("score: long", "score: long\n      size: long", "any other comes with a new version"),
+        ("score: long", "score: long\n      size: long", "list any other in a new version"),
         ('"decimal(10,2)"', '"decimal(10,4)"', "a field changes its type by a new version"),
     ],
 )

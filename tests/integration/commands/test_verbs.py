@@ -233,12 +233,12 @@ def test_a_column_may_be_named_as_what_the_code_calls_its_entries(tmp_path: Path
         (
             "event: {type: string}",
             "event: {type: long}",
-            r"column .event. of table \S+ is a string, by the registry",
+            r"column .event. of table \S+ is a string, but the registry says long",
         ),
         (
             "day(occurred_at)",
             "month(occurred_at)",
-            r"by day\(occurred_at\), .* be by month\(occurred_at\)",
+            r"by day\(occurred_at\), but the registry says month\(occurred_at\)",
         ),
     ],
 )
