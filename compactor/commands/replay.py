@@ -14,6 +14,7 @@ from compactor.decode.batch_reader import unknown_versions
 from compactor.decode.bulk import Decoder
 from compactor.decode.decoded import Decoded
 from compactor.decode.lines import Chunk
+from compactor.decode.rejects import NOT_KEPT_WHOLE
 from compactor.duck.relations import Relation, Relations
 from compactor.engines.local import open_batch
 from compactor.lake.catalog import Lakehouse
@@ -28,8 +29,6 @@ from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import DatasetReport, RunReport
 
-# What the quarantine keeps of these lines is not their bytes, so it cannot be read again.
-_NOT_WHOLE = ("invalid_utf8", "line_too_long")
 _LINES = pa.schema([("file_no", pa.int32()), ("line_no", pa.int64()), ("line", pa.large_string())])
 
 
@@ -119,7 +118,7 @@ def _read(relations: Relations, lake: Lakehouse, dataset: Dataset) -> Decoded[Re
         decoder.decode(chunk)
     relations.con.execute(
         f"INSERT INTO {decoder.rejected} SELECT file_no, source_line, version, reason, detail, raw FROM {lines}"
-        f" WHERE reason IN {_NOT_WHOLE}"
+        f" WHERE reason IN {NOT_KEPT_WHOLE}"
     )
     found = relations.con.execute(f"SELECT file_no, count(*) FROM {lines} GROUP BY 1").fetchall()
     return Decoded(
@@ -137,7 +136,7 @@ def _read(relations: Relations, lake: Lakehouse, dataset: Dataset) -> Decoded[Re
 def _chunks(con: duckdb.DuckDBPyConnection, lines: Relation) -> Iterator[Chunk]:
     cursor = con.cursor()  # of its own: the decoder works on `con` between two chunks
     reader = cursor.execute(
-        f"SELECT file_no, source_line AS line_no, raw AS line FROM {lines} WHERE reason NOT IN {_NOT_WHOLE}"
+        f"SELECT file_no, source_line AS line_no, raw AS line FROM {lines} WHERE reason NOT IN {NOT_KEPT_WHOLE}"
     ).to_arrow_reader(16384)
     for batch in reader:
         yield Chunk(pa.Table.from_batches([batch]).cast(_LINES))

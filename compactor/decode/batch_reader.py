@@ -15,6 +15,7 @@ from compactor.decode.bulk import Decoder
 from compactor.decode.decoded import Decoded
 from compactor.decode.gunzip import Block, Done, read_blocks
 from compactor.decode.lines import chunk_of
+from compactor.decode.rejects import UNKNOWN_VERSION
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal, number
 from compactor.errors import DamagedObject
@@ -150,7 +151,8 @@ def counts(relations: Relations, records: Relation) -> Relation:
 
 def unknown_versions(con: duckdb.DuckDBPyConnection, rejected: Relation) -> dict[str, str]:
     """The versions of rejected lines that the tables do not have, each with why."""
-    found = con.execute(f"SELECT DISTINCT version, detail FROM {rejected} WHERE reason = 'unknown_version'").fetchall()
+    reason = literal(UNKNOWN_VERSION)
+    found = con.execute(f"SELECT DISTINCT version, detail FROM {rejected} WHERE reason = {reason}").fetchall()
     return {str(version): detail for version, detail in found}
 
 

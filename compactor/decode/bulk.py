@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from compactor.decode import exact
 from compactor.decode.lines import Chunk
+from compactor.decode.rejects import Reject
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal
 from compactor.registry import expressions
@@ -181,13 +182,13 @@ class Decoder:
         blanks: dict[int, int] = {}
         for batch in lines.to_batches(max_chunksize=8192):
             rows: list[dict[str, Any]] = []
-            rejects: list[tuple[int, int, exact.Reject, bytes]] = []
+            rejects: list[tuple[int, int, Reject, bytes]] = []
             for file_no, line_no, line in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 raw = line.encode("utf-8")
                 found = exact.read_line(raw, self._dataset)
                 if found is None:
                     blanks[file_no] = blanks.get(file_no, 0) + 1
-                elif isinstance(found, exact.Reject):
+                elif isinstance(found, Reject):
                     rejects.append((file_no, line_no, found, raw))
                 else:
                     rows.append({**found, "__file_no": file_no, "__line_no": line_no, "__sure": True})
@@ -203,7 +204,7 @@ class Decoder:
         fields += [("extra", MAP.arrow), ("__sure", pa.bool_())]
         self._relations.append(self.records, pa.Table.from_pylist(rows, pa.schema(fields)))
 
-    def _reject(self, rejects: Iterable[tuple[int, int, exact.Reject, bytes]]) -> None:
+    def _reject(self, rejects: Iterable[tuple[int, int, Reject, bytes]]) -> None:
         rows = [
             {
                 "file_no": file_no,

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from compactor.decode.decoded import Decoded
+from compactor.decode.rejects import BAD_VALUE
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.sql import number
+from compactor.duck.sql import literal, number
 from compactor.errors import CompactorError, InvariantError
 
 _COUNTS = pa.schema([("file_no", pa.int32()), ("lines", pa.int64()), ("new", pa.int64())])
@@ -158,7 +159,8 @@ def account_refused(
     quarantine = relations.table(
         "quarantine_entries",
         f"SELECT k.* FROM {quarantined} k SEMI JOIN {ledger} l ON k.source_file = l.key AND k.etag = l.etag"
-        " UNION ALL BY NAME SELECT $1::VARCHAR AS dataset, source_file, source_line, version, 'bad_value' AS reason,"
+        f" UNION ALL BY NAME SELECT $1::VARCHAR AS dataset, source_file, source_line, version,"
+        f" {literal(BAD_VALUE)} AS reason,"
         " detail, raw, $2::VARCHAR AS run_id, $3::TIMESTAMP AS quarantined_at, etag"
         f" FROM {refused} JOIN {refusals} ON key = source_file",
         [dataset, run_id, at.replace(tzinfo=None)],

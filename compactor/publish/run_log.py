@@ -21,6 +21,7 @@ from compactor.publish.protocol import Published
 from compactor.registry.dataset import Dataset
 from compactor.reports.report import DatasetReport, RunReport
 from compactor.source import Hour
+from compactor.version import __version__
 
 
 def now() -> dt.datetime:
@@ -138,6 +139,7 @@ def record(
         "raw_bytes": tally.raw_bytes,
         "history_snapshot_id": tally.snapshots.get(dataset.history_table),
         "current_snapshot_id": tally.snapshots.get(dataset.current_table or ""),
+        "version": __version__,
     }
 
     def dated(relations: Relations, table: Table) -> Relation:

@@ -1,8 +1,8 @@
-"""How the columns of one shape of a record come from those of an older one: expressions over the older columns.
+"""The columns of a schema version as expressions over the columns of an older version.
 
-A schema version states what changed since the one before (see `version_changes`). Put into each other, these statements
-make one expression per column of the newest shape, for each older version. The same expressions serve one record in
-Python (`row`), columns in SQL (`sql`), and the plan of a migration (`kept`).
+A version lists its changes since the version before (see `version_changes`). Substituted into each other, they give one
+expression per column of the newest version, for each older version. The same expressions convert one record in Python
+(`row`) and columns in SQL (`sql`), and plan a migration (`kept`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from compactor.types.json_values import BadValue
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the older shape, as it is."""
+    """A column of the older version, unchanged."""
 
     name: str
     type: FieldType
@@ -27,14 +27,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Nothing:
-    """NULL: the older shape has nothing of it."""
+    """NULL: the older version has no such column."""
 
     type: FieldType
 
 
 @dataclass(frozen=True)
 class Converted:
-    """Another type; `unit` is what a whole number counts that is to be a timestamp."""
+    """A conversion to another type; `unit` is what a whole number counts that becomes a timestamp."""
 
     of: Expression
     type: FieldType
@@ -43,13 +43,13 @@ class Converted:
     @property
     def conversion(self) -> Conversion:
         found = conversion(self.of.type, self.type, self.unit)
-        assert found is not None  # the registry was refused otherwise
+        assert found is not None  # else `version_changes` would have refused the registry
         return found
 
 
 @dataclass(frozen=True)
 class Part:
-    """Part `number` (from 0) of a text cut at the first `count - 1` separators; NULL if there are fewer parts."""
+    """Part `number` (0-based) of a string cut at the first `count - 1` separators; NULL if it has fewer parts."""
 
     of: Expression
     number: int
@@ -60,7 +60,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Joined:
-    """The texts that are not NULL, in order; NULL if all are."""
+    """The strings that are not NULL, joined in order; NULL if all are."""
 
     of: tuple[Expression, ...]
     separator: str
@@ -69,7 +69,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Filled:
-    """A value in the place of NULL. `text` is that value as it is written in the registry."""
+    """A default instead of NULL. `text` is the default as the registry writes it."""
 
     of: Expression
     text: str
@@ -84,7 +84,7 @@ Expression: TypeAlias = Column | Nothing | Converted | Part | Joined | Filled
 
 
 class BadUpgrade(Exception):
-    """A value cannot be brought to the newest shape. `str(error)` names the column and says why, without the value."""
+    """A value cannot be converted to the newest version. `str(error)` gives the column and why, without the value."""
 
 
 def default_value(text: str, type_: FieldType) -> Any:
@@ -98,7 +98,7 @@ def default_value(text: str, type_: FieldType) -> Any:
 
 
 def inputs(expression: Expression) -> Iterator[Column]:
-    """The older columns that an expression needs."""
+    """The older columns that an expression reads."""
     if isinstance(expression, Column):
         yield expression
     elif isinstance(expression, Joined):
@@ -109,7 +109,7 @@ def inputs(expression: Expression) -> Iterator[Column]:
 
 
 def put_into(expression: Expression, older: Mapping[str, Expression]) -> Expression:
-    """The expression with its columns replaced by what these are in a still older shape."""
+    """The expression with its columns replaced by their expressions over a still older version."""
     if isinstance(expression, Column):
         return older[expression.name]
     if isinstance(expression, Nothing):
@@ -125,9 +125,9 @@ def put_into(expression: Expression, older: Mapping[str, Expression]) -> Express
 
 
 def kept(expression: Expression) -> str | None:
-    """The older column that a table can keep as this one without touching a data file; None if there is none.
+    """The older column that a table can keep as this one without rewriting data files; None if there is none.
 
-    Iceberg widens a decimal in place: more digits, the same scale. No other change of type is one of metadata alone.
+    Iceberg widens a decimal in place: more digits, the same scale. Each other change of type rewrites data.
     """
     if isinstance(expression, Column):
         return expression.name
@@ -139,13 +139,13 @@ def kept(expression: Expression) -> str | None:
 
 
 def row(expressions: Mapping[str, Expression], older: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's row in the newer shape, absent columns left out. Raises BadUpgrade."""
+    """The row of a record in the newer version, without absent columns. Raises BadUpgrade."""
     found = {}
     for column, expression in expressions.items():
         try:
             value = _value(expression, older)
         except BadValue as bad:
-            raise BadUpgrade(f"column {column}, made of an older version's: {bad}") from bad
+            raise BadUpgrade(f"column {column}, converted from an older version: {bad}") from bad
         if value is not None:
             found[column] = value
     return found
@@ -172,10 +172,10 @@ def _value(expression: Expression, older: Mapping[str, Any]) -> Any:
 
 
 def sql(expression: Expression, column: Callable[[str], str]) -> tuple[str, list[str]]:
-    """SQL for a column's value, and the conditions under which it surely is what `row` gives.
+    """SQL for the value of a column, and the conditions under which it surely is what `row` gives.
 
     Args:
-        column: SQL for an older column, by its name; timestamps are without a zone.
+        column: gives the SQL for an older column, by its name. Timestamps have no zone.
     """
     if isinstance(expression, Column):
         return column(expression.name), []

@@ -1,17 +1,27 @@
-"""A field of a record and the column it becomes: names, types, and what neither may be."""
+"""A field of a record and its column: the rules for their names and types."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass, replace
+from itertools import chain, count
 
 from compactor.types import field_type
 from compactor.types.field_type import MAP, SCALAR_NAMES, STRING, FieldType
 from compactor.yaml_file import Place, did_you_mean
 
-RESERVED_COLUMNS = ("extra", "source_file", "source_line")  # every table of records has them by itself
-_ENGINE_COLUMNS = ("file_no", "line_no", "ok", "rowid", "top", "_id", "_file", "_partition", "_n", "_sure")
-"""What the program calls columns of its own beside a record's, in a session."""
+RESERVED_COLUMNS = ("extra", "source_file", "source_line")
+"""Columns that the program adds to each table of records."""
+PROGRAM_PREFIX = "__"
+"""How the columns begin that the program adds to records in a session: no record's column begins so."""
+_ENGINE_COLUMNS = (
+    *("_file", "_pos", "_partition", "_spec_id", "_deleted", "_row_id", "_last_updated_sequence_number"),  # Iceberg's
+    *("_change_type", "_change_ordinal", "_commit_snapshot_id"),  # Iceberg's, in Spark's change logs
+    "rowid",  # DuckDB's
+)
+"""Names that an engine gives to columns of its own for each table: it would refuse a real column, or hide its own."""
+_LONGEST_COLUMN = 255  # in Athena and Glue
 
 Mistake = tuple[Place, str]
 
@@ -66,10 +76,28 @@ def type_mistake(text: str, *, maps: bool = False) -> str | None:
 
 
 def column_mistake(column: str) -> str | None:
+    """What is wrong with the name of a record's column. None: nothing."""
     if column in RESERVED_COLUMNS:
-        return f"column '{column}' is one that every table has by itself; give it another `column`"
+        return f"column '{column}' is in each table already; give it another `column`"
+    if column.startswith(PROGRAM_PREFIX):
+        return f"column '{column[:60]}' begins with '__', as only the program's own do; give it another `column`"
     if column in _ENGINE_COLUMNS:
-        return f"column '{column}' has a name that the program itself uses; give it another `column`"
-    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,254}", column):
-        return f"column '{column[:60]}' should be a-z, 0-9 and _, no digit first, 255 at most; give it a `column`"
+        return f"column '{column}' has a name that query engines keep for themselves; give it another `column`"
+    if not re.fullmatch(r"[a-z_][a-z0-9_]*", column) or len(column) > _LONGEST_COLUMN:
+        return (
+            f"column '{column[:60]}' should be a-z, 0-9 and _, no digit first, {_LONGEST_COLUMN} at most;"
+            " give it a `column`"
+        )
     return None
+
+
+def free_column(json: str, taken: Container[str], *, prefix: str) -> str:
+    """A column for a JSON key that the registry accepts and that is not taken.
+
+    It is that of `column_name` if possible. Else it is made of letters, digits and single underscores, after `prefix`
+    or before a number if that name is taken too.
+    """
+    name = re.sub(r"[^a-z0-9]+", "_", column_name(json)).strip("_")[: _LONGEST_COLUMN - 20] or "key"
+    name = f"key_{name}" if name[0].isdigit() else name
+    names = chain((column_name(json), name, f"{prefix}_{name}"), (f"{name}_{number}" for number in count(2)))
+    return next(each for each in names if each not in taken and column_mistake(each) is None)

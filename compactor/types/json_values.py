@@ -77,13 +77,13 @@ def decimal(value: Any, precision: int, scale: int) -> Decimal:
 
 
 def exact(value: Number) -> Decimal:
-    """The number's exact value. An exponent beyond any column's reach is refused before it costs memory."""
+    """The exact value of a number. An exponent that no column can hold is refused before it costs memory."""
     try:
         number = Decimal(value)
     except InvalidOperation:
         raise BadValue("out of range") from None
     if not number:
-        return Decimal(0)  # 0e999 is as small as 0
+        return Decimal(0)  # 0e999 is 0
     if abs(number.adjusted()) > 400:
         raise BadValue("out of range")
     return number
@@ -96,7 +96,7 @@ def boolean(value: Any) -> bool:
 
 
 def timestamp(value: Any) -> dt.datetime:
-    """RFC 3339, with or without a zone (none means UTC); digits past the microsecond are cut off."""
+    """RFC 3339, with or without a zone (none means UTC). Digits after the microseconds are cut off."""
     found = _TIMESTAMP.fullmatch(string(value))
     if not found:
         raise BadValue("not a timestamp")
@@ -111,8 +111,8 @@ def timestamp(value: Any) -> dt.datetime:
         offset = dt.timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
         offset = -offset if zone[0] == "-" else offset
     try:
-        moment = dt.datetime(year, month, day, hour, minute, second, microsecond, dt.UTC) - offset
-        return moment.replace(tzinfo=None)
+        found_at = dt.datetime(year, month, day, hour, minute, second, microsecond, dt.UTC) - offset
+        return found_at.replace(tzinfo=None)
     except (ValueError, OverflowError):
         raise BadValue("not a timestamp (no such date or time)") from None
 
@@ -128,7 +128,7 @@ def date(value: Any) -> dt.date:
 
 
 def number_text(value: Number) -> str:
-    """The text that is kept of a number: the shortest that reads back the same, whole numbers with all digits."""
+    """The text of a number in a map: the shortest that reads as the same double; of whole numbers all digits."""
     if not any(mark in value for mark in ".eE"):
         return "0" if value == "-0" else str(value)
     number = float(value)

@@ -7,12 +7,9 @@ report shows it. The report holds keys and counts, never values.
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
-from itertools import count as numbers
 
 import yaml
 
@@ -20,13 +17,11 @@ from compactor.commands.drift.counts import EXTRA, Count, count, only_type
 from compactor.config import Config
 from compactor.lake.catalog import Lakehouse
 from compactor.registry.dataset import Dataset, Promotion
-from compactor.registry.fields import RESERVED_COLUMNS, Field, column_name
+from compactor.registry.fields import Field, free_column
 from compactor.registry.loader import Registry
 from compactor.reports.data import DatasetDrift, DriftReport, DriftStatus, FieldDrift
 from compactor.types import field_type
 from compactor.types.field_type import MAP, STRING
-
-_NAME_LENGTH = 255
 
 
 def drift(
@@ -136,12 +131,12 @@ def _status(found: Count, since: datetime) -> DriftStatus:
 def _suggested(dataset: Dataset, fields: Sequence[FieldDrift], min_share: float) -> Iterator[Promotion]:
     """Keys that could be columns: of one type, frequent enough, still arriving, and not columns yet."""
     taken = {field.column for version in dataset.versions.values() for field in version.fields}
-    taken |= {each.column for each in dataset.promoted} | set(RESERVED_COLUMNS)
+    taken |= {each.column for each in dataset.promoted} | dataset.partition_fields
     for field in fields:
         if field.source is None or field.type is None or field.promoted or field.status == "vanished":
             continue
         if field.share * 100 >= min_share and _can_be_written(field.key):
-            column = _free_column(field.source, field.key, taken)
+            column = free_column(field.key, taken, prefix=field.source)
             taken.add(column)
             yield Promotion(field.source, field.key, column, field_type.parse(field.type) or STRING)  # nested: its text
 
@@ -149,14 +144,6 @@ def _suggested(dataset: Dataset, fields: Sequence[FieldDrift], min_share: float)
 def _can_be_written(key: str) -> bool:
     """Whether a registry file can name the key: it accepts no empty key, and there `${` begins a reference."""
     return bool(key) and "${" not in key and "\0" not in key
-
-
-def _free_column(source: str, key: str, taken: set[str]) -> str:
-    """A free column name that the registry accepts: as far as possible its own name for a JSON key."""
-    name = re.sub(r"[^a-z0-9]+", "_", column_name(key)).strip("_")[: _NAME_LENGTH - 20] or "key"
-    name = f"key_{name}" if name[0].isdigit() else name
-    names = chain((name, f"{source}_{name}"), (f"{name}_{number}" for number in numbers(2)))
-    return next(each for each in names if each not in taken and len(each) <= _NAME_LENGTH)
 
 
 def _promote_yaml(promotions: Sequence[Promotion]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from compactor.commands.infer.envelope import Envelope
 from compactor.commands.infer.evidence import (
@@ -22,7 +22,7 @@ from compactor.commands.infer.evidence import (
 )
 from compactor.commands.infer.guess import Guess, OrderCandidate, TypedField, guess
 from compactor.commands.infer.keys import KeyCandidate
-from compactor.registry.fields import RESERVED_COLUMNS, column_name
+from compactor.registry.fields import column_name, free_column
 from compactor.types.field_type import LONG
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -38,45 +38,22 @@ class Draft:
     checks: int
 
 
-@dataclass
-class _Columns:
-    """The column of each field: by the registry's rule, or another if that is not valid or taken."""
-
-    by_name: dict[str, str] = field(default_factory=dict)
-
-    def add(self, name: str, column: str | None = None) -> None:
-        column = column or re.sub(r"[^a-z0-9_]+", "_", column_name(name)).strip("_")[:200]
-        if not re.match(r"[a-z_]", column) or column in RESERVED_COLUMNS:
-            column = f"field_{column}"
-        number, free = 1, column
-        while free in self.by_name.values():
-            number += 1
-            free = f"{column}_{number}"
-        self.by_name[name] = free
-
-
 def draft(dataset: str, facts: Iterable[str], found: DatasetEvidence) -> Draft:
     """The registry file of a dataset. `facts` are lines about the sample. `found` has at least one record."""
     number = first_version(found)
     version = found.versions[number]
     envelope = found.envelopes.get(number) or next(iter(found.envelopes.values()), Envelope(None, None))
     guessed = guess(dataset, version, envelope, found.version_field)
-    columns = _Columns()
     outer = {envelope.id: "id", found.version_field: "version", envelope.emitted_at: "emitted_at"}
-    for name, column in outer.items():
-        if name is not None:
-            columns.add(name, column)
     typed = [each for each in guessed.fields if each.type]
-    for each in typed:
-        if each.name not in columns.by_name:
-            columns.add(each.name)
+    columns = _columns(outer, typed, guessed.order)
     lines = [
         *(f"# {fact}" for fact in facts),
         f"dataset: {dataset}",
         *_kind(guessed),
-        *_key(guessed, columns.by_name),
-        *_order(guessed, version, columns.by_name, envelope),
-        *_delete(guessed, version, columns.by_name),
+        *_key(guessed, columns),
+        *_order(guessed, version, columns, envelope),
+        *_delete(guessed, version, columns),
         *_tables(guessed),
         *_other_versions(found, number),
         "versions:",
@@ -88,11 +65,23 @@ def draft(dataset: str, facts: Iterable[str], found: DatasetEvidence) -> Draft:
         *(guessed.key.names if guessed.key and guessed.kind == "state" else ()),
         guessed.order.name if guessed.order else "",
     }
-    lines += [
-        _field(each, version, columns.by_name, required=each.name in roles or each.name in outer) for each in typed
-    ]
+    lines += [_field(each, version, columns, required=each.name in roles or each.name in outer) for each in typed]
     lines += _undeclared(guessed, version)
     return Draft("\n".join(lines) + "\n", sum("check this:" in line for line in lines))
+
+
+def _columns(
+    outer: Mapping[str | None, str], typed: Iterable[TypedField], order: OrderCandidate | None
+) -> dict[str, str]:
+    """The column of each field, by its JSON name. No column has the name of the tables' partition field."""
+    columns = {name: column for name, column in outer.items() if name is not None}
+    if order and order.name not in columns:
+        columns[order.name] = free_column(order.name, columns.values(), prefix="field")
+    partition = f"{columns[order.name] if order else 'emitted_at'}_day"
+    for each in typed:
+        if each.name not in columns:
+            columns[each.name] = free_column(each.name, {*columns.values(), partition}, prefix="field")
+    return columns
 
 
 def first_version(found: DatasetEvidence) -> int:

@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from compactor.commands.infer.envelope import Envelope, envelope, is_name, version_field
-from compactor.decode.exact import Kind, Reject, as_type, json_kind, read_object
+from compactor.decode import rejects
+from compactor.decode.exact import Kind, as_type, json_kind, read_object
+from compactor.decode.rejects import Reject
 from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP, FieldType
 
 Codes = npt.NDArray[np.int64]
@@ -274,7 +276,7 @@ def _add(found: DatasetEvidence, waiting: list[dict[str, Any]]) -> None:
     for record in waiting:
         number = _version(record, found.version_field)
         if isinstance(number, int) and number not in found.versions and len(found.versions) >= _MAX_VERSIONS:
-            number = "unknown_version"
+            number = rejects.UNKNOWN_VERSION
         reason = number if isinstance(number, str) else _envelope_mistake(record, found.envelopes.get(number))
         if reason:
             found.bad[reason] += 1
@@ -288,9 +290,9 @@ def _version(record: Mapping[str, Any], name: str | None) -> int | str:
     if name is None:
         return 1
     if record.get(name) is None:
-        return "missing_field"
+        return rejects.MISSING_FIELD
     number: int | None = as_type(record[name], LONG)
-    return "bad_value" if number is None else number
+    return rejects.BAD_VALUE if number is None else number
 
 
 def _envelope_mistake(record: Mapping[str, Any], known: Envelope | None) -> str | None:
@@ -298,7 +300,7 @@ def _envelope_mistake(record: Mapping[str, Any], known: Envelope | None) -> str 
         return None
     for name, type_ in ((known.id, STRING), (known.emitted_at, TIMESTAMP)):
         if name is not None and record.get(name) is None:
-            return "missing_field"
+            return rejects.MISSING_FIELD
         if name is not None and as_type(record[name], type_) is None:
-            return "bad_value"
+            return rejects.BAD_VALUE
     return None

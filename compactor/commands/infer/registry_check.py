@@ -16,7 +16,8 @@ from compactor.commands.infer import sample
 from compactor.commands.infer.evidence import DELETE_WORDS, VersionEvidence, field_type, share
 from compactor.commands.infer.infer import OBJECTS
 from compactor.config import Config
-from compactor.decode.exact import Reject, as_type, read_object, read_record
+from compactor.decode.exact import as_type, read_object, read_record
+from compactor.decode.rejects import DEPENDS_ON_REGISTRY, Reject
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.data import Finding, RegistryCheckReport
@@ -25,8 +26,6 @@ from compactor.types.field_type import LONG
 
 _MAX_REASONS = 50
 _MAX_UNKNOWN = 20
-_BY_REGISTRY = ("missing_field", "bad_value", "unknown_version")
-"""Reject reasons that depend on the registry: with another one the line may be accepted."""
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +103,7 @@ def _tally(lines: Iterable[bytes | Reject], dataset: Dataset) -> _Tally:
         row = record if isinstance(record, Reject) else read_record(record, dataset)
         if isinstance(row, Reject):
             # The position in a broken line differs from line to line, so it is not part of the reason.
-            detail = row.detail if row.reason in _BY_REGISTRY else ""
+            detail = row.detail if row.reason in DEPENDS_ON_REGISTRY else ""
             known = (row.reason, detail) in tally.rejected or len(tally.rejected) < _MAX_REASONS
             tally.rejected[row.reason, detail if known else "and other details"] += 1
         if not isinstance(record, Reject):
@@ -134,7 +133,7 @@ def _findings(dataset: Dataset, tally: _Tally) -> Iterator[Finding]:
         return
     for (reason, detail), count in tally.rejected.most_common():
         text = f"{count:,} of {tally.lines:,} lines would be quarantined: {reason}{f', {detail}' if detail else ''}"
-        yield Finding(name, "lines", text, fits=reason not in _BY_REGISTRY or _is_stray(count, tally.lines))
+        yield Finding(name, "lines", text, fits=reason not in DEPENDS_ON_REGISTRY or _is_stray(count, tally.lines))
     for field_name, column in _known(dataset, tally.versions).items():
         yield from _of_field(dataset, tally, field_name, column)
     yield from _unknown(dataset, tally, records)

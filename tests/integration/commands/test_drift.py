@@ -160,6 +160,9 @@ AWKWARD = {
     "Loyalty-Tier": "silver",
     "home": {"city": "Oslo"},
     "${HOME}": "no reference",
+    "updated_at_day": "as the partition is called",
+    "__file": "as the program calls a column of its own",
+    "rowid": 7,
     "": "no name",
 }
 
@@ -181,6 +184,8 @@ def test_the_suggested_yaml_loads_and_its_columns_hold_the_values(tmp_path: Path
     }
     assert (columns["traits", "2fa"], columns["traits", "日本"]) == ("key_2fa", "key")
     assert (columns["traits", "id"], columns["traits", "extra"]) == ("traits_id", "traits_extra")
+    assert (columns["traits", "__file"], columns["traits", "rowid"]) == ("file", "traits_rowid")
+    assert columns["traits", "updated_at_day"] == "traits_updated_at_day"
     assert {column for (_, key), column in columns.items() if key in ("loyaltyTier", "Loyalty-Tier")} == {
         "loyalty_tier",
         "traits_loyalty_tier",

@@ -52,7 +52,7 @@ def test_a_value_that_cannot_be_converted_goes_to_the_quarantine_with_its_row(fa
     assert fans.ids() == ["r5", "r6", "r7"], "the newest record of t2 that can be kept is its current row"
     (line,) = fans.lake.quarantine()
     assert (line["reason"], line["version"]) == ("bad_value", 1)
-    assert line["detail"] == "column joined_at, made of an older version's: not a timestamp"
+    assert line["detail"] == "column joined_at, converted from an older version: not a timestamp"
     assert json.loads(line["raw"]) == json.loads(fan(8)) | {
         "joinedAt": "soon",
         "traits": {"spend": "8"},

@@ -1,4 +1,4 @@
-"""Older records in the newest shape: the rules of a version's changes, by the letter, in SQL and in the registry."""
+"""Records of older versions in the newest: the rules of a version's changes, in Python, in SQL and in the registry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compactor.config import Resources
-from compactor.decode import exact
+from compactor.decode import exact, rejects
 from compactor.duck import session
 from compactor.errors import ConfigError
 from compactor.registry import expressions, loader
@@ -30,7 +30,7 @@ from tests.support.odd_json import CHAIN
 
 
 def at(text: str) -> dt.datetime:
-    """A moment as the engine has it: UTC, without a zone."""
+    """A timestamp as DuckDB has it: UTC, without a zone."""
     return dt.datetime.fromisoformat(text)
 
 
@@ -165,7 +165,7 @@ def test_a_default_stands_only_where_there_is_nothing(con: duckdb.DuckDBPyConnec
         assert [by_value(expression, each) for each in (None, given)] == [value, given]
 
 
-def test_the_targets_told_to_a_user_are_conversions() -> None:
+def test_the_targets_in_messages_are_conversions() -> None:
     assert targets(MAP) == []
     assert targets(LONG) == ["string", "double", "decimal(P,S)", "timestamp"]
     for source in SAMPLES:
@@ -187,7 +187,7 @@ def loaded(folder: Path, text: str) -> Dataset:
 
 @settings(STEADY, max_examples=150)
 @given(data=st.data())
-def test_the_bulk_path_and_the_letter_agree_on_records_of_each_version_of_a_chain(
+def test_the_bulk_path_and_the_exact_path_agree_on_records_of_each_version_of_a_chain(
     con: duckdb.DuckDBPyConnection, chain: Dataset, data: st.DataObject
 ) -> None:
     assert_all_agree(con, chain, data.draw(st.lists(records(chain), min_size=1, max_size=6)))
@@ -218,7 +218,7 @@ def test_a_record_that_cannot_come_to_the_newest_shape_is_rejected_with_the_colu
         b'"note":"one two three"}'
     )
     found = exact.read_line(line, chain)
-    assert found == exact.Reject("bad_value", "column note_rest, made of an older version's: not a number", 1)
+    assert found == rejects.bad_upgrade("column note_rest, converted from an older version: not a number", 1)
 
 
 def test_tables_of_an_older_version_take_what_that_version_had(chain: Dataset) -> None:
@@ -271,15 +271,18 @@ RENAMED = """\
     ("change", "problem"),
     [
         ("rename: {from: nam, to: x}", "the version before has no field 'nam'; did you mean 'name'?"),
-        ("rename: {from: name, to: score}", "field 'score' is there already"),
-        ("rename: {from: name, to: x, column: score}", "column 'score' is that of field 'score' already"),
+        ("rename: {from: name, to: score}", "field 'score' exists already"),
+        ("rename: {from: name, to: x, column: score}", "field 'score' has the column 'score' already"),
         ("rename: {from: id, to: key}", "field 'id' is in every record of every version; it cannot change"),
         ("rename: {from: name, to: é}", "field 'é': column 'é' should be a-z, 0-9 and _"),
         ("remove: {field: version}", "field 'version' is in every record of every version; it cannot change"),
         ("remove: {}", "missing key 'field', or it is empty"),
         ("retype: {field: score, to: timestamp}", "field 'score' is a double and cannot become a timestamp; it can"),
         ("retype: {field: notes, to: string}", "field 'notes' is a map and cannot become a string; it cannot become"),
-        ("retype: {field: count, to: timestamp}", "what does 'count' count? give `unit`: seconds, milliseconds"),
+        (
+            "retype: {field: count, to: timestamp}",
+            "field 'count' needs a `unit`, what it counts: seconds",
+        ),
         ("retype: {field: count, to: double, unit: seconds}", "a unit is for a whole number that becomes a timestamp"),
         ("retype: {field: count, to: timestamp, unit: hours}", "unknown unit 'hours'"),
         ("retype: {field: count, to: strng}", "field 'count' has the unknown type 'strng'; did you mean 'string'?"),
@@ -288,13 +291,16 @@ RENAMED = """\
         ("split: {field: name, into: [a, b]}", "missing key 'separator', or it is empty"),
         ("merge: {fields: [name], into: x}", "two or more fields are merged, each named once"),
         ("merge: {fields: [name, score], into: x}", "field 'score' is a double; only strings can be merged"),
-        ("add: {field: name, type: string}", "field 'name' is there already"),
-        ("add: {field: x, type: long, default: seven}", "the default of column 'x' is no long: not a number"),
-        ("add: {field: x, type: map, default: y}", "the default of column 'x' is no map: no default can be written"),
-        ("default: {field: score, value: high}", "the default of column 'score' is no double"),
+        ("add: {field: name, type: string}", "field 'name' exists already"),
+        ("add: {field: x, type: long, default: seven}", "the default of column 'x' is not a long: not a number"),
+        ("add: {field: x, type: map, default: y}", "the default of column 'x' is not a map: no default can be written"),
+        ("default: {field: score, value: high}", "the default of column 'score' is not a double"),
         ("retpye: {field: count, to: double}", "unknown key 'retpye'; did you mean 'retype'?"),
         ("{}", "a change should be one of rename, retype, split, merge, add, default, remove"),
-        ("retype: {field: thingID, to: long}", "column 'fan' is in 'key': it may be renamed, but change in no other"),
+        (
+            "retype: {field: thingID, to: long}",
+            "column 'fan' is in 'key': it can be renamed, but not",
+        ),
     ],
 )
 def test_a_change_that_cannot_be_is_refused_where_it_stands(tmp_path: Path, change: str, problem: str) -> None:
@@ -306,7 +312,7 @@ def test_a_change_that_cannot_be_is_refused_where_it_stands(tmp_path: Path, chan
     assert found[0].split(":")[0] in ("20", "21")
 
 
-def test_a_change_of_a_field_whose_type_is_a_mistake_is_told_and_no_more(tmp_path: Path) -> None:
+def test_a_change_of_a_field_whose_type_is_a_mistake_is_the_only_mistake_reported(tmp_path: Path) -> None:
     text = STATE.replace("score: double", "score: decimal(") + "      - retype: {field: score, to: double}\n" + RENAMED
     with pytest.raises(ConfigError, match=r"field 'score' should be a decimal\(P,S\)"):
         loaded(tmp_path, text)
@@ -314,7 +320,7 @@ def test_a_change_of_a_field_whose_type_is_a_mistake_is_told_and_no_more(tmp_pat
 
 def test_only_the_first_version_lists_its_fields(tmp_path: Path) -> None:
     listed = "    fields:\n      id: string\n"
-    with pytest.raises(ConfigError, match=r"the fields are listed in version 1 alone; say here what changed"):
+    with pytest.raises(ConfigError, match=r"the fields are listed in version 1 alone; list here what changed"):
         loaded(tmp_path, STATE.replace("    changes:\n", listed))
     with pytest.raises(ConfigError, match=r"version 2 has no changes"):
         loaded(tmp_path, STATE.replace("    changes:\n", "    changes: []\n"))
