@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from compactor.config import Config, EngineName, IfRunning
     from compactor.progress import Progress
     from compactor.registry.loader import Registry
-    from compactor.reports.data import DriftReport, FitReport, InferReport
+    from compactor.reports.data import DriftReport, InferReport, RegistryCheckReport
     from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
     from compactor.reports.report import RunReport, StatusReport, VerifyReport, ViewsReport
     from compactor.source import Hour
@@ -282,7 +282,7 @@ class Lake:
         start: str | Hour | None = None,
         stop: str | Hour | None = None,
         objects: int = 50,
-    ) -> FitReport:
+    ) -> RegistryCheckReport:
         """Checks the registry against a sample of the source. Arguments and errors are those of `infer`."""
         from compactor.commands.infer.registry_check import check
 
