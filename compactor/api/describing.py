@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from compactor.api.base import OpenLake, as_names, first_hour, last_hour
 
 if TYPE_CHECKING:
-    from compactor.reports.data import FitReport, InferReport
+    from compactor.reports.data import InferReport, RegistryCheckReport
     from compactor.reports.report import ViewsReport
     from compactor.source import Hour
     from compactor.views.dialect import Dialect
@@ -57,7 +57,7 @@ class Describing(OpenLake):
         start: str | Hour | None = None,
         stop: str | Hour | None = None,
         objects: int = 50,
-    ) -> FitReport:
+    ) -> RegistryCheckReport:
         """Checks the registry against a sample of the source. Arguments and errors are those of `infer`."""
         from compactor.commands.infer.registry_check import check
 

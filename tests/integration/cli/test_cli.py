@@ -147,13 +147,13 @@ def test_views_are_statements_on_stdout_and_their_options_go_on(lake: Lake) -> N
     }
 
 
-def test_views_that_were_made_are_reported(lake: Lake) -> None:
+def test_created_views_are_reported(lake: Lake) -> None:
     view = View("a_view", "What it answers.", "CREATE", "SELECT", "")
     lake.answer("views", ViewsReport("athena", "rover", (view,), made=True))
 
     result = invoke("views", "--apply", "--workgroup", "night", "--output", "s3://results/")
 
-    assert result.stdout == "made view rover.a_view\n"
+    assert result.stdout == "created view rover.a_view\n"
     options = lake.call("views.views")[1]
     assert (options["apply"], options["workgroup"], options["output"]) == (True, "night", "s3://results/")
 

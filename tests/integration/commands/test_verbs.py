@@ -121,7 +121,7 @@ def test_an_object_left_pending_is_tried_again_however_old_it_gets(tmp_path: Pat
     assert sorted(lake.history("fan_track_events")) == ["e1", "e2", "e3"]
 
 
-def test_status_tells_rows_pending_objects_and_quarantine(tmp_path: Path) -> None:
+def test_status_reports_rows_pending_objects_and_quarantine(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     lake.deliver("fan_track_events", [event(1), event(2, hour=7), b"x"])
     assert status(lake.config, lake.registry).pending["fan_track_events"].objects == 1

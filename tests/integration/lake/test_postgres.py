@@ -178,7 +178,7 @@ def test_a_user_without_rights_is_told_which_to_grant(lake: Lake, postgres: Post
     lake.tables.ensure(lake.registry, MINE)
     postgres.execute("CREATE ROLE stranger LOGIN")
     lake.file.write_text(lake.file.read_text().replace("postgres@", "stranger@"))
-    with pytest.raises(CompactorError, match="refuses its user; grant SELECT, INSERT, UPDATE and DELETE on iceberg_t"):
+    with pytest.raises(CompactorError, match="refuses this user; grant SELECT, INSERT, UPDATE and DELETE on iceberg_t"):
         lake.compact(datasets=MINE)
 
 
