@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Below a dataset lie `date=` and `hour=` folders, and links to such folders are followed. A link further down is
 # no part of the layout, and could lead round in a circle.
 _LINKED_DEPTH = 2
-_BUFFER_BYTES = 256 * 1024
+BUFFER_BYTES = 256 * 1024
 
 
 class LocalSource:
@@ -57,7 +57,7 @@ class LocalSource:
     def open(self, obj: SourceObject) -> BinaryIO:
         path = self._root / obj.key
         try:
-            file = _File(obj.key, path)
+            file = ObjectFile(obj.key, path)
         except FileNotFoundError:
             raise ObjectError(
                 obj.key, f"cannot read {path}: it is gone since it was listed; the next run lists again"
@@ -69,7 +69,7 @@ class LocalSource:
             raise ChangedObject(
                 obj.key, f"cannot read {path}: it was replaced since it was listed; the next run lists again"
             )
-        return io.BufferedReader(file, _BUFFER_BYTES)
+        return io.BufferedReader(file, BUFFER_BYTES)
 
     def _walk(self, folder: str, after: str, before: str, depth: int = 0) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Everything but folders with a key strictly between `after` and `before`, ascending by key."""
@@ -127,7 +127,7 @@ def _is_folder(entry: os.DirEntry[str], *, links: bool) -> bool:
         raise
 
 
-class _File(io.FileIO):
+class ObjectFile(io.FileIO):
     """A file whose reads fail with an ObjectError: a disk or a network mount can fail at any of them."""
 
     def __init__(self, key: str, path: Path) -> None:

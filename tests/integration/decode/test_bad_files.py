@@ -75,7 +75,7 @@ class FailingDisk(io.FileIO):
         return super().readinto(buffer)
 
 
-class Unreliable(local._File, FailingDisk):
+class Unreliable(local.ObjectFile, FailingDisk):
     """What `LocalSource` opens, with faults by the name of the file."""
 
     def __init__(self, key: str, path: Path) -> None:
@@ -124,8 +124,8 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> Waiting:
 
     with pytest.MonkeyPatch.context() as patch:
         in_small_pieces(patch)
-        patch.setattr(local, "_File", Unreliable)
-        patch.setattr(local, "_BUFFER_BYTES", 1_000)
+        patch.setattr(local, "ObjectFile", Unreliable)
+        patch.setattr(local, "BUFFER_BYTES", 1_000)
         first, second = run(), run()
     keys = {name: lake.deliver("fan_profiles", CONTENTS[name], part=part) for name, part in parts.items()}
     third = Tables.after_run(lake)
