@@ -349,7 +349,7 @@ def test_a_consumer_that_fails_ends_all_threads() -> None:
 
 
 def test_readers_wait_for_a_slow_consumer() -> None:
-    readers, most = 3, 3 + gunzip._QUEUED_BLOCKS + 3
+    readers, most = 3, 3 + gunzip.QUEUED_BLOCKS + 3
     too_far = threading.Event()
     objects = Objects(*[gzip.compress(b"x\n")] * 100)
 
