@@ -178,7 +178,7 @@ def smallest(batch: Batch, fault: Fault, how: Check = check, seconds: float = _S
 
     if fault.input is not None and shows(alone := batch.only([batch.inputs[fault.input]])):
         batch = alone
-    batch = batch.only(_fewer(batch.inputs, lambda inputs: shows(batch.only(inputs))))
+    batch = batch.only(fewer(batch.inputs, lambda inputs: shows(batch.only(inputs))))
     for number in range(len(batch.inputs)):
         batch = _shorter(batch, number, shows)
     return batch
@@ -190,10 +190,10 @@ def _shorter(batch: Batch, number: int, shows: Callable[[Batch], bool]) -> Batch
     def changed(data: bytes) -> Batch:
         return batch.only([*batch.inputs[:number], data, *batch.inputs[number + 1 :]])
 
-    return changed(_fewer(batch.inputs[number], lambda data: shows(changed(data))))
+    return changed(fewer(batch.inputs[number], lambda data: shows(changed(data))))
 
 
-def _fewer(items: Items, shows: Callable[[Items], bool]) -> Items:
+def fewer(items: Items, shows: Callable[[Items], bool]) -> Items:
     """Leaves out runs of items, long ones first, as long as what is left still shows it."""
     size = len(items) // 2
     while size:

@@ -176,7 +176,7 @@ def test_catalog_properties_reach_pyiceberg_untouched(
 
 
 def test_columns_change_and_change_back_in_glue(aws_lake: AwsLake) -> None:
-    fans = Warehouse(aws_lake.tables._catalog, "day")
+    fans = Warehouse(aws_lake.catalog, "day")
     snapshot = fans.append(rows(30))
     schema_id, before = fans.table.schema_id, paths(fans.table)
     fans.table.tag("before")

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pyiceberg.catalog import Catalog, load_catalog
+
 from compactor import config
 from compactor.commands.compact import compact
 from compactor.config import Config
@@ -100,6 +102,11 @@ class Lake:
     @property
     def tables(self) -> Lakehouse:
         return Lakehouse(self.config)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog as PyIceberg opens it, for what other engines do."""
+        return load_catalog(self.config.catalog.name, **self.config.catalog_properties())
 
     def rows(self, table: str) -> list[Row]:
         """All rows of a table, lineage columns apart."""

@@ -1,12 +1,12 @@
 """An S3 server in this process, and a network hop before it that can be made to fail.
 
-Fixtures, for a `conftest.py` or a test module to import. Where two names are given, a test asks for the first, and
-the second is the one to import.
+Fixtures:
 
-    moto_server                               the server's URL; one server for all tests
-    aws_environment, clean_aws_environment    keys that the server takes, and nothing of the machine's own AWS set-up
-    bucket, fresh_bucket                      an empty bucket
-    hop, hop_before_server                    a `Hop` before the server
+    moto_server        the server's URL; one server for all tests
+    aws_environment    keys that the server takes, and nothing of the machine's own AWS set-up
+    bucket             an empty bucket
+    hop                a `Hop` before the server
+    no_backoff         the SDK does not wait before it sends a request again
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def test_verify_repairs_only_if_told_yes(lake: Lake, words: list[str], yes: bool
 
 def test_verify_for_athena_is_a_check_of_its_own(lake: Lake) -> None:
     report = VerifyReport((Check("types", "fan_profiles", ok=False, detail="column 'x' is a time"),))
-    lake._stand_in("compactor.commands.verify.athena", "verify", report)
+    lake.stand_in_for("compactor.commands.verify.athena", "verify", report)
 
     result = invoke("verify", "--athena", "--json")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 from moto.athena.models import athena_backends
 from pyiceberg.catalog import load_catalog
@@ -213,10 +214,11 @@ def test_on_aws_the_entries_in_glue_are_what_athena_looks_for(on_aws: AwsLake) -
 
 
 def test_an_entry_that_glue_has_otherwise_is_found(on_aws: AwsLake) -> None:
-    glue = on_aws.tables._catalog.glue  # type: ignore[attr-defined]
+    glue = boto3.session.Session().client("glue")
     found = glue.get_table(DatabaseName=on_aws.database, Name="fan_profiles")["Table"]
     kept = {name: found[name] for name in ("Name", "StorageDescriptor", "Parameters")}
     glue.update_table(DatabaseName=on_aws.database, TableInput=kept | {"TableType": "MANAGED_TABLE"})
+    glue.close()
 
     assert list(failed(verify(on_aws.config, on_aws.registry))) == [("the entry in Glue", "fan_profiles")]
 

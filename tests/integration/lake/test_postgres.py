@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.serializers import ToOutputFile
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -65,14 +66,14 @@ def test_of_two_commits_that_meet_in_the_database_the_second_is_a_conflict(
     """Both have been found to fit before either changes the row."""
     lake.tables.ensure(lake.registry, MINE)
     ours, theirs = lake.tables.table(RUNS), lake.tables.table(RUNS)
-    write_metadata = SqlCatalog._write_metadata
+    write_metadata = ToOutputFile.table_metadata  # between the check and the change
 
     def overtaken(*arguments: Any, **options: Any) -> None:
-        monkeypatch.setattr(SqlCatalog, "_write_metadata", staticmethod(write_metadata))
+        monkeypatch.setattr(ToOutputFile, "table_metadata", write_metadata)
         theirs.commit([], [], {}, commit_id="theirs")
         write_metadata(*arguments, **options)
 
-    monkeypatch.setattr(SqlCatalog, "_write_metadata", staticmethod(overtaken))
+    monkeypatch.setattr(ToOutputFile, "table_metadata", overtaken)
     with pytest.raises(ConflictError, match="another writer committed first") as caught:
         ours.commit([], [], {}, commit_id="ours")
     assert isinstance(caught.value.__cause__, CommitFailedException)
