@@ -71,7 +71,7 @@ def test_an_exception_is_a_fault_of_its_kind(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_run_counts_its_inputs_and_ends_in_time(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert runner.main(["--minutes", "0.1", "--only", "keys", "--seed", "3", "--out", str(tmp_path)]) == 0
+    assert runner.main(["--minutes", "0.02", "--only", "keys", "--seed", "3", "--out", str(tmp_path)]) == 0
     assert " inputs, 0 findings" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 

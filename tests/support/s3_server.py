@@ -205,8 +205,12 @@ def moto_server() -> Iterator[str]:
 
 @pytest.fixture
 def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_aws_environment(monkeypatch)
+
+
+def set_aws_environment(patch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+        patch.delenv(name)
     settings = {
         "AWS_ACCESS_KEY_ID": "test-key",
         "AWS_SECRET_ACCESS_KEY": "test-secret",
@@ -217,9 +221,9 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "NO_PROXY": "127.0.0.1",
     }
     for name, value in settings.items():
-        monkeypatch.setenv(name, value)
+        patch.setenv(name, value)
     # Else each new client parses the SDK's megabytes of JSON again, which takes longer than the test does.
-    monkeypatch.setattr("botocore.session.create_loader", _shared_loader)
+    patch.setattr("botocore.session.create_loader", _shared_loader)
 
 
 @pytest.fixture

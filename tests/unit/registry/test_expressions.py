@@ -184,12 +184,16 @@ def loaded(folder: Path, text: str) -> Dataset:
     return loader.load(folder).get("things")
 
 
-@settings(STEADY, max_examples=150)
-@given(data=st.data())
+@pytest.mark.parametrize("examples", [60, pytest.param(600, marks=pytest.mark.soak)])
 def test_the_bulk_path_and_the_letter_agree_on_records_of_each_version_of_a_chain(
-    con: duckdb.DuckDBPyConnection, chain: Dataset, data: st.DataObject
+    con: duckdb.DuckDBPyConnection, chain: Dataset, examples: int
 ) -> None:
-    assert_all_agree(con, chain, data.draw(st.lists(records(chain), min_size=1, max_size=6)))
+    @settings(STEADY, max_examples=examples)
+    @given(lines=st.lists(records(chain), min_size=1, max_size=6))
+    def agree(lines: list[bytes]) -> None:
+        assert_all_agree(con, chain, lines)
+
+    agree()
 
 
 def test_each_column_of_each_version_comes_to_the_newest_shape_or_was_removed(chain: Dataset) -> None:
