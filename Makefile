@@ -19,7 +19,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: compact
-compact: .venv/.runtime ## load what is pending into the tables (CONFIG=configs/local.yaml, on sample data)
+compact: .venv/.runtime ## load all pending objects into the tables (CONFIG=configs/local.yaml, on sample data)
 	@if [ '$(CONFIG)' = configs/local.yaml ] && [ ! -e data/source/exports ]; then \
 		echo 'writing a sample export to data/source'; \
 		$(VENV_PYTHON) scripts/make_sample.py data/source > /dev/null; \
@@ -27,7 +27,7 @@ compact: .venv/.runtime ## load what is pending into the tables (CONFIG=configs/
 	@code=0; \
 	$(VENV_PYTHON) -m compactor -c '$(CONFIG)' compact || code=$$?; \
 	if [ $$code -eq 3 ]; then \
-		echo 'Lines were quarantined, the rest is loaded. The command itself ends with 3 then, for schedulers.'; \
+		echo 'Some lines were quarantined, all others are loaded. For schedulers, the command itself ends with exit code 3.'; \
 		code=0; \
 	fi; \
 	exit $$code
@@ -37,7 +37,7 @@ test: .venv/.dev ## run the tests (PYTEST_ARGS='-k merge' for some)
 	$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
 .PHONY: soak
-soak: .venv/.dev ## run the long proofs: histories, kills at each write, faults, shortages (PYTEST_ARGS as for test)
+soak: .venv/.dev ## run the long proofs: histories, a kill at each write, faults, shortages (PYTEST_ARGS as for test)
 	$(VENV_PYTHON) -m pytest -m 'soak and not engines' --log-cli-level=INFO $(PYTEST_ARGS)
 
 .PHONY: engines
@@ -46,25 +46,26 @@ engines: .venv/.dev ## fetch Trino, Spark and other engines for the next target 
 
 # Not in parallel: the engines are large, and each is started once.
 .PHONY: test-engines
-test-engines: engines ## read the tables with all engines; prints what each can and cannot (PYTEST_ARGS='-k spark' for some)
+test-engines: engines ## read the tables with all engines and print what each can do (PYTEST_ARGS='-k spark' for some)
 	$(VENV_PYTHON) -m pytest -m 'engines and not soak' $(filter-out -n auto,$(PYTEST_ARGS))
 
 .PHONY: soak-engines
-soak-engines: engines ## load three large nights by one engine, by Spark, and in turns (40 minutes or so)
+soak-engines: engines ## load three large nights by the local engine, by Spark, and by both in turn (about 40 minutes)
 	$(VENV_PYTHON) -m pytest -m 'engines and soak' --log-cli-level=INFO $(filter-out -n auto,$(PYTEST_ARGS))
 
 .PHONY: bench-spark
-bench-spark: engines ## measure this engine against Spark on this machine (ARGS='--quick' for a tenth)
+bench-spark: engines ## compare the local engine with Spark on this machine (ARGS='--quick' for a tenth)
 	$(VENV_PYTHON) scripts/bench_spark.py $(ARGS)
 
 .PHONY: fuzz
-fuzz: .venv/.dev ## try odd input for half an hour (ARGS='--minutes 5 --seed 2 --only lines --jobs 2')
+fuzz: .venv/.dev ## test odd input for half an hour (ARGS='--minutes 5 --seed 2 --only lines --jobs 2')
 	$(VENV_PYTHON) -m tests.fuzz $(ARGS)
 
 .PHONY: lint
-lint: .venv/.dev ## check style, types and import contracts
+lint: .venv/.dev ## check style, spelling, types and import contracts
 	$(VENV_PYTHON) -m ruff check
 	$(VENV_PYTHON) -m ruff format --check
+	$(VENV_PYTHON) -m codespell_lib
 	$(VENV_PYTHON) -m mypy
 	.venv/bin/lint-imports
 
@@ -77,11 +78,11 @@ bench: .venv/.dev ## measure speed and memory on generated data, in minutes (ARG
 
 .PHONY: clean
 clean: ## remove .venv and caches; data/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
 	find compactor scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Two stamps, so that a first run need not wait for the tools of development. A stamp is older than what it was made
-# from, or gone, when the install has to be done again.
+# Two stamps, so that the first run does not wait for the development tools. The packages are installed again when a
+# stamp is missing, or older than the files it depends on.
 .venv/.runtime: pyproject.toml constraints.txt
 	$(call venv)
 	$(PIP_INSTALL) -e .
@@ -92,11 +93,11 @@ clean: ## remove .venv and caches; data/ stays
 	$(PIP_INSTALL) -e '.[dev]'
 	@touch .venv/.runtime $@
 
-# An environment without a working pip is one that was interrupted, or whose Python has gone: it is made anew.
+# An environment without a working pip was interrupted, or its Python was removed. It is made again.
 define venv
 	@if ! $(VENV_PYTHON) -m pip --version > /dev/null 2>&1; then \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-			|| { echo 'error: Python 3.11 or later is needed; name one: make PYTHON=/path/to/python3' >&2; exit 1; }; \
+			|| { echo 'error: Python 3.11 or later is required; choose one: make PYTHON=/path/to/python3' >&2; exit 1; }; \
 		$(PYTHON) -c 'import ensurepip, venv' \
 			|| { echo 'error: this Python lacks venv; on Debian or Ubuntu: apt install python3-venv' >&2; exit 1; }; \
 		$(PYTHON) -m venv --clear .venv; \

@@ -1,6 +1,6 @@
-"""The config: these types are its only declaration. `configs/reference.yaml` shows every key with its default.
+"""The config. These types are its only declaration; `configs/reference.yaml` shows every key with its default.
 
-Sizes are bytes and may be written as `512MiB` or `4 GB`; times are seconds unless the key says otherwise. A relative
+Sizes are bytes and may be written as `512MiB` or `4 GB`. Times are seconds unless the key says otherwise. A relative
 folder (`source.url`, `warehouse`, `schemas`, `views`, `resources.temp_dir`, and no other value) is relative to the
 config file.
 """
@@ -30,15 +30,30 @@ _MIB = 1024**2
 _GIB = 1024**3
 
 
+def packaged(name: str = "") -> Path:
+    """A file or folder of `configs/`: inside the package where a wheel was installed, else in the checkout."""
+    installed = Path(__file__).with_name("configs")
+    return (installed if installed.is_dir() else Path(__file__).parents[1] / "configs") / name
+
+
 def _or_none(value: Any) -> Any:
-    """An optional value that is empty is left out, so that `${NAME:-}` serves as "only if set"."""
+    """Reads an optional value that is empty as not set, so that `${NAME:-}` means "only if NAME is set"."""
     return None if value == "" else value
 
 
 def _beside_config(value: Path, info: ValidationInfo) -> Path:
-    """A folder, made absolute: `info.context` holds the config file's path (without one: in the working directory)."""
+    """An absolute folder. `info.context` holds the config file's path; without it, the working directory counts."""
     file: Path = (info.context or {}).get("path", Path("config"))
     return (file.absolute().parent / value).resolve()
+
+
+def _or_packaged(value: Any, info: ValidationInfo) -> Any:
+    """A folder that is not set: the folder of that name beside the config file if there is one, else the packaged."""
+    if value not in (None, ""):
+        return value
+    name = str(info.field_name)
+    own = _beside_config(Path(name), info)
+    return own if own.is_dir() else packaged(name)
 
 
 Size = Annotated[ByteSize, Field(gt=0)]
@@ -51,10 +66,11 @@ OptionalCount = Annotated[Count | None, BeforeValidator(_or_none)]
 IfRunning = Literal["wait", "leave", "ignore"]
 EngineName = Literal["local", "spark"]
 OptionalFolder = Annotated[Folder | None, BeforeValidator(_or_none)]
+PackagedFolder = Annotated[Folder, BeforeValidator(_or_packaged)]
 
 
 class _Section(BaseModel):
-    # validate_default: a default folder, too, is relative to the config file.
+    # validate_default: a default folder is relative to the config file, too.
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
@@ -62,19 +78,27 @@ class Source(_Section):
     """Where the exports are read from, and how."""
 
     url: str = Field(
-        description="What holds `exports/`: a folder, file:///absolute/folder, or s3://bucket/prefix (prefix optional)"
+        description="The parent of `exports/`: a folder, file:///absolute/folder, or s3://bucket/optional-prefix"
     )
-    endpoint: OptionalName = Field(default=None, description="URL of an S3-compatible store; none: AWS")
-    region: OptionalName = Field(default=None, description="AWS region of the bucket; none: as the environment says")
-    role_arn: OptionalName = Field(default=None, description="IAM role to assume for reading; none: own credentials")
-    external_id: OptionalName = Field(default=None, description="External id that the role's trust policy asks for")
-    role_session_name: Name = Field(default="compactor", description="Session name of the assumed role, for CloudTrail")
-    max_attempts: Count = Field(default=8, description="Tries of one S3 request, the first included")
+    endpoint: OptionalName = Field(default=None, description="URL of an S3-compatible store; not set: AWS")
+    region: OptionalName = Field(
+        default=None, description="AWS region of the bucket; not set: the region of the environment"
+    )
+    role_arn: OptionalName = Field(
+        default=None, description="IAM role to assume for reading; not set: the own credentials"
+    )
+    external_id: OptionalName = Field(
+        default=None, description="External id that the trust policy of the role requires"
+    )
+    role_session_name: Name = Field(
+        default="compactor", description="Session name of the assumed role; CloudTrail shows it"
+    )
+    max_attempts: Count = Field(default=8, description="Attempts of one S3 request, including the first")
     connect_timeout: Seconds = Field(default=10.0, description="Seconds to wait for a connection")
     read_timeout: Seconds = Field(default=60.0, description="Seconds to wait for the next bytes of a response")
     readers: Count = Field(default=8, description="Objects read at the same time")
     window_hours: Count = Field(
-        default=48, description="Hours that a run lists back from the newest loaded hour, for late objects"
+        default=48, description="Hours before the newest loaded hour that a run lists again, to find late objects"
     )
 
     @field_validator("url")
@@ -92,19 +116,19 @@ class Source(_Section):
 class Catalog(_Section):
     """The Iceberg catalog."""
 
-    name: Name = Field(default="rover", description="The catalog's name, as PyIceberg is to know it")
+    name: Name = Field(default="rover", description="Name of the catalog in PyIceberg")
     properties: dict[str, str] = Field(
         default={},
-        description="Handed to PyIceberg's load_catalog, with times for S3; empty: the embedded catalog in `warehouse`",
+        description="Properties for PyIceberg's load_catalog; empty: the embedded catalog in `warehouse`",
     )
 
 
 class Limits(_Section):
-    """What counts as damage rather than as data."""
+    """Sizes above which a line or an object counts as damaged."""
 
-    line_bytes: Size = Field(default=ByteSize(16 * _MIB), description="Bytes of a line; a longer one is quarantined")
+    line_bytes: Size = Field(default=ByteSize(16 * _MIB), description="Bytes of one line; a longer line is quarantined")
     file_bytes: Size = Field(
-        default=ByteSize(4 * _GIB), description="Uncompressed bytes of an object at which it counts as a gzip bomb"
+        default=ByteSize(4 * _GIB), description="Uncompressed bytes at which an object counts as a gzip bomb"
     )
 
 
@@ -113,52 +137,60 @@ class Resources(_Section):
 
     memory: Size = Field(
         default=ByteSize(_GIB),
-        description="Bytes of the in-process engine; the process peaks at about this plus 500 MB",
+        description="Bytes for the in-process engine; the peak of the process is about 500 MB higher",
     )
-    threads: OptionalCount = Field(default=None, description="Threads of the engine; none: all cores")
-    temp_dir: OptionalFolder = Field(default=None, description="Folder to spill into; none: the system's")
+    threads: OptionalCount = Field(default=None, description="Threads of the engine; not set: one per core")
+    temp_dir: OptionalFolder = Field(
+        default=None, description="Folder for spilled data; not set: the temporary folder of the system"
+    )
 
 
 class Batch(_Section):
-    """How much of the source goes into one commit. Whichever limit is reached first ends the batch."""
+    """How much of the source goes into one commit. The limit that is reached first ends the batch."""
 
-    objects: Count = Field(default=20_000, description="Objects of one commit, at most")
-    bytes: Size = Field(default=ByteSize(32 * _MIB), description="Compressed bytes of one commit, at most")
+    objects: Count = Field(default=20_000, description="Maximum number of objects in one commit")
+    bytes: Size = Field(default=ByteSize(32 * _MIB), description="Maximum number of compressed bytes in one commit")
 
 
 class Spark(_Section):
-    """The engine for what outgrows one machine. Read only where the engine is `spark`."""
+    """The engine for data that one machine cannot handle. Read only if the engine is `spark`."""
 
     settings: dict[str, str] = Field(
-        default={}, description="Spark's own settings, such as spark.master; under spark-submit, its options count"
+        default={}, description="Settings of Spark, such as spark.master; the options of spark-submit go before them"
     )
     batch: Batch = Field(
         default=Batch(objects=200_000, bytes=ByteSize(16 * _GIB)),
-        description="As `batch`: a cluster wants far more of the source in one commit",
+        description="As `batch`, for Spark: a cluster works best with a far larger part of the source in one commit",
     )
 
 
 class Tables(_Section):
     """How the tables are written."""
 
-    target_file_bytes: Size = Field(default=ByteSize(128 * _MIB), description="Bytes of a data file to aim at")
-    properties: dict[str, str] = Field(default={}, description="More Iceberg table properties, set at creation")
+    target_file_bytes: Size = Field(default=ByteSize(128 * _MIB), description="Target size of a data file in bytes")
+    properties: dict[str, str] = Field(
+        default={}, description="More Iceberg table properties, set when a table is created"
+    )
 
 
 class Commit(_Section):
     """What happens when another writer commits first."""
 
-    attempts: Count = Field(default=20, description="Plans made afresh after a conflict before the run gives up")
+    attempts: Count = Field(
+        default=20, description="Attempts to commit a batch, each planned again after a conflict, before the run fails"
+    )
 
 
 class Log(_Section):
     """The log, on stderr."""
 
-    format: Literal["text", "json"] = Field(default="text", description="`text` for people, `json`: an object a line")
+    format: Literal["text", "json"] = Field(
+        default="text", description="`text` for people, `json` for one JSON object per line"
+    )
 
 
 class Config(_Section):
-    """One config file, checked. Made by `load`."""
+    """One config file that was checked. `load` makes it."""
 
     source: Source = Field(description="Where the exports are read from, and how")
     catalog: Catalog = Field(default=Catalog(), description="The Iceberg catalog")
@@ -167,19 +199,29 @@ class Config(_Section):
         description="Folder of the embedded catalog (catalog.db) and its tables; used if catalog.properties is empty",
     )
     namespace: Name = Field(default="rover", description="Namespace (database) of all tables")
-    schemas: Folder = Field(default=Path("schemas"), description="Folder of the registry: one YAML file a dataset")
-    views: Folder = Field(default=Path("views"), description="Folder of the views: one SQL file a view")
-    limits: Limits = Field(default=Limits(), description="What counts as damage rather than as data")
+    schemas: PackagedFolder = Field(
+        default=None,
+        validate_default=True,
+        description="Folder of the registry, one YAML file per dataset; not set: `schemas` beside this file, else the"
+        " packaged registry",
+    )
+    views: PackagedFolder = Field(
+        default=None,
+        validate_default=True,
+        description="Folder of the views, one SQL file per view; not set: `views` beside this file, else the packaged"
+        " views",
+    )
+    limits: Limits = Field(default=Limits(), description="Sizes above which a line or an object counts as damaged")
     resources: Resources = Field(default=Resources(), description="What one run may use of the machine")
     batch: Batch = Field(default=Batch(), description="How much of the source goes into one commit")
     engine: EngineName = Field(
         default="local", description="What reads and merges: `local`, in this process, or `spark`"
     )
-    spark: Spark = Field(default=Spark(), description="The engine for what outgrows one machine")
+    spark: Spark = Field(default=Spark(), description="The engine for data that one machine cannot handle")
     tables: Tables = Field(default=Tables(), description="How the tables are written")
     commit: Commit = Field(default=Commit(), description="What happens when another writer commits first")
     if_running: IfRunning = Field(
-        default="wait", description="What a run does if another is under way: `wait`, `leave`, or `ignore` it"
+        default="wait", description="What a run does if another run is in progress: `wait`, `leave`, or `ignore` it"
     )
     log: Log = Field(default=Log(), description="The log, on stderr")
 
@@ -188,15 +230,15 @@ class Config(_Section):
     @field_validator("warehouse")
     @classmethod
     def _check_warehouse(cls, warehouse: str | None, info: ValidationInfo) -> str | None:
-        # `catalog` is declared, and so validated, before; it is missing here if it has mistakes of its own.
+        # `catalog` is declared and thus validated before this field. It is missing here if it has mistakes itself.
         if not warehouse:
             if "catalog" in info.data and not info.data["catalog"].properties:
                 raise ValueError("or 'catalog.properties' is needed: a folder for the embedded catalog, or a catalog")
             return None
         if "://" in warehouse:
-            raise ValueError("should be a folder; for another storage name a catalog in 'catalog.properties'")
+            raise ValueError("should be a folder; for another storage set a catalog in 'catalog.properties'")
         folder = str(_beside_config(Path(warehouse), info))
-        # They cannot stand in the two URLs that catalog_properties makes: PyIceberg reads those without unquoting.
+        # The two URLs of `catalog_properties` cannot contain these: PyIceberg does not unquote them.
         if found := set(folder) & set("?#%"):
             raise ValueError(f"should be a folder without {' '.join(sorted(found))} in its path")
         return folder
@@ -206,22 +248,27 @@ class Config(_Section):
 
     @property
     def path(self) -> Path:
-        """The file that this config was read from, as it was named; for messages."""
+        """The file that this config was read from, by the name that the caller gave. For messages."""
         return self._path
 
     def catalog_properties(self) -> dict[str, str]:
-        """What PyIceberg's load_catalog is to be given. The embedded catalog's folder is not created here."""
+        """The properties for PyIceberg's load_catalog. This does not create the folder of the embedded catalog."""
         if self.catalog.properties:
             return dict(self.catalog.properties)
-        # SQLite waits this many seconds for another writer's lock; its own 5 are too few for runs side by side.
+        # SQLite waits this many seconds for the lock of another writer. Its default of 5 is too short.
         uri = f"sqlite:///{self.warehouse}/catalog.db?timeout=60"
         return {"type": "sql", "uri": uri, "warehouse": f"file://{self.warehouse}"}
 
 
 def load(path: Path) -> Config:
-    """The config in a YAML file. Raises UsageError if there is no such file, ConfigError with all its mistakes."""
+    """Reads and checks a YAML file.
+
+    Raises:
+        UsageError: there is no such file.
+        ConfigError: the file has mistakes; all of them are listed.
+    """
     if not path.exists():
-        raise UsageError(f"no config file {path}; name one with -c, or start from configs/reference.yaml")
+        raise UsageError(f"no config file {path}; name one with -c, or let `compactor init` write one")
     file = yaml_file.load(path)
     config, problems = yaml_file.validate(file, Config, context={"path": path})
     if config is None or problems:

@@ -1,16 +1,16 @@
 """Errors, grouped by what the one who catches them does.
 
     CompactorError              any failure that has one clear sentence for the operator
-    ├── UsageError              the command or the config is wrong: mend it, then run again   (exit 2)
+    ├── UsageError              the command or the config is wrong: correct it, then run again (exit 2)
     │   └── ConfigError         one or more mistakes in a YAML file, all of them at once
-    ├── SourceError             the source as a whole cannot be read: nothing was loaded      (exit 1)
-    ├── ObjectError             ONE object cannot be read: it stays pending, the run goes on  (exit 1 at the end)
+    ├── SourceError             the source as a whole cannot be read: nothing was loaded       (exit 1)
+    ├── ObjectError             ONE object cannot be read: it stays pending, the run continues (exit 1 at the end)
     │   ├── DamagedObject       its gzip is truncated, corrupt, or unpacks past the limit
     │   └── ChangedObject       it was replaced between listing and reading
-    ├── MissingTableError       the table is not in the catalog: make it, or tell the operator to
+    ├── MissingTableError       the table is not in the catalog: create it, or ask the operator to
     ├── ConflictError           another writer committed first: plan again from a fresh load
-    ├── ShapeChanged            the tables were migrated meanwhile: begin again with their new shape
-    └── InvariantError          our own sums do not hold: nothing of the batch is published   (exit 1)
+    ├── TableVersionChanged     the tables were migrated meanwhile: start again with their new version
+    └── InvariantError          our own sums do not hold: nothing of the batch is published    (exit 1)
 
 Every message ends with the next step, and carries no record content: ids, file names and line numbers only.
 """
@@ -63,11 +63,31 @@ class MissingTableError(CompactorError):
 
 
 class ConflictError(CompactorError):
-    """A concurrent commit won. Nothing of ours is visible; the caller plans again from a fresh load."""
+    """A concurrent commit won. Nothing of ours is visible; the caller plans again from a fresh load.
+
+    Attributes:
+        cause: what happened to which table, without advice.
+        attempts: how many plans in a row ended so; more than one when the caller has given up.
+    """
+
+    def __init__(self, cause: str, *, attempts: int = 1) -> None:
+        self.cause, self.attempts = cause, attempts
+        advice = f" after {attempts} attempts; run again, or raise commit.attempts" if attempts > 1 else "; run again"
+        super().__init__(cause + advice)
 
 
-class ShapeChanged(CompactorError):
-    """The tables no longer have the columns that the caller knows. Nothing of ours is visible; begin again."""
+class TableVersionChanged(CompactorError):
+    """The tables no longer have the columns that the caller knows. Nothing of ours is visible; start again.
+
+    Attributes:
+        cause: which table has changed, without advice.
+        attempts: how many starts in a row ended so; more than one when the caller has given up.
+    """
+
+    def __init__(self, cause: str, *, attempts: int = 1) -> None:
+        self.cause, self.attempts = cause, attempts
+        advice = f" {attempts} times; run again when no migration is under way" if attempts > 1 else "; run again"
+        super().__init__(cause + advice)
 
 
 class InvariantError(CompactorError):

@@ -1,10 +1,10 @@
-"""YAML files whose mistakes are all reported at once, each where it stands: `file:line: sentence`.
+"""YAML files whose mistakes are all reported at once, each with its line: `file:line: sentence`.
 
-`load` reads a file into plain dicts and lists and remembers the line of every key; `validate` turns it into a
-pydantic model. Neither stops at the first mistake: both collect `Problem`s, and the caller raises one ConfigError.
+`load` reads a file into plain dicts and lists and remembers the line of each key. `validate` turns it into a pydantic
+model. Neither stops at the first mistake: both collect `Problem`s, and the caller raises one ConfigError.
 
-Scalars stay the TEXT that was written (null is None); the model gives them their types. So `no` is the word no,
-`1.10` does not become 1.1, and an account id keeps its leading zeros.
+A scalar stays the text that was written (null is None), and the model gives it its type. So `no` is the word no, `1.10`
+does not become 1.1, and an account id keeps its leading zeros.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from pydantic_core import ErrorDetails
 from compactor.errors import ConfigError
 
 Place = tuple[str | int, ...]
-"""Where a value stands: the keys and list indexes that lead to it from the root."""
+"""The place of a value: the keys and list indexes that lead to it from the root."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _NULL = "tag:yaml.org,2002:null"
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what YAML can escape, and no path, name or SQL can hold
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # YAML has escapes for these; paths, names and SQL cannot contain them
 _REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
 _PLAIN_WORDS = {
     "model_type": "should be a mapping of keys to values",
@@ -42,7 +42,7 @@ _PLAIN_WORDS = {
     "byte_size": "should be a size, such as 512MiB",
     "byte_size_unit": "should be a size, such as 512MiB",
 }
-"""pydantic's error types whose own sentence speaks of Python, not of YAML."""
+"""Sentences for the error types of pydantic whose own sentence is about Python, not YAML."""
 
 
 class Form(BaseModel):
@@ -53,7 +53,7 @@ class Form(BaseModel):
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake: its 1-based line, its place, and a sentence that ends with what to do."""
+    """A mistake: its 1-based line, its place, and a sentence that ends with the next step."""
 
     line: int
     place: Place
@@ -62,7 +62,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class YamlFile:
-    """A file as read: `data` is its root mapping, `lines` the 1-based line of each place, `problems` what was wrong."""
+    """A file as read.
+
+    Attributes:
+        path: the file.
+        data: its root mapping.
+        lines: the 1-based line of each place.
+        problems: the mistakes that `load` has found.
+    """
 
     path: Path
     data: dict[str, Any]
@@ -70,21 +77,21 @@ class YamlFile:
     problems: tuple[Problem, ...]
 
     def problem(self, place: Place, sentence: str) -> Problem:
-        """A problem at `place`, or at the nearest enclosing place that the file has."""
+        """A problem at a place, or at the nearest enclosing place that is in the file."""
         known = next(place[:size] for size in range(len(place), -1, -1) if place[:size] in self.lines)
         return Problem(self.lines[known], place, sentence)
 
     def report(self, problems: Iterable[Problem]) -> list[str]:
-        """The problems as `file:line: sentence`, top of the file first, none twice."""
+        """The problems as `file:line: sentence`, in the order of their lines, without duplicates."""
         in_order = sorted(problems, key=lambda problem: problem.line)
         return list(dict.fromkeys(f"{self.path}:{problem.line}: {problem.sentence}" for problem in in_order))
 
 
 def load(path: Path) -> YamlFile:
-    """Read one YAML file and expand `${NAME}` and `${NAME:-default}` in its values.
+    """Reads a YAML file and expands `${NAME}` and `${NAME:-default}` in its values.
 
-    As in a shell, the default also stands in for a variable that is set and empty. Duplicate keys and unset variables
-    come back in `problems`. Raises ConfigError if nothing can be made of the file: unreadable, not YAML, no mapping.
+    As in a shell, the default also replaces a variable that is set and empty. Duplicate keys and unset variables are in
+    the file's `problems`. Raises ConfigError if the file cannot be read, is not YAML or is no mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -117,37 +124,38 @@ def load(path: Path) -> YamlFile:
 def validate(
     file: YamlFile, model: type[ModelT], context: Mapping[str, Any] | None = None
 ) -> tuple[ModelT | None, list[Problem]]:
-    """The file as a `model`, with ALL problems found so far, those of `load` included. An empty list: all is well.
+    """The file as a model, and all problems, with those of `load`. An empty list means that there are none.
 
-    A mistaken key is read as the key that its message suggests, and a mistaken value is left out, so that the rest of
-    the file is still checked and one slip is not reported as two. The model that comes back may thus be a repaired
-    one: of use for further checks, never for a run that has problems. It is None if it lacks a required key.
-    The lines of renamed keys are added to `file.lines`. `context` is handed to the model's validators.
+    An unknown key is read as the key that its message suggests, and a bad value is left out. So the rest of the file is
+    still checked, and one mistake is not reported as two. With problems, the model is of use for further checks only.
+    It is None if it lacks a required key.
+
+    The lines of renamed keys are added to `file.lines`. The model's validators get `context`.
     """
     data = copy.deepcopy(file.data)
     problems = list(file.problems)
     made, errors = _attempt(model, data, context)
-    # Unknown keys go first, alone: a renamed key may be the very one that another error says is missing.
+    # Unknown keys come first: a renamed key may be the one that another error reports as missing.
     while unknown := [error["loc"] for error in errors if error["type"] == "extra_forbidden"]:
         problems += [file.problem(place, _rename(data, file.lines, model, place)) for place in unknown]
         made, errors = _attempt(model, data, context)
-    told = {problem.place for problem in problems}
-    problems += [file.problem(error["loc"], _sentence(error)) for error in errors if error["loc"] not in told]
-    # From here on nothing is told: what fails only once a mistake is left out, fails because of it.
+    reported = {problem.place for problem in problems}
+    problems += [file.problem(error["loc"], _sentence(error)) for error in errors if error["loc"] not in reported]
+    # From here on nothing is reported: an error that appears after a value is left out is caused by that.
     while any(_leave_out(data, error["loc"]) for error in errors if error["type"] != "missing"):
         made, errors = _attempt(model, data, context)
     return made, problems
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be, if any is near."""
-    # difflib's own cutoff of 0.6 takes `operation` for `version`; a swap in a word of three is 0.67.
+    """The known word that is most like `word`; None if none is like it."""
+    # By difflib's own cutoff of 0.6, `operation` is like `version`. Two letters swapped in a word of three are 0.67.
     close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.65)
     return close[0] if close else None
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """How a sentence about the unknown `word` ends: with the nearest known one, else with all of them."""
+    """The end of a sentence about an unknown word: the nearest known word, or else all of them."""
     close = nearest(word, known)
     if close:
         return f"; did you mean '{close}'?"
@@ -156,14 +164,14 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
 
 @dataclass
 class _Reader:
-    """Walks the nodes of one file, and collects the lines and the problems on its way."""
+    """Walks the nodes of a file, and collects their lines and problems."""
 
     lines: dict[Place, int]
     problems: list[Problem] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
 
     def value(self, node: yaml.Node, place: Place) -> Any:
-        # An alias composes to the very node of its anchor. Refusing it keeps one line per value, and a file finite.
+        # An alias is the node of its anchor. Without aliases, each value has one line, and a file is finite.
         if id(node) in self.seen:
             self._problem(node, place, "anchors and aliases (&, *) are not supported; write the value out")
             return None
@@ -189,7 +197,7 @@ class _Reader:
             inner = (*place, key.value)
             if key.value in found:
                 sentence = f"key '{key.value}' is already set on line {self.lines[inner]}; keep one of the two"
-                self._problem(key, (*inner, "?"), sentence)  # not the place of the first, which has its own checks
+                self._problem(key, (*inner, "?"), sentence)  # the place of the first key has checks of its own
                 continue
             self.lines[inner] = key.start_mark.line + 1
             found[key.value] = self.value(value, inner)
@@ -197,7 +205,7 @@ class _Reader:
 
     def _refuse_no_text(self, node: yaml.Node, place: Place) -> None:
         if isinstance(node, yaml.ScalarNode) and (found := _NO_TEXT.search(node.value)):
-            self._problem(node, place, f"the escape of character {ord(found[0]):04x} (hex) is no text; leave it out")
+            self._problem(node, place, f"the escape of character {ord(found[0]):04x} (hex) is not text; leave it out")
 
     def _item(self, node: yaml.Node, place: Place) -> Any:
         self.lines[place] = node.start_mark.line + 1
@@ -228,7 +236,7 @@ def _attempt(
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """A pydantic error as a sentence about YAML. Carries no value: a value may be a secret."""
+    """A pydantic error as a sentence about YAML, without the value: it may be a secret."""
     name = ".".join(str(step) for step in error["loc"])
     if error["type"] == "missing":
         return f"missing key '{name}'"
@@ -246,7 +254,7 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _rename(data: dict[str, Any], lines: dict[Place, int], model: type[BaseModel], place: Place) -> str:
-    """Put the nearest known key in the place of an unknown one (or drop it), and say so."""
+    """Replaces an unknown key by the nearest known key, or drops it. Returns the sentence about it."""
     *parents, key = place
     word, known = str(key), _keys_at(model, parents)
     close, owner = nearest(word, known), _at(data, parents)
@@ -260,7 +268,7 @@ def _rename(data: dict[str, Any], lines: dict[Place, int], model: type[BaseModel
 
 
 def _leave_out(data: dict[str, Any], place: Place) -> bool:
-    """Remove a mistaken value; within a list the whole list goes, so that no index shifts. False: nothing to remove."""
+    """Removes a bad value; of a list, the whole list, so that no index shifts. False if there is nothing to remove."""
     for size in range(len(place), 0, -1):
         *parents, key = place[:size]
         owner = _at(data, parents)
@@ -271,7 +279,7 @@ def _leave_out(data: dict[str, Any], place: Place) -> bool:
 
 
 def _at(data: Any, place: Sequence[str | int]) -> Any:
-    """The value at a place; None once the place leads out of the data (an earlier repair removed it)."""
+    """The value at a place; None if the place is not in the data, as after an earlier repair."""
     for step in place:
         try:
             data = data[step]
@@ -281,13 +289,13 @@ def _at(data: Any, place: Sequence[str | int]) -> Any:
 
 
 def _keys_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
-    """The keys that the model declares for the mapping at `place`."""
+    """The keys that the model declares for the mapping at a place."""
     annotation: Any = model
     for step in place:
         annotation = _unwrapped(annotation)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             annotation = _fields(annotation)[str(step)].annotation
-        else:  # dict[str, X] leads to X, and so does tuple[X, ...]
+        else:  # X of dict[str, X] and of tuple[X, ...]
             annotation = get_args(annotation)[1 if get_origin(annotation) is dict else 0]
     return list(_fields(_unwrapped(annotation)))
 

@@ -22,12 +22,14 @@ import pyarrow as pa
 
 from compactor import config
 from compactor.duck import session
+from compactor.duck.relations import Relations
 from compactor.engines.local import LocalBatch
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.parquet import arrow_schema
 from compactor.merge.columns import record_columns
-from compactor.publish.intent import Note
-from compactor.publish.protocol import _merge_current
+from compactor.publish.accounting import Entries
+from compactor.publish.intent import CommitIntent
+from compactor.publish.protocol import merge_current
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset
 
@@ -94,26 +96,28 @@ class Lake:
 
     def merge(self, rows: str) -> dict[str, float]:
         """Brings rows into the current table as publishing a batch does. Returns the seconds it took."""
-        with session.session(self.config.resources) as con:
-            con.execute(f"CREATE TABLE fresh AS {rows}")
-            # As long as the note of a batch lies there, the merge is due.
-            con.execute("CREATE TABLE ledger_rows AS SELECT 1 AS n")
-            con.execute("CREATE TABLE quarantine_rows AS SELECT 1 AS n")
-            note = Note.new(self.tables, "bench", mode="keep")
-            note.write(con)
-            return timed(
-                lambda: _merge_current(self.tables, LocalBatch(self.tables, con, self.dataset), self.dataset, note)
-            )
+        with session.session(self.config.resources) as con, Relations(con) as relations:
+            batch = LocalBatch(self.tables, relations, self.dataset)
+            fresh, intent = relations.table("fresh", rows), unfinished(self.tables, relations)
+            return timed(lambda: merge_current(self.tables, batch, self.dataset, fresh, intent))
 
     def upsert(self, rows: str) -> dict[str, float]:
-        schema = arrow_schema(self.tables.table(DATASET).iceberg.schema())
+        schema = arrow_schema(self.tables.load_iceberg(DATASET).schema())
         with duckdb.connect() as con:
             arrow = con.execute(rows).to_arrow_table().cast(schema)
         key = list(self.dataset.key)
-        return timed(lambda: self.tables.table(DATASET).iceberg.upsert(arrow, join_cols=key))
+        return timed(lambda: self.tables.load_iceberg(DATASET).upsert(arrow, join_cols=key))
 
     def rows(self) -> pa.RecordBatchReader:
         return self.tables.table(DATASET).scan(record_columns(self.dataset)).batches
+
+
+def unfinished(tables: Lakehouse, relations: Relations) -> CommitIntent:
+    """The intent of a batch: as long as it exists, the batch has to be merged."""
+    one = relations.table("entries", "SELECT 1 AS n")
+    intent = CommitIntent.new(tables, "bench", mode="keep")
+    intent.write(relations.con, Entries(one, one))
+    return intent
 
 
 def fill(folder: str, rows: int, days: int) -> dict[str, float]:

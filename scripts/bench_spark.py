@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from bench_data import EVENTS, Part, write_export
-from bench_merge import DATASET, Lake
+from bench_merge import DATASET, Lake, unfinished
 from compactor import config
 from compactor.commands.compact import compact
 from compactor.duck import session
@@ -45,7 +45,6 @@ from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import Table
 from compactor.progress import NullProgress
 from compactor.publish import protocol
-from compactor.publish.intent import Note
 from compactor.registry import loader
 from compactor.source import Hour
 from fetch_engines import jars, java_home
@@ -160,7 +159,7 @@ def load_nights(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
     meter = Meter()
     lake = Lakehouse(settings_of)
     with choice.opened(settings_of, name) as (open_batch, _):  # type: ignore[arg-type]
-        with open_batch(lake, lake.shaped(known.get(EVENTS))):
+        with open_batch(lake, lake.at_table_version(known.get(EVENTS))):
             pass  # starts Spark, whose session the runs then find
         return [meter.measure(lambda: load(keys // per_file, name)) for _ in range(ROUNDS)]
 
@@ -181,39 +180,34 @@ def _merging(name: str, lake: Lake) -> Iterator[Merge]:
 
 
 def _by_local(lake: Lake, meter: Meter, file: str) -> Figures:
-    with session.session(lake.config.resources) as con:
-        con.execute(f"CREATE TABLE fresh AS FROM '{file}'")
-        return _published(lake, local.LocalBatch(lake.tables, con, lake.dataset), meter)
+    with local.open_batch(lake.tables, lake.dataset) as batch:
+        return _published(lake, batch, batch.relations.table("fresh", f"FROM '{file}'"), meter)
 
 
 def _by_spark(spark: Any, lake: Lake, meter: Meter, file: str) -> Figures:
     with spark.open_batch(lake.tables, lake.dataset) as batch:
-        batch._fresh = batch._spark.read.parquet(file).localCheckpoint()
-        return _published(lake, batch, meter)
+        return _published(lake, batch, batch.spark.read.parquet(file).localCheckpoint(), meter)
 
 
-def _published(lake: Lake, batch: Batch, meter: Meter) -> Figures:
-    """The merge as publishing a batch does it; it is due as long as the note of the batch lies there."""
-    for name in ("ledger_rows", "quarantine_rows"):
-        batch.con.execute(f"CREATE TABLE {name} AS SELECT 1 AS n")
-    note = Note.new(lake.tables, "bench", mode="keep")
-    note.write(batch.con)
-    return meter.measure(lambda: protocol._merge_current(lake.tables, batch, lake.dataset, note))
+def _published(lake: Lake, batch: Batch[Any], fresh: Any, meter: Meter) -> Figures:
+    """The merge as publishing a batch does it."""
+    intent = unfinished(lake.tables, batch.relations)
+    return meter.measure(lambda: protocol.merge_current(lake.tables, batch, lake.dataset, fresh, intent))
 
 
 def _by_plain(spark: Any, lake: Lake, meter: Meter, file: str) -> Figures:
     from compactor.engines.spark.clone import cloned  # noqa: PLC0415  see above
 
     current: Table = lake.tables.table(DATASET)
-    with spark.open_batch(lake.tables, lake.dataset) as batch, cloned(batch._spark, current) as clone:
-        batch._spark.read.parquet(file).createOrReplaceTempView("incoming")
+    with spark.open_batch(lake.tables, lake.dataset) as batch, cloned(batch.spark, current) as clone:
+        batch.spark.read.parquet(file).createOrReplaceTempView("incoming")
         ours = "'write.merge.distribution-mode', 'write.parquet.bloom-filter-max-bytes'"
-        batch._spark.sql(f"ALTER TABLE {clone.name} UNSET TBLPROPERTIES ({ours})")
+        batch.spark.sql(f"ALTER TABLE {clone.name} UNSET TBLPROPERTIES ({ours})")
         statement = (
             f"MERGE INTO {clone.name} t USING incoming s ON t.rover_id = s.rover_id"
             " WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
         )
-        figures = meter.measure(lambda: batch._spark.sql(statement))
+        figures = meter.measure(lambda: batch.spark.sql(statement))
         protocol.commit(current, clone.change(), {}, uuid.uuid4().hex)
     return figures
 

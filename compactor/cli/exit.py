@@ -1,4 +1,4 @@
-"""How the command line ends: every failure as one sentence and one exit code, in JSON too where that was asked for."""
+"""How the command line ends: each failure as one sentence and one exit code, and as JSON if `--json` was given."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from typing import Any, NoReturn
 import click
 
 from compactor import diagnose, log
+from compactor.cli.options import Invocation, VerbGroup
 from compactor.errors import CompactorError
 
 _logger = logging.getLogger(__name__)
 
-_STOPPED = "stopped; nothing half-done is visible, run again to go on"
+_STOPPED = "stopped; nothing partial was published, run it again to continue"
 
 
-class Program(click.Group):
-    """A group whose every failure ends as one sentence and one exit code."""
+class Program(VerbGroup):
+    """The root command. It turns each failure into one sentence and one exit code."""
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
-        """Runs the verb and exits with its code. A run that was stopped is a failed one: 1, not 130 or 143."""
+        """Runs the verb and exits with its code. A run that was stopped has failed: 1, not 130 or 143."""
         words = list(sys.argv[1:] if args is None else args)
+        as_json = _wants_json(words)
         try:
-            code = super().main(words, prog_name="compactor", standalone_mode=False)
-        except Exception as error:  # noqa: BLE001  # the outermost place: nothing is above to handle what comes here
-            code = _fail(error, as_json=_wants_json(words))
+            code = super().main(words, prog_name="compactor", standalone_mode=False, obj=Invocation(as_json))
+        except Exception as error:  # noqa: BLE001  # the outermost place: nothing above handles what arrives here
+            code = _fail(error, as_json=as_json)
         sys.exit(code)
 
 
 def _wants_json(words: Sequence[str]) -> bool:
-    """Judged by the raw words, because a mistake in them is to be answered in JSON too."""
+    """Decided by the raw words, because a mistake in them is answered in JSON too."""
     return "--json" in words or "--format=json" in words or ("--format", "json") in pairwise(words)
 
 
 def _fail(error: Exception, *, as_json: bool) -> int:
-    """Says what went wrong, on stderr and, if asked for, as a JSON object on stdout. Returns the exit code."""
+    """Reports a failure on stderr and, if asked for, as a JSON object on stdout. Returns the exit code."""
     if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
         error = error.__cause__  # click takes any EOFError for a prompt without an answer; there are no prompts here
     code = error.exit_code if isinstance(error, CompactorError | click.ClickException) else 1
@@ -53,7 +55,7 @@ def _fail(error: Exception, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"error": message, "exit_code": code}))
     if not isinstance(error, click.ClickException):
-        _logger.debug("the trace", exc_info=error)
+        _logger.debug("the traceback", exc_info=error)
     return code
 
 
@@ -65,9 +67,9 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, CompactorError):
         return str(error)
     if reason := diagnose.reason(error):
-        return f"the run failed: {reason}; run again then: what was begun is completed"
-    # Anything else was not foreseen. Its message may quote the data at hand, so only its type and place are told.
+        return f"the run failed: {reason}; then run it again, which completes what was begun"
+    # Nobody foresaw any other error. Its message may quote the data, so only its type and its place are shown.
     places = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
     ours = [place for place in places if place[0].startswith("compactor.")]
     module, line = (ours or places)[-1]
-    return f"unexpected error: {type(error).__name__} at {module}:{line} (run with -v for the trace)"
+    return f"unexpected error: {type(error).__name__} at {module}:{line} (run with -v for the traceback)"

@@ -1,26 +1,29 @@
-"""The nightly job: find what is pending, read it, merge it, commit it, and write down that it is done."""
+"""The nightly job: find what is pending, read it, merge it, commit it, and record that it is done."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import duckdb
 
 from compactor.commands.drift import evolve
 from compactor.config import Batch as BatchLimits
 from compactor.config import Config, EngineName, IfRunning
+from compactor.decode.batch_reader import unknown_versions
+from compactor.decode.decoded import Decoded
+from compactor.duck.relations import Relations
 from compactor.duck.session import session as engine_session
 from compactor.engines import choice
-from compactor.engines.base import Batch, Engine
+from compactor.engines.base import Engine
 from compactor.errors import UsageError
 from compactor.lake.catalog import Lakehouse
 from compactor.progress import Progress
-from compactor.publish import accounting, lease, ledger
+from compactor.publish import lease, pending, run_log
+from compactor.publish.accounting import account
 from compactor.publish.protocol import publish, settled
-from compactor.publish.run_log import Run, Tally, record
+from compactor.publish.retry import on_conflict, on_table_version
+from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import DatasetReport, RunReport
@@ -62,7 +65,7 @@ def compact(
     if start and stop and stop < start:
         raise UsageError(f"--from {start} is after --to {stop}")
     source = open_source(config.source)
-    _warn_of_unknown(source, registry)
+    _warn_about_unknown(source, registry)
     lake = Lakehouse(config)
     lake.ensure_own()
     run = Run.begin("compact", lake, progress)
@@ -92,10 +95,10 @@ class _Job:
 
 def _compact_dataset(job: _Job, listed: Dataset) -> DatasetReport:
     began = time.monotonic()
-    tally = Tally(started_at=ledger.now())
-    for attempt in ledger.on_new_shape():
+    tally = Tally()
+    for attempt in on_table_version():
         with attempt:
-            dataset = job.run.lake.shaped(listed)
+            dataset = job.run.lake.at_table_version(listed)
             _load_pending(job, dataset, tally)
     if listed.additive == "evolve" and tally.unknown_fields:
         evolve.evolve(job.run.lake, listed)
@@ -103,16 +106,24 @@ def _compact_dataset(job: _Job, listed: Dataset) -> DatasetReport:
 
 
 def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
+    """A dataset's night: list, then read, decide, account and publish batch by batch, then record."""
     run, ignored = job.run, Ignored()
     settled(run.lake, dataset, job.open_batch)
-    with engine_session(run.lake.config.resources, share=_LISTING_SHARE) as con:  # stays open beside the batches'
-        listed = ledger.list_pending(
-            con, run.lake, job.source, dataset.name, ignored, start=job.start, stop=job.stop, full_scan=job.full_scan
+    # The listing stays open beside the batches, in a session of its own.
+    with engine_session(run.lake.config.resources, share=_LISTING_SHARE) as con, Relations(con) as relations:
+        listing = pending.list_pending(
+            relations,
+            run.lake,
+            job.source,
+            dataset.name,
+            ignored,
+            start=job.start,
+            stop=job.stop,
+            full_scan=job.full_scan,
         )
-        count, size = con.execute("SELECT count(*), coalesce(sum(size), 0) FROM pending").fetchall()[0]
-        if count:
-            run.progress.start(dataset.name, int(count), int(size))
-            for objects in _batches(con, dataset.name, job.limits):
+        if listing.objects:
+            run.progress.start(dataset.name, listing.objects, listing.size)
+            for objects in pending.batches(relations, listing, dataset.name, job.limits):
                 _load_batch(job, dataset, objects, tally)
             run.progress.finish()
     tally.ignored = ignored.count
@@ -121,77 +132,55 @@ def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
             "%s: ignored %d objects that are not exports, such as %s", dataset.name, ignored.count, ignored.examples[0]
         )
     if tally.objects or tally.failed:
-        record(run, dataset, tally, _frontier(listed, job.start, tally), listed.after)
+        run_log.record(
+            run, dataset, tally, listing.watermark(job.start, [key for key, _ in tally.failed]), listing.after
+        )
 
 
 def _load_batch(job: _Job, dataset: Dataset, objects: Sequence[SourceObject], tally: Tally) -> None:
-    """Reads a batch once, then plans and publishes it, again from a fresh load after each conflict."""
+    """Reads a batch once, then decides, accounts and publishes it, again from a fresh load after each conflict."""
     run, lake = job.run, job.run.lake
     with job.open_batch(lake, dataset) as batch:
         run.progress.stage("reading")
-        loaded = batch.read(job.source, objects, run.progress)
-        for attempt in ledger.on_conflict(lake.config.commit.attempts):
-            with attempt:
+        decoded = batch.read(job.source, objects, run.progress)
+        for attempt in on_conflict(lake.config.commit.attempts):
+            with attempt, Relations(batch.con) as relations:
                 run.progress.stage("merging")
                 history = settled(lake, dataset, job.open_batch)
-                _drop_known(batch, lake, dataset)
-                planned, rewrite = batch.plan(history)
-                totals = accounting.enter(batch.con, dataset.name, loaded.lines, planned.new, run.run_id, ledger.now())
+                decoded = batch.drop(decoded, _loaded_meanwhile(relations, lake, dataset, decoded))
+                plan = batch.plan(relations, decoded, history)
+                accounts = account(relations, dataset.name, decoded, plan.new, run.run_id, run_log.now())
                 run.progress.stage("committing")
                 published = publish(
-                    lake, batch, dataset, history, planned, rewrite, run_id=run.run_id, open_batch=job.open_batch
+                    lake,
+                    batch,
+                    dataset,
+                    history,
+                    plan,
+                    accounts.entries,
+                    run_id=run.run_id,
+                    open_batch=job.open_batch,
                 )
-        tally.unknown_versions |= batch.unknown_versions()
-        tally.objects += batch.con.execute("SELECT count(*) FROM files").fetchall()[0][0]
-        tally.unknown_fields += batch.count_unknown()
-    tally.lines += totals.lines
-    tally.quarantined += totals.quarantined
-    tally.raw_bytes += loaded.raw_bytes
-    tally.failed += [(objects[file_no].key, reason) for file_no, reason in sorted(loaded.failed.items())]
-    tally.add(totals, published)
+        tally.unknown_versions |= unknown_versions(batch.con, decoded.rejected)
+        tally.objects += batch.relations.count(decoded.files)
+        tally.unknown_fields += batch.count_unknown(decoded)
+    tally.lines += accounts.totals.lines
+    tally.quarantined += accounts.totals.quarantined
+    tally.raw_bytes += decoded.raw_bytes
+    tally.failed += [(objects[file_no].key, reason) for file_no, reason in sorted(decoded.failed.items())]
+    tally.add(accounts.totals, published)
 
 
-def _drop_known(batch: Batch, lake: Lakehouse, dataset: Dataset) -> None:
-    """Takes out what another run has loaded since this one listed it."""
-    ledger.load_known(batch.con, lake, dataset.name)
-    loaded = batch.con.execute("SELECT file_no FROM files SEMI JOIN known USING (key, etag)").fetchall()
-    batch.drop([file_no for (file_no,) in loaded])
+def _loaded_meanwhile(relations: Relations, lake: Lakehouse, dataset: Dataset, decoded: Decoded[object]) -> list[int]:
+    """The file_no of each object that another run has loaded since this one listed it."""
+    loaded = pending.loaded_objects(relations, lake, dataset.name)
+    found = relations.con.execute(
+        f"SELECT file_no FROM {decoded.files} SEMI JOIN {loaded} USING (key, etag)"
+    ).fetchall()
+    return [file_no for (file_no,) in found]
 
 
-def _batches(con: duckdb.DuckDBPyConnection, dataset: str, limits: BatchLimits) -> Iterator[list[SourceObject]]:
-    """The pending objects in the order of their hours, in batches of limited count and size."""
-    batch: list[SourceObject] = []
-    size = 0
-    pending = con.execute("SELECT key, etag, size FROM pending ORDER BY key")
-    while rows := pending.fetchmany(10_000):
-        for key, etag, length in rows:
-            if batch and (len(batch) >= limits.objects or size + length > limits.bytes):
-                yield batch
-                batch, size = [], 0
-            hour = Hour.of_key(key)
-            assert hour is not None
-            batch.append(SourceObject(dataset, key, etag, length, hour))
-            size += length
-    if batch:
-        yield batch
-
-
-def _frontier(listed: ledger.Listed, start: Hour | None, tally: Tally) -> Hour | None:
-    """The hour up to which everything is loaded, so that the next run's window can begin before it.
-
-    A run over chosen hours that leaves a gap does not move it, and an object left pending holds it back.
-    """
-    reached = before = listed.frontier
-    gap = start is not None and (before is None or before < start)
-    if listed.newest and not gap:
-        reached = max(before, listed.newest) if before else listed.newest
-    for key, _ in tally.failed:
-        hour = Hour.of_key(key)
-        reached = min(reached, hour) if reached and hour else reached
-    return reached
-
-
-def _warn_of_unknown(source: Source, registry: Registry) -> None:
+def _warn_about_unknown(source: Source, registry: Registry) -> None:
     for name in source.datasets():
         if name not in registry.datasets:
             log.warning("the source has a dataset %r that the registry does not know; nothing of it is loaded", name)

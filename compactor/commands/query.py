@@ -21,7 +21,8 @@ from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.sql import literal, quote
 from compactor.errors import CompactorError, UsageError
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.registry.loader import Registry
 from compactor.source import aws_credentials
@@ -112,11 +113,11 @@ def _tables(lake: Lakehouse, registry: Registry, sql: str, recipes: Mapping[str,
 
 def _attach(con: duckdb.DuckDBPyConnection, lake: Lakehouse, tables: Sequence[Table]) -> None:
     try:
-        if any(urlparse(table.iceberg.metadata_location).scheme in ("s3", "s3a") for table in tables):
+        if any(urlparse(table.metadata_location).scheme in ("s3", "s3a") for table in tables):
             _load_extensions(con, ["httpfs"])
             con.execute(_s3_secret(lake.storage_properties()))
         for table in tables:
-            location = literal(table.iceberg.metadata_location)
+            location = literal(table.metadata_location)
             con.execute(f"CREATE VIEW {quote(table.name)} AS SELECT * FROM iceberg_scan({location})")
     except duckdb.Error as error:
         # Not its text: that may quote the statement, which has the credentials.

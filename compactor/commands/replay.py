@@ -9,22 +9,26 @@ import duckdb
 import pyarrow as pa
 
 from compactor.config import Config, IfRunning
-from compactor.decode.batch_reader import count_unknown, register_files, unknown_versions
+from compactor.decode import batch_reader
+from compactor.decode.batch_reader import unknown_versions
 from compactor.decode.bulk import Decoder
+from compactor.decode.decoded import Decoded
 from compactor.decode.lines import Chunk
-from compactor.duck import session
-from compactor.engines.local import LocalBatch
-from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
+from compactor.decode.rejects import NOT_KEPT_WHOLE
+from compactor.duck.relations import Relation, Relations
+from compactor.engines.local import open_batch
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.progress import Progress
-from compactor.publish import accounting, lease, ledger
+from compactor.publish import lease, run_log
+from compactor.publish.accounting import Entries, account
 from compactor.publish.protocol import publish, settled
-from compactor.publish.run_log import Run, Tally, record
+from compactor.publish.retry import on_conflict, on_table_version
+from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import DatasetReport, RunReport
 
-# What the quarantine keeps of these lines is not their bytes, so it cannot be read again.
-_NOT_WHOLE = ("invalid_utf8", "line_too_long")
 _LINES = pa.schema([("file_no", pa.int32()), ("line_no", pa.int64()), ("line", pa.large_string())])
 
 
@@ -57,80 +61,95 @@ def replay(
 
 def _replay_dataset(run: Run, listed: Dataset) -> DatasetReport:
     began = time.monotonic()
-    tally = Tally(started_at=ledger.now())
-    for attempt in ledger.on_new_shape():
+    tally = Tally()
+    for attempt in on_table_version():
         with attempt:
-            dataset = run.lake.shaped(listed)
+            dataset = run.lake.at_table_version(listed)
             _load_again(run, dataset, tally)
     if tally.new or tally.duplicates:
-        record(run, dataset, tally)
+        run_log.record(run, dataset, tally)
     return tally.report(dataset, seconds=time.monotonic() - began)
 
 
 def _load_again(run: Run, dataset: Dataset, tally: Tally) -> None:
-    for attempt in ledger.on_conflict(run.lake.config.commit.attempts):
-        with attempt, session.session(run.lake.config.resources) as con:
-            history = settled(run.lake, dataset)
-            before = _read(con, run.lake, dataset)
-            if before:
-                _decode(con, dataset)
-                tally.unknown_versions |= unknown_versions(con)
-                accepted = con.execute("SELECT count(*) FROM staged").fetchall()[0][0]
-                tally.lines, tally.quarantined = sum(before.values()), sum(before.values()) - accepted
-                tally.unknown_fields = count_unknown(con, dataset)
-                if accepted:
-                    batch = LocalBatch(run.lake, con, dataset)
-                    planned, rewrite = batch.plan(history)
-                    totals = accounting.enter(con, dataset.name, before, planned.new, run.run_id, ledger.now())
-                    _add_to_ledger(con, run.lake, dataset)
-                    published = publish(
-                        run.lake, batch, dataset, history, planned, rewrite, run_id=run.run_id, replaces_entries=True
-                    )
-                    tally.add(totals, published)
+    """Reads, decides, accounts and publishes the quarantined lines, again from a fresh load after each conflict."""
+    lake = run.lake
+    for attempt in on_conflict(lake.config.commit.attempts):
+        with attempt, open_batch(lake, dataset) as batch:
+            history = settled(lake, dataset, open_batch)
+            decoded = _read(batch.relations, lake, dataset)
+            lines = sum(decoded.lines.values())
+            if not lines:
+                return
+            accepted = batch.relations.count(decoded.records)
+            tally.unknown_versions |= unknown_versions(batch.con, decoded.rejected)
+            tally.lines, tally.quarantined = lines, lines - accepted
+            tally.unknown_fields = batch.count_unknown(decoded)
+            if accepted:
+                plan = batch.plan(batch.relations, decoded, history)
+                accounts = account(batch.relations, dataset.name, decoded, plan.new, run.run_id, run_log.now())
+                published = publish(
+                    lake,
+                    batch,
+                    dataset,
+                    history,
+                    plan,
+                    _added_to_ledger(batch.relations, lake, dataset, accounts.entries),
+                    run_id=run.run_id,
+                    open_batch=open_batch,
+                    replaces_entries=True,
+                )
+                tally.add(accounts.totals, published)
 
 
-def _read(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: Dataset) -> dict[int, int]:
-    """Loads the quarantine of the dataset into `files` and `quarantined`. Returns the number of lines per file_no."""
-    columns = ["dataset", "source_file", "etag", "source_line", "version", "reason", "detail", "raw"]
-    con.register("rows", lake.table(QUARANTINE).scan(columns, where={"dataset": dataset.name}).batches)
-    con.execute("CREATE TABLE quarantined AS SELECT * FROM rows")
-    con.unregister("rows")
-    files = con.execute("SELECT DISTINCT source_file, etag, 0 FROM quarantined ORDER BY 1, 2").fetchall()
-    register_files(con, files)
-    con.execute(
-        "CREATE TABLE again AS SELECT f.file_no, q.* FROM quarantined q"
-        " JOIN files f ON f.key = q.source_file AND f.etag = q.etag"
+def _read(relations: Relations, lake: Lakehouse, dataset: Dataset) -> Decoded[Relation]:
+    """The quarantined lines of the dataset, decoded. A file is an object, by its key and ETag."""
+    columns = ["source_file", "etag", "source_line", "version", "reason", "detail", "raw"]
+    scan = lake.table(QUARANTINE).scan(columns, where={"dataset": dataset.name})
+    quarantined = relations.stored("quarantined", scan.batches)
+    objects = relations.con.execute(f"SELECT DISTINCT source_file, etag, 0 FROM {quarantined} ORDER BY 1, 2").fetchall()
+    files = batch_reader.register_files(relations, objects)
+    lines = relations.table(
+        "lines",
+        f"SELECT f.file_no, q.* FROM {quarantined} q JOIN {files} f ON f.key = q.source_file AND f.etag = q.etag",
     )
-    return dict(con.execute("SELECT file_no, count(*) FROM again GROUP BY 1").fetchall())
-
-
-def _decode(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
-    decoder = Decoder(con, dataset)
-    for chunk in _chunks(con):
+    decoder = Decoder(relations, dataset)
+    for chunk in _chunks(relations.con, lines):
         decoder.decode(chunk)
-    con.execute(
-        "INSERT INTO rejected SELECT file_no, source_line, version, reason, detail, raw FROM again"
-        f" WHERE reason IN {_NOT_WHOLE}"
+    relations.con.execute(
+        f"INSERT INTO {decoder.rejected} SELECT file_no, source_line, version, reason, detail, raw FROM {lines}"
+        f" WHERE reason IN {NOT_KEPT_WHOLE}"
+    )
+    found = relations.con.execute(f"SELECT file_no, count(*) FROM {lines} GROUP BY 1").fetchall()
+    return Decoded(
+        objects=(),
+        records=decoder.records,
+        files=files,
+        counts=batch_reader.counts(relations, decoder.records),
+        rejected=decoder.rejected,
+        lines=dict(found),
+        raw_bytes=0,
+        failed={},
     )
 
 
-def _chunks(con: duckdb.DuckDBPyConnection) -> Iterator[Chunk]:
+def _chunks(con: duckdb.DuckDBPyConnection, lines: Relation) -> Iterator[Chunk]:
     cursor = con.cursor()  # of its own: the decoder works on `con` between two chunks
     reader = cursor.execute(
-        f"SELECT file_no, source_line AS line_no, raw AS line FROM again WHERE reason NOT IN {_NOT_WHOLE}"
+        f"SELECT file_no, source_line AS line_no, raw AS line FROM {lines} WHERE reason NOT IN {NOT_KEPT_WHOLE}"
     ).to_arrow_reader(16384)
     for batch in reader:
         yield Chunk(pa.Table.from_batches([batch]).cast(_LINES))
     cursor.close()
 
 
-def _add_to_ledger(con: duckdb.DuckDBPyConnection, lake: Lakehouse, dataset: Dataset) -> None:
+def _added_to_ledger(relations: Relations, lake: Lakehouse, dataset: Dataset, entries: Entries) -> Entries:
     """Turns the sums of the lines read again into the whole sums of their files."""
     table = lake.table(FILES)
-    con.register("entries", table.scan(table.schema.names, where={"dataset": dataset.name}).batches)
-    con.execute(
-        "CREATE OR REPLACE TABLE ledger_rows AS SELECT e.* REPLACE (e.new + n.new AS new,"
-        " e.duplicates + n.duplicates AS duplicates, n.quarantined AS quarantined)"
-        " FROM entries e JOIN ledger_rows n USING (dataset, key, etag)"
-    )
-    con.unregister("entries")
+    with relations.arrow("ledger", table.scan(table.schema.names, where={"dataset": dataset.name}).batches) as ledger:
+        sums = relations.table(
+            "ledger_entries",
+            "SELECT e.* REPLACE (e.new + n.new AS new, e.duplicates + n.duplicates AS duplicates,"
+            f" n.quarantined AS quarantined) FROM {ledger} e JOIN {entries.ledger} n USING (dataset, key, etag)",
+        )
+    return Entries(sums, entries.quarantine)

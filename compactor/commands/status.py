@@ -6,10 +6,12 @@ from typing import Any
 
 from compactor.config import Config
 from compactor.duck import session
+from compactor.duck.relations import Relations
 from compactor.lake import table_version
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
-from compactor.publish import ledger
+from compactor.publish.pending import list_pending
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import PendingObjects, StatusReport, TableStatus
@@ -46,10 +48,9 @@ def _table(table: Table, order: str | None) -> TableStatus:
 
 
 def _pending(lake: Lakehouse, source: Source, dataset: Dataset) -> PendingObjects:
-    with session.session(lake.config.resources) as con:
-        ledger.list_pending(con, lake, source, dataset.name, Ignored())
-        objects, size = con.execute("SELECT count(*), coalesce(sum(size), 0) FROM pending").fetchall()[0]
-    return PendingObjects(int(objects), int(size))
+    with session.session(lake.config.resources) as con, Relations(con) as relations:
+        listing = list_pending(relations, lake, source, dataset.name, Ignored())
+    return PendingObjects(listing.objects, listing.size)
 
 
 def _runs(lake: Lakehouse) -> tuple[dict[str, Any], ...]:

@@ -1,8 +1,8 @@
-"""Reads a batch of objects into a session: bytes to rows, and the sums of each file."""
+"""Reads a batch of objects into a session: bytes to records, and the sums of each file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -12,58 +12,73 @@ import pyarrow as pa
 
 from compactor.config import Config
 from compactor.decode.bulk import Decoder
+from compactor.decode.decoded import Decoded
 from compactor.decode.gunzip import Block, Done, read_blocks
 from compactor.decode.lines import chunk_of
-from compactor.duck.sql import literal
+from compactor.decode.rejects import UNKNOWN_VERSION
+from compactor.duck.relations import Relation, Relations
+from compactor.duck.sql import literal, number
 from compactor.errors import DamagedObject
 from compactor.progress import Progress
 from compactor.registry.dataset import Dataset
 from compactor.source import Source, SourceObject
 
 _CHUNK_BYTES = 16 << 20
+_KEY = '"$key"'  # in a lambda: a column of the same name would be taken in its place
+_FILES = pa.schema([("file_no", pa.int32()), ("key", pa.string()), ("etag", pa.string()), ("size", pa.int64())])
 
 
 @dataclass
-class Loaded:
-    """A batch in a session. Objects are named by `file_no`, their place in `objects`.
+class Sums:
+    """What reading objects has come to. Objects are identified by `file_no`, their place in the batch.
 
     Attributes:
         lines: per file, lines that are not blank.
         raw_bytes: of all files, uncompressed.
-        failed: files that could not be read whole, with the reason; nothing of them is in the session.
+        failed: files that could not be read whole, with the reason.
     """
 
-    objects: Sequence[SourceObject]
     lines: dict[int, int] = field(default_factory=dict)
     raw_bytes: int = 0
     failed: dict[int, str] = field(default_factory=dict)
 
 
 def read_batch(
-    con: duckdb.DuckDBPyConnection,
+    relations: Relations,
     source: Source,
     dataset: Dataset,
     objects: Sequence[SourceObject],
     config: Config,
     progress: Progress,
-) -> Loaded:
-    """Reads objects into `files`, `staged` and `rejected`. Memory holds a few chunks, whatever their size.
+) -> Decoded[Relation]:
+    """Reads and decodes objects. Memory holds a few chunks, whatever their size.
 
     An object that cannot be read whole ends in `failed`; any other error is raised.
     """
-    loaded = Loaded(objects)
-    register_files(con, [(o.key, o.etag, o.size) for o in objects])
-    for read in read_chunks(Decoder(con, dataset), source, objects, config, loaded):
+    sums = Sums()
+    files = register_files(relations, [(o.key, o.etag, o.size) for o in objects])
+    decoder = Decoder(relations, dataset)
+    for read in read_chunks(decoder, source, objects, config, sums):
         progress.advance(
             lines=read.lines, raw_bytes=read.raw_bytes, files=read.files, compressed_bytes=read.compressed_bytes
         )
-    drop_files(con, loaded.failed)
-    return loaded
+    decoded = Decoded(
+        objects=objects,
+        records=decoder.records,
+        files=files,
+        counts=counts(relations, decoder.records),
+        rejected=decoder.rejected,
+        lines=sums.lines,
+        raw_bytes=sums.raw_bytes,
+        failed=sums.failed,
+    )
+    drop_files(relations.con, decoded, sums.failed)
+    return decoded
 
 
-@dataclass
+@dataclass(frozen=True)
 class Read:
-    """How far reading has come since the last word of it."""
+    """How far reading has come since the last of these."""
 
     lines: int = 0
     raw_bytes: int = 0
@@ -72,21 +87,21 @@ class Read:
 
 
 def read_chunks(
-    decoder: Decoder, source: Source, objects: Sequence[SourceObject], config: Config, loaded: Loaded
+    decoder: Decoder, source: Source, objects: Sequence[SourceObject], config: Config, sums: Sums
 ) -> Iterator[Read]:
-    """Reads objects chunk by chunk through a decoder, and keeps `loaded` up to date.
+    """Reads objects chunk by chunk through a decoder, and keeps `sums` up to date.
 
-    What the decoder has made of a file stays in its tables even if the file then ends in `failed`.
+    What the decoder has made of a file stays in its relations even if the file then ends in `failed`.
     """
     parts: list[tuple[int, int, bytes]] = []
     waiting = 0
 
     def flush() -> Read:
         nonlocal waiting
-        counts = decoder.decode(chunk_of(parts, int(config.limits.line_bytes)))
-        for file_no, lines in counts.items():
-            loaded.lines[file_no] = loaded.lines.get(file_no, 0) + lines
-        read = Read(lines=sum(counts.values()), raw_bytes=waiting)
+        decoded = decoder.decode(chunk_of(parts, int(config.limits.line_bytes)))
+        for file_no, lines in decoded.items():
+            sums.lines[file_no] = sums.lines.get(file_no, 0) + lines
+        read = Read(lines=sum(decoded.values()), raw_bytes=waiting)
         parts.clear()
         waiting = 0
         return read
@@ -112,53 +127,53 @@ def read_chunks(
                 if waiting >= _CHUNK_BYTES:
                     yield flush()
             elif isinstance(event, Done):
-                loaded.raw_bytes += event.raw_bytes
+                sums.raw_bytes += event.raw_bytes
                 if event.error is not None:
-                    loaded.failed[event.file_no] = str(event.error)
+                    sums.failed[event.file_no] = str(event.error)
                 yield Read(files=1, compressed_bytes=objects[event.file_no].size)
         if parts:
             yield flush()
 
 
-def register_files(con: duckdb.DuckDBPyConnection, files: Sequence[tuple[str, str, int]]) -> None:
-    """Makes the table `files` (file_no, key, etag, size, source_file) of a batch; `source_file` is the key again."""
+def register_files(relations: Relations, files: Sequence[tuple[str, str, int]]) -> Relation:
+    """The files of a batch: (file_no, key, etag, size, source_file). `source_file` is the key again."""
     columns = [range(len(files)), *([file[n] for file in files] for n in range(3))]
-    schema = pa.schema([("file_no", pa.int32()), ("key", pa.string()), ("etag", pa.string()), ("size", pa.int64())])
-    con.register("listing", pa.table([list(column) for column in columns], schema=schema))
-    con.execute("CREATE TABLE files AS SELECT * FROM listing")
-    # Each row names its object: as an enum that is a number until it reaches the file, not a long text in each sort.
-    con.execute("CREATE TYPE object_key AS ENUM (SELECT DISTINCT key FROM files)")
-    con.execute("ALTER TABLE files ADD COLUMN source_file object_key")
-    con.execute("UPDATE files SET source_file = key")
-    con.unregister("listing")
+    with relations.arrow("listing", pa.table([list(column) for column in columns], schema=_FILES)) as listing:
+        # Each row names its object: as an enum, which is a number until it reaches the file, not a long text in sorts.
+        key = relations.enum("object_key", f"SELECT DISTINCT key FROM {listing}")
+        return relations.table("files", f"SELECT *, key::{key} AS source_file FROM {listing}")
 
 
-def unknown_versions(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+def counts(relations: Relations, records: Relation) -> Relation:
+    """A view of the number of records of each file: (file_no, n)."""
+    return relations.view("counts", f"SELECT __file_no AS file_no, count(*) AS n FROM {records} GROUP BY 1")
+
+
+def unknown_versions(con: duckdb.DuckDBPyConnection, rejected: Relation) -> dict[str, str]:
     """The versions of rejected lines that the tables do not have, each with why."""
-    found = con.execute("SELECT DISTINCT version, detail FROM rejected WHERE reason = 'unknown_version'").fetchall()
+    reason = literal(UNKNOWN_VERSION)
+    found = con.execute(f"SELECT DISTINCT version, detail FROM {rejected} WHERE reason = {reason}").fetchall()
     return {str(version): detail for version, detail in found}
 
 
-def drop_files(
-    con: duckdb.DuckDBPyConnection,
-    file_nos: Sequence[int] | dict[int, str],
-    tables: Sequence[str] = ("files", "staged", "rejected"),
-) -> None:
-    """Takes files, and all that came of them, out of the session's tables."""
+def drop_files(con: duckdb.DuckDBPyConnection, decoded: Decoded[Relation], file_nos: Collection[int]) -> None:
+    """Takes files, and all that came of them, out of a batch's relations."""
     if file_nos:
         numbers = ", ".join(map(str, file_nos))
-        for table in tables:
-            con.execute(f"DELETE FROM {table} WHERE file_no IN ({numbers})")
+        con.execute(f"DELETE FROM {decoded.records} WHERE __file_no IN ({numbers})")
+        for relation in (decoded.files, decoded.rejected):
+            con.execute(f"DELETE FROM {relation} WHERE file_no IN ({numbers})")
 
 
-def count_unknown(con: duckdb.DuckDBPyConnection, dataset: Dataset) -> int:
-    """Staged rows with a field that no version of the registry declares and no promotion takes."""
-    return int(con.execute(f"SELECT count(*) FROM staged WHERE {has_unknown(dataset)}").fetchall()[0][0])
+def count_unknown(con: duckdb.DuckDBPyConnection, records: Relation, dataset: Dataset) -> int:
+    """Decoded records with a field that no version of the registry declares and no promotion takes."""
+    return number(con, f"SELECT count(*) FROM {records} WHERE {has_unknown(dataset)}")
 
 
 def has_unknown(dataset: Dataset) -> str:
-    """SQL for whether a staged row has a field that no version of the registry declares and no promotion takes."""
+    """SQL for whether a record has a field that no version of the registry declares and no promotion takes."""
     known = {field.json for version in dataset.versions.values() for field in version.fields}
     known |= {each.key for each in dataset.promoted if each.source == "extra"}
-    unknown = f"list_filter(map_keys(extra), lambda key: key NOT IN ({', '.join(map(literal, sorted(known)))}))"
+    texts = ", ".join(map(literal, sorted(known)))
+    unknown = f"list_filter(map_keys(extra), lambda {_KEY}: {_KEY} NOT IN ({texts}))"
     return f"cardinality(extra) > 0 AND len({unknown}) > 0"

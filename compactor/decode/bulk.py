@@ -1,18 +1,17 @@
 """Lines of NDJSON to typed rows, in bulk.
 
-Input is a chunk of lines from any number of objects; output are rows in the engine's table `staged` (the newest
-version's columns, `extra`, and `file_no`/`line_no` which say where a row came from) and in `rejected`. The view
-`records` (file_no, n) counts the first.
+Input is a chunk of lines from any number of objects. Output are two relations: `records` (the newest version's
+columns, `extra`, and `__file_no`/`__line_no`, which say where a record came from) and `rejected`.
 
 Each chunk takes three steps:
 
-1. One pass lists the distinct *shapes* of its lines: which keys, of which JSON types. There are few shapes and many
-   lines, so every rule on keys and types is decided once per shape, in Python.
+1. One pass lists the distinct *key patterns* of its lines: which keys, of which JSON types. There are few patterns and
+   many lines, so every rule on keys and types is decided once per pattern, in Python.
 2. One pass types the lines. Values of which it is not sure (a timestamp in an unusual form, JSON that a lenient parser
-   lets through) leave `ok` false.
-3. What is left goes line by line through `strict`, which alone decides what is rejected and why.
+   lets through) leave `__sure` false.
+3. What is left goes line by line through the exact path (`exact`), which alone decides what is rejected and why.
 
-Steps 1 and 2 may only accept what `strict` accepts, with the same values: tests hold the two against each other.
+Steps 1 and 2 may only accept what the exact path accepts, with the same values: tests hold the two against each other.
 """
 
 from __future__ import annotations
@@ -21,20 +20,22 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from compactor.decode import exact
 from compactor.decode.lines import Chunk
-from compactor.duck.sql import arrow_type, literal, quote, sql_type
+from compactor.decode.rejects import Reject
+from compactor.duck.relations import Relation, Relations
+from compactor.duck.sql import literal
 from compactor.registry import expressions
 from compactor.registry.dataset import Dataset, SchemaVersion
 from compactor.types.casts import plain_text
+from compactor.types.field_type import DOUBLE, LONG, MAP, FieldType
 
-# What the bulk parser lets through or writes in another way than `strict`: trailing commas, NaN and Infinity in any
-# case, numbers that are long, have an exponent, escapes of control characters. Each pattern begins with a
+# What the bulk parser lets through or writes in another way than the exact path: trailing commas, NaN and Infinity
+# in any case, numbers that are long, have an exponent, escapes of control characters. Each pattern begins with a
 # literal byte: the engine skips to that byte, which is several times as fast as one combined pattern.
 _ODD_VALUE = r"-?([nN][aA]|[iI][nN]|[0-9.]{16}|[0-9.]+[eE]|0\.0000)"
 _SUSPECT = (
@@ -48,37 +49,38 @@ _SHALLOW = (
     f"CASE WHEN strlen(line) > {2 * exact.MAX_DEPTH} THEN 2 * strlen(line) - strlen(replace(line, '[', ''))"
     f" - strlen(replace(line, '{{', '')) <= {exact.MAX_DEPTH} ELSE true END"
 )
-_NO_EXTRA = "MAP {}::MAP(VARCHAR, VARCHAR)"
-_CAN_OVERFLOW = ("long", "double")
-_MOST_EXTRA_KEYS = 100  # per chunk; past that the keys are data, not fields, and the exact path serves as well
-
-_JSON_TYPES = {
-    "string": {"VARCHAR"},
-    "timestamp": {"VARCHAR"},
-    "date": {"VARCHAR"},
-    "long": {"UBIGINT", "BIGINT"},
-    "double": {"UBIGINT", "BIGINT", "DOUBLE"},
-    "boolean": {"BOOLEAN"},
-    "map": {"OBJECT"},
+REJECTED = {
+    "file_no": "INTEGER",
+    "line_no": "BIGINT",
+    "version": "BIGINT",
+    "reason": "VARCHAR",
+    "detail": "VARCHAR",
+    "raw": "VARCHAR",
 }
+"""The columns of rejected lines."""
+_PATTERNS = pa.schema([("keys", pa.list_(pa.string())), ("types", pa.list_(pa.string()))])
+_NO_EXTRA = "MAP {}::MAP(VARCHAR, VARCHAR)"
+_CAN_OVERFLOW = (LONG, DOUBLE)
+_MOST_EXTRA_KEYS = 100  # per chunk; past that the keys are data, not fields, and the exact path serves as well
 
 
 class Decoder:
-    """Decodes the chunks of one dataset into the tables `staged` and `rejected` of `con`, which it creates."""
+    """Decodes the chunks of one dataset.
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
-        self._con = con
+    Attributes:
+        records: the decoded records.
+        rejected: (file_no, line_no, version, reason, detail, raw) of the lines that are no records.
+    """
+
+    def __init__(self, relations: Relations, dataset: Dataset) -> None:
+        self._relations, self._con = relations, relations.con
         self._dataset = dataset
         self._columns = [(field.column, field.type) for field in dataset.newest.fields]
-        typed = ", ".join(f"{quote(column)} {sql_type(kind)}" for column, kind in self._columns)
-        con.execute(
-            f"CREATE TABLE staged (file_no INTEGER, line_no BIGINT, {typed}, extra MAP(VARCHAR, VARCHAR), ok BOOLEAN)"
-        )
-        con.execute(
-            "CREATE TABLE rejected (file_no INTEGER, line_no BIGINT, version BIGINT, reason VARCHAR, detail VARCHAR,"
-            " raw VARCHAR)"
-        )
-        con.execute("CREATE OR REPLACE VIEW records AS SELECT file_no, count(*) AS n FROM staged GROUP BY 1")
+        columns = {"__file_no": "INTEGER", "__line_no": "BIGINT"}
+        columns |= {column: kind.duckdb for column, kind in self._columns}
+        columns |= {"extra": MAP.duckdb, "__sure": "BOOLEAN"}
+        self.records: Relation = relations.empty("records", columns)
+        self.rejected: Relation = relations.empty("rejected", REJECTED)
 
     def decode(self, chunk: Chunk) -> dict[int, int]:
         """Decodes a chunk. Returns the number of lines per file_no, blank ones apart."""
@@ -94,58 +96,56 @@ class Decoder:
         self._reject(chunk.broken)
         return counts
 
-    def _bulk(self, lines: pa.Table, shape: SchemaVersion) -> pa.Table:
-        """Stages the lines that are surely records of this version; returns the others."""
-        plain, others, extra_keys = self._by_shape(lines, shape)
+    def _bulk(self, lines: pa.Table, version: SchemaVersion) -> pa.Table:
+        """Adds the lines that are surely records of this version; returns the others."""
+        plain, others, extra_keys = self._by_pattern(lines, version)
         if plain.num_rows:
-            # The engine works on batches side by side; one big batch would keep it on one core.
-            self._con.register("plain", pa.Table.from_batches(plain.to_batches(max_chunksize=8192)))
-            self._con.execute(self._insert(shape, extra_keys))
-            self._con.unregister("plain")
-            unsure = self._con.execute("SELECT file_no, line_no FROM staged WHERE NOT ok").to_arrow_table()
+            # DuckDB works on batches in parallel; one big batch would keep it on one core.
+            small = pa.Table.from_batches(plain.to_batches(max_chunksize=8192))
+            with self._relations.arrow("plain", small) as relation:
+                self._con.execute(self._insert(relation, version, extra_keys))
+            unsure = self._con.execute(
+                f"SELECT __file_no AS file_no, __line_no AS line_no FROM {self.records} WHERE NOT __sure"
+            ).to_arrow_table()
             if unsure.num_rows:
-                self._con.execute("DELETE FROM staged WHERE NOT ok")
+                self._con.execute(f"DELETE FROM {self.records} WHERE NOT __sure")
                 others = pa.concat_tables([others, _matching(plain, unsure)])
         return others
 
-    def _by_shape(self, lines: pa.Table, shape: SchemaVersion) -> tuple[pa.Table, pa.Table, list[str]]:
+    def _by_pattern(self, lines: pa.Table, version: SchemaVersion) -> tuple[pa.Table, pa.Table, list[str]]:
         """Splits lines into those whose keys and types fit the version, and the others; lists unknown keys."""
-        pointers = [_pointer(field.json) for field in shape.fields]
+        pointers = [_pointer(field.json) for field in version.fields]
         keys_and_types = f"try(json_keys(line)) AS keys, try(json_type(line, {_list(pointers)})) AS types"
-        self._con.register("lines", pa.Table.from_batches(lines.to_batches(max_chunksize=8192)))
-        try:
-            # Grouped by a hash, which is cheaper than comparing lists. Should two shapes ever share one, their lines
-            # are told apart below, where the lists themselves are compared, or found unsure when they are typed.
-            shapes = self._con.execute(
+        small = pa.Table.from_batches(lines.to_batches(max_chunksize=8192))
+        with self._relations.arrow("lines", small) as relation:
+            # Grouped by a hash, which is cheaper than comparing lists. Should two patterns ever share one, their lines
+            # are separated below, where the lists themselves are compared, or found unsure when they are typed.
+            patterns = self._con.execute(
                 "SELECT any_value(keys), any_value(types)"
-                f" FROM (SELECT {keys_and_types} FROM lines) GROUP BY hash(keys, types)"
+                f" FROM (SELECT {keys_and_types} FROM {relation}) GROUP BY hash(keys, types)"
             ).fetchall()
-            fits = [_fits(keys, types, shape) for keys, types in shapes]
-            known = {field.json for field in shape.fields}
-            extra = {key for fit, (keys, _) in zip(fits, shapes, strict=True) if fit for key in keys} - known
+            fits = [_fits(keys, types, version) for keys, types in patterns]
+            known = {field.json for field in version.fields}
+            extra = {key for fit, (keys, _) in zip(fits, patterns, strict=True) if fit for key in keys} - known
             if len(extra) > _MOST_EXTRA_KEYS:
-                fits = [fit and known.issuperset(keys) for fit, (keys, _) in zip(fits, shapes, strict=True)]
+                fits = [fit and known.issuperset(keys) for fit, (keys, _) in zip(fits, patterns, strict=True)]
                 extra = set()
             if all(fits):
                 return lines, lines.slice(0, 0), sorted(extra)
-            good = [{"keys": keys, "types": types} for fit, (keys, types) in zip(fits, shapes, strict=True) if fit]
-            text = pa.list_(pa.string())
-            self._con.register("good", pa.Table.from_pylist(good, pa.schema([("keys", text), ("types", text)])))
-            chosen = self._con.execute(
-                f"SELECT file_no, line_no FROM (SELECT file_no, line_no, {keys_and_types} FROM lines)"
-                " SEMI JOIN good USING (keys, types)"
-            ).to_arrow_table()
-            self._con.unregister("good")
-        finally:
-            self._con.unregister("lines")
+            good = [{"keys": keys, "types": types} for fit, (keys, types) in zip(fits, patterns, strict=True) if fit]
+            with self._relations.arrow("good", pa.Table.from_pylist(good, _PATTERNS)) as fitting:
+                chosen = self._con.execute(
+                    f"SELECT file_no, line_no FROM (SELECT file_no, line_no, {keys_and_types} FROM {relation})"
+                    f" SEMI JOIN {fitting} USING (keys, types)"
+                ).to_arrow_table()
         plain = _matching(lines, chosen)
         return plain, _matching(lines, chosen, keep=False), sorted(extra)
 
-    def _insert(self, shape: SchemaVersion, extra_keys: list[str]) -> str:
-        """The statement that types all lines of `plain` and stages them, with `ok` saying whether it was sure."""
+    def _insert(self, plain: Relation, version: SchemaVersion, extra_keys: list[str]) -> str:
+        """The statement that types all lines of `plain` and adds them, with `__sure` saying whether it was sure."""
         base: dict[str, str] = {}
         conditions = [_SHALLOW, *(f"NOT regexp_matches(line, {literal(pattern)})" for pattern in _SUSPECT)]
-        for position, field in enumerate(shape.fields, 1):
+        for position, field in enumerate(version.fields, 1):
             text = (
                 f"struct_extract_at(s, {position})"  # to the engine `id` and `ID` are one name, and an empty name none
             )
@@ -156,57 +156,55 @@ class Decoder:
                 # NULL is only sure where the line has no number: else the number did not fit.
                 sure = f"({text} IS NOT NULL OR coalesce(t[{position}], 'NULL') = 'NULL')"
             conditions += [sure] if sure else []
-            conditions += [f"{text} = {shape.number}"] if field == self._dataset.version_field else []
+            conditions += [f"{text} = {version.number}"] if field == self._dataset.version_field else []
         values = []
-        for expression in self._dataset.upgrades(shape.number).values():
+        for expression in self._dataset.upgrades(version.number).values():
             value, more = expressions.sql(expression, base.__getitem__)
             values.append(value)
             conditions += more
-        reading = {field.json: _reading_type(field.type) for field in shape.fields}
+        reading = {field.json: _reading_type(field.type) for field in version.fields}
         structure = json.dumps(reading, ensure_ascii=False)
-        needs_types = any(not field.required and field.type in _CAN_OVERFLOW for field in shape.fields)
-        types = f"json_type(line, {_list([_pointer(f.json) for f in shape.fields])})" if needs_types else "NULL"
+        needs_types = any(not field.required and field.type in _CAN_OVERFLOW for field in version.fields)
+        types = f"json_type(line, {_list([_pointer(f.json) for f in version.fields])})" if needs_types else "NULL"
         extra = _NO_EXTRA
         if extra_keys:
             extra = _extra_map(extra_keys)
         extracted = f"json_extract(line, {_list([_pointer(key) for key in extra_keys])})" if extra_keys else "NULL"
         return (
-            f"INSERT INTO staged SELECT file_no, line_no, {', '.join(values)}, {extra},"
+            f"INSERT INTO {self.records} SELECT file_no, line_no, {', '.join(values)}, {extra},"
             f" coalesce({' AND '.join(conditions)}, false)"
             f" FROM (SELECT file_no, line_no, line, {types} AS t, {extracted} AS x,"
-            f" try(from_json(line, {literal(structure)})) AS s FROM plain)"
+            f" try(from_json(line, {literal(structure)})) AS s FROM {plain})"
         )
 
     def _one_by_one(self, lines: pa.Table) -> dict[int, int]:
-        """Decodes lines by the letter. Returns the number of blank lines per file_no."""
+        """Decodes lines by the exact path. Returns the number of blank lines per file_no."""
         blanks: dict[int, int] = {}
         for batch in lines.to_batches(max_chunksize=8192):
             rows: list[dict[str, Any]] = []
-            rejects: list[tuple[int, int, exact.Reject, bytes]] = []
+            rejects: list[tuple[int, int, Reject, bytes]] = []
             for file_no, line_no, line in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 raw = line.encode("utf-8")
                 found = exact.read_line(raw, self._dataset)
                 if found is None:
                     blanks[file_no] = blanks.get(file_no, 0) + 1
-                elif isinstance(found, exact.Reject):
+                elif isinstance(found, Reject):
                     rejects.append((file_no, line_no, found, raw))
                 else:
-                    rows.append({**found, "file_no": file_no, "line_no": line_no, "ok": True})
-            self._stage(rows)
+                    rows.append({**found, "__file_no": file_no, "__line_no": line_no, "__sure": True})
+            self._add(rows)
             self._reject(rejects)
         return blanks
 
-    def _stage(self, rows: list[dict[str, Any]]) -> None:
+    def _add(self, rows: list[dict[str, Any]]) -> None:
         if not rows:
             return
-        fields = [("file_no", pa.int32()), ("line_no", pa.int64())]
-        fields += [(column, arrow_type(kind)) for column, kind in self._columns]
-        fields += [("extra", arrow_type("map")), ("ok", pa.bool_())]
-        self._con.register("rows", pa.Table.from_pylist(rows, pa.schema(fields)))
-        self._con.execute("INSERT INTO staged SELECT * FROM rows")
-        self._con.unregister("rows")
+        fields = [("__file_no", pa.int32()), ("__line_no", pa.int64())]
+        fields += [(column, kind.arrow) for column, kind in self._columns]
+        fields += [("extra", MAP.arrow), ("__sure", pa.bool_())]
+        self._relations.append(self.records, pa.Table.from_pylist(rows, pa.schema(fields)))
 
-    def _reject(self, rejects: Iterable[tuple[int, int, exact.Reject, bytes]]) -> None:
+    def _reject(self, rejects: Iterable[tuple[int, int, Reject, bytes]]) -> None:
         rows = [
             {
                 "file_no": file_no,
@@ -221,30 +219,29 @@ class Decoder:
         ]
         if rows:
             types = [pa.int32(), pa.int64(), pa.int64(), pa.string(), pa.string(), pa.string()]
-            self._con.register("rows", pa.Table.from_pylist(rows, pa.schema(list(zip(rows[0], types, strict=True)))))
-            self._con.execute("INSERT INTO rejected SELECT * FROM rows")
-            self._con.unregister("rows")
+            schema = pa.schema(list(zip(rows[0], types, strict=True)))
+            self._relations.append(self.rejected, pa.Table.from_pylist(rows, schema))
 
 
-def _fits(keys: list[str] | None, types: list[str | None] | None, shape: SchemaVersion) -> bool:
-    """Whether lines of this shape can be typed in bulk: an object, no key twice or with NUL, each field of its type."""
+def _fits(keys: list[str] | None, types: list[str | None] | None, version: SchemaVersion) -> bool:
+    """Whether lines of this pattern can be typed in bulk: an object, keys unique and without NUL, types as declared."""
     if not keys or types is None or len(set(keys)) < len(keys) or any("\0" in key for key in keys):
         return False
-    for field, found in zip(shape.fields, types, strict=True):
+    for field, found in zip(version.fields, types, strict=True):
         if found is None or found == "NULL":
             if field.required:
                 return False
-        elif found not in _JSON_TYPES.get(field.type, {"UBIGINT", "BIGINT", "DOUBLE"}):
+        elif found not in field.type.json_types:
             return False
     return True
 
 
-def _typed(text: str, kind: str) -> tuple[str, str]:
+def _typed(text: str, kind: FieldType) -> tuple[str, str]:
     """SQL for a field's value, and the condition (beginning with AND) under which that value is surely right."""
-    if kind in ("timestamp", "date") or kind.startswith("decimal"):
+    if kind.plain_pattern:
         value, sure = plain_text(text, kind)
         return value, f" AND {sure}"
-    if kind == "map":
+    if kind == MAP:
         return text, f" AND list_unique(map_keys({text})) = cardinality({text})"
     return text, ""
 
@@ -257,8 +254,8 @@ def _extra_map(keys: list[str]) -> str:
     return f"map_from_entries(list_filter([{entries}], lambda e: e.v IS NOT NULL))"
 
 
-def _reading_type(kind: str) -> str:
-    return sql_type(kind) if kind in ("long", "double", "boolean", "map") else "VARCHAR"
+def _reading_type(kind: FieldType) -> str:
+    return "VARCHAR" if kind.plain_pattern else kind.duckdb
 
 
 def _pointer(name: str) -> str:

@@ -1,8 +1,8 @@
-"""One line of NDJSON, read by the letter: the exact rules of decoding, one line at a time.
+"""The exact rules of decoding, for one line of NDJSON at a time.
 
-The bulk of the lines never comes here. `decode` reads them in bulk, accepts only lines of whose meaning it is sure,
-and hands every other line to `read_line`, which either accepts it (odd but valid) or says why it is rejected. What a
-line becomes is a function of the line alone, so the way it was batched can never change a table.
+Most lines never come here. `decode.bulk` accepts the lines whose meaning it is sure of, and passes each other line to
+`read_line`. That either accepts the line (unusual, but valid) or says why it is rejected. The result depends on the
+line alone, so that batches can never change a table.
 """
 
 from __future__ import annotations
@@ -10,35 +10,33 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
+from compactor.decode import rejects
+from compactor.decode.rejects import Reject
 from compactor.registry import expressions
 from compactor.registry.dataset import Dataset
 from compactor.types import json_values
-from compactor.types.json_values import BadValue, Number
-
-Kind = Literal["string", "whole", "fraction", "boolean", "object", "array", "null"]
+from compactor.types.field_type import FieldType
+from compactor.types.json_values import BadValue, JsonObject, Number
 
 BLANK = None
 MAX_DEPTH = 500
-"""Levels of objects and arrays in a line, the record's own included: what every supported Python can parse."""
+"""Levels of nested objects and arrays in a line, with the record itself: each supported Python can parse so many."""
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|[\]}]')
 
 
-@dataclass(frozen=True)
-class Reject:
-    """Why a line is not a record. `detail` names fields, never values: it may be logged."""
+class Kind(StrEnum):
+    """What a JSON value is. A number is whole if it is written so."""
 
-    reason: str
-    detail: str
-    version: int | None = None
-
-
-class _Object(list[tuple[str, Any]]):
-    """A JSON object as its pairs: of a key that stands twice, the last counts, and a nested text keeps both."""
-
-    __slots__ = ()
+    STRING = "string"
+    WHOLE = "whole"
+    FRACTION = "fraction"
+    BOOLEAN = "boolean"
+    OBJECT = "object"
+    ARRAY = "array"
+    NULL = "null"
 
 
 def read_line(raw: bytes, dataset: Dataset) -> dict[str, Any] | Reject | None:
@@ -54,131 +52,84 @@ def read_line(raw: bytes, dataset: Dataset) -> dict[str, Any] | Reject | None:
 def read_object(raw: bytes) -> dict[str, Any] | Reject | None:
     """The JSON object of a line, whatever its fields; a `Reject`, or None for a blank line.
 
-    What its values are is for `json_kind` and `as_type` to say.
+    `json_kind` and `as_type` interpret its values.
     """
     if not raw.strip(b" \t\r\n"):
         return BLANK
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        return Reject("invalid_utf8", f"byte {error.start + 1} of the line is not UTF-8")
+        return rejects.invalid_utf8(error.start)
     if _too_deep(text):
-        return Reject("not_json", f"nested deeper than {MAX_DEPTH} levels")
+        return rejects.too_deep(MAX_DEPTH)
     try:
         record = _DECODER.decode(text.strip(" \t\r\n"))
         if "\\u" in text:
             _refuse_lone_surrogates(record)
     except UnicodeEncodeError:
-        return Reject("not_json", "a lone surrogate escape has no character")
+        return rejects.lone_surrogate()
     except ValueError as error:
-        position = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
-        return Reject("not_json", f"not valid JSON{position}")
-    if not isinstance(record, _Object):
-        return Reject("not_object", "the line is JSON but not an object")
+        return rejects.not_json(error.pos if isinstance(error, json.JSONDecodeError) else None)
+    if not isinstance(record, JsonObject):
+        return rejects.not_object()
     return dict(record)
 
 
 def read_record(record: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] | Reject:
-    """What `read_line` makes of an object that `read_object` gave."""
+    """The record of an object that `read_object` has returned, as `read_line` returns it."""
     name = dataset.version_field.json
     if record.get(name) is None:
-        return Reject("missing_field", f"field {name} is missing")
+        return rejects.missing_field(name)
     try:
         version = json_values.long(record[name])
     except BadValue as bad:
-        return Reject("bad_value", f"field {name}: {bad}")
+        return rejects.bad_value(name, str(bad))
     if version not in dataset.versions:
-        return Reject("unknown_version", dataset.why_unknown(version), version)
+        return rejects.unknown_version(version, dataset.why_unknown(version))
     row: dict[str, Any] = {}
     fields = dataset.versions[version].fields
     for field in fields:
         value = record.get(field.json)
         if value is None:
             if field.required:
-                return Reject("missing_field", f"field {field.json} is missing", version)
+                return rejects.missing_field(field.json, version)
             continue
         try:
-            row[field.column] = _value(field.type, value)
+            row[field.column] = field.type.read(value)
         except BadValue as bad:
-            return Reject("bad_value", f"field {field.json}: {bad}", version)
+            return rejects.bad_value(field.json, str(bad), version)
     try:
         row = expressions.row(dataset.upgrades(version), row)
     except expressions.BadUpgrade as bad:
-        return Reject("bad_value", str(bad), version)
+        return rejects.bad_upgrade(str(bad), version)
     known = {field.json for field in fields}
-    row["extra"] = [(key, _json_text(value)) for key, value in record.items() if key not in known]
+    row["extra"] = [(key, json_values.compact_text(value)) for key, value in record.items() if key not in known]
     return row
 
 
-def as_type(value: Any, type_: str) -> Any:
-    """A value of `read_object` as a column of that type holds it; None if it does not fit."""
+def as_type(value: Any, type_: FieldType) -> Any:
+    """A value of `read_object` as a column of the type has it; None if it is not of the type."""
     try:
-        return _value(type_, value)
+        return type_.read(value)
     except BadValue:
         return None
 
 
 def json_kind(value: Any) -> Kind:
-    """Which kind of JSON a value of `read_object` is. A number is whole if it is written so."""
+    """The kind of a value of `read_object`."""
     if isinstance(value, Number):
-        return "fraction" if "." in value or "e" in value or "E" in value else "whole"
-    if isinstance(value, _Object):
-        return "object"
+        return Kind.FRACTION if "." in value or "e" in value or "E" in value else Kind.WHOLE
+    if isinstance(value, JsonObject):
+        return Kind.OBJECT
     if isinstance(value, list):
-        return "array"
+        return Kind.ARRAY
     if isinstance(value, bool):
-        return "boolean"
-    return "null" if value is None else "string"
-
-
-def _value(type_: str, value: Any) -> Any:
-    return _map(value) if type_ == "map" else json_values.reader(type_)(value)
-
-
-def _map(value: Any) -> list[tuple[str, str | None]]:
-    if not isinstance(value, _Object):
-        raise BadValue("not an object")
-    return [(key, _map_text(item)) for key, item in dict(value).items()]
-
-
-def _map_text(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str) and not isinstance(value, Number):
-        return value
-    return _json_text(value)
-
-
-def _json_text(value: Any) -> str:
-    """Compact JSON text: keys as delivered, in their order, numbers in the shortest form that reads back the same."""
-    parts: list[str] = []
-    _write(value, parts)
-    return "".join(parts)
-
-
-def _write(value: Any, parts: list[str]) -> None:  # one frame a level, so that MAX_DEPTH levels fit the stack
-    if isinstance(value, _Object):
-        separator = "{"
-        for key, item in value:
-            parts += separator, json.dumps(key, ensure_ascii=False), ":"
-            _write(item, parts)
-            separator = ","
-        parts.append("}" if value else "{}")
-    elif isinstance(value, list):
-        separator = "["
-        for item in value:
-            parts.append(separator)
-            _write(item, parts)
-            separator = ","
-        parts.append("]" if value else "[]")
-    else:
-        parts.append(
-            json_values.number_text(value) if isinstance(value, Number) else json.dumps(value, ensure_ascii=False)
-        )
+        return Kind.BOOLEAN
+    return Kind.NULL if value is None else Kind.STRING
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
+    raise ValueError(name)  # Python would accept NaN and Infinity, which are not JSON
 
 
 def _too_deep(text: str) -> bool:
@@ -196,18 +147,18 @@ def _too_deep(text: str) -> bool:
 
 
 def _refuse_lone_surrogates(value: Any) -> None:
-    r"""Raises UnicodeEncodeError at a text with half of a pair (\\ud800): legal to Python, and no character at all."""
+    r"""Raises UnicodeEncodeError for a string with half of a surrogate pair (\\ud800), which Python alone accepts."""
     todo = [value]
     while todo:
         item = todo.pop()
         if isinstance(item, str):
             item.encode("utf-8")
-        elif isinstance(item, _Object):
+        elif isinstance(item, JsonObject):
             todo += [part for pair in item for part in pair]
         elif isinstance(item, list):
             todo += item
 
 
 _DECODER = json.JSONDecoder(
-    parse_float=Number, parse_int=Number, parse_constant=_no_constant, object_pairs_hook=_Object
+    parse_float=Number, parse_int=Number, parse_constant=_no_constant, object_pairs_hook=JsonObject
 )

@@ -35,7 +35,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Done:
-    """The object was read whole. `error` says why not; then none of its blocks may be used."""
+    """The end of an object. `error` says why it was not read whole; then none of its blocks may be used."""
 
     file_no: int
     raw_bytes: int = 0
@@ -75,7 +75,7 @@ def read_blocks(
 
 
 class _Readers:
-    """What the reader threads share. In `events`, None says that a thread has ended."""
+    """What the reader threads share. In `events`, None means that a thread has ended."""
 
     def __init__(self, keys: Sequence[str], open_object: OpenObject, line_limit: int, file_limit: int) -> None:
         self.events: queue.Queue[Event | BaseException | None] = queue.Queue(QUEUED_BLOCKS)
@@ -85,7 +85,7 @@ class _Readers:
         self._todo, self._lock = iter(range(len(keys))), threading.Lock()
 
     def work(self) -> None:
-        """Reads objects until none is left or the consumer has gone."""
+        """Reads objects until none is left or the consumer has stopped."""
         try:
             while (file_no := self._next()) is not None:
                 self._read(file_no)

@@ -1,4 +1,4 @@
-"""Blocks of bytes to a chunk: a table of lines, with those set apart that are not text or are too long."""
+"""Blocks of bytes to a chunk: a table of lines. Lines that are not text or too long are set apart."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from compactor.decode import exact
+from compactor.decode import rejects
+from compactor.decode.rejects import Reject
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Whole lines of one or more objects.
 
-    `lines` has the columns file_no int32, line_no int64 (1-based) and line string, each line with or without its
-    newline. `broken` holds the lines that are not text at all: (file_no, line_no, reject, raw bytes).
+    Attributes:
+        lines: a table (file_no int32, line_no int64, line string). Line numbers are 1-based. A line may end with its
+            newline.
+        broken: lines that are not text, or too long, as (file_no, line_no, reject, raw bytes).
     """
 
     lines: pa.Table
-    broken: tuple[tuple[int, int, exact.Reject, bytes], ...] = ()
+    broken: tuple[tuple[int, int, Reject, bytes], ...] = ()
 
 
 def chunk_of(parts: Iterable[tuple[int, int, bytes]], line_limit: int) -> Chunk:
-    """Cuts blocks of whole lines into a chunk. A part is (file_no, number of its first line, bytes).
+    """Splits blocks of whole lines into a chunk.
 
-    Lines over `line_limit` bytes and lines that are not UTF-8 are set apart, so that the rest is valid text.
+    Lines of more than `line_limit` bytes and lines that are not UTF-8 are set apart, so that the others are valid text.
+
+    Args:
+        parts: blocks as (file_no, number of the first line, bytes).
     """
     file_nos: list[npt.NDArray[np.int32]] = []
     line_nos: list[npt.NDArray[np.int64]] = []
@@ -50,9 +56,9 @@ def chunk_of(parts: Iterable[tuple[int, int, bytes]], line_limit: int) -> Chunk:
             "line": pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data)),
         }
     )
-    bad: dict[int, exact.Reject] = {}
+    bad: dict[int, Reject] = {}
     for index in np.flatnonzero(np.diff(offsets) - 1 > line_limit).tolist():
-        bad[index] = exact.Reject("line_too_long", f"longer than the limit of {line_limit} bytes")
+        bad[index] = rejects.line_too_long(line_limit)
     try:
         lines["line"].validate(full=True)
     except pa.ArrowInvalid:
@@ -61,7 +67,7 @@ def chunk_of(parts: Iterable[tuple[int, int, bytes]], line_limit: int) -> Chunk:
             try:
                 raw.decode("utf-8")
             except UnicodeDecodeError as error:
-                bad.setdefault(index, exact.Reject("invalid_utf8", f"byte {error.start + 1} is not UTF-8"))
+                bad.setdefault(index, rejects.invalid_utf8(error.start))
     if not bad:
         return Chunk(lines)
     broken = tuple(

@@ -1,4 +1,4 @@
-"""A session of the in-process SQL engine that sorts and joins: bounded memory, spilling to a folder of its own."""
+"""A DuckDB session, which sorts and joins in bounded memory and spills to a folder of its own."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def session(resources: Resources, *, share: float = 1.0) -> Iterator[duckdb.Duck
 
 @contextmanager
 def _spill_folder(resources: Resources) -> Iterator[Path]:
-    """A new folder, and the ones that killed runs left behind removed: those whose lock nobody holds.
+    """A new folder. Folders of killed runs are removed: those whose lock no process holds.
 
-    A process id would not do to tell them apart: containers that share a folder each have a process 1.
+    A process id does not identify them: containers that share a folder each have a process 1.
     """
     if resources.temp_dir:
         resources.temp_dir.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=resources.temp_dir))
     with (folder / "new").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        (folder / "new").rename(folder / _LOCK)  # nobody sees a lock file before it is locked
+        (folder / "new").rename(folder / _LOCK)  # no process sees a lock file before it is locked
         for other in folder.parent.glob(f"{_PREFIX}*/{_LOCK}"):
             _remove_if_left(other)
         try:
@@ -70,5 +70,5 @@ def _remove_if_left(lock_file: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(lock_file.parent)
     except OSError:
-        return  # in use, somebody else's, or gone a moment ago
-    log.info("removed %s, which a run that was killed had left", lock_file.parent)
+        return  # in use, another user's, or removed just now
+    log.info("removed %s, which a killed run had left", lock_file.parent)

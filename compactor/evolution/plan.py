@@ -1,8 +1,8 @@
-"""What has to change in the tables so that they have the registry's newest shape: the plan, which changes nothing.
+"""The plan of a migration: what has to change in the tables so that they have the registry's newest version.
 
-A column keeps its data in place (by its field id) where it is at most renamed, moved or widened; a table with any
-column whose data must change is rewritten. The plan is of the shapes alone, so a night in between does not make it
-stale; a changed registry or a changed table does.
+A column that is at most renamed, moved or widened keeps its data in place, by its field id. A table with a column whose
+data must change is rewritten. The plan depends only on the versions of registry and tables: a run of `compact` does not
+make it stale, a changed registry or a migrated table does.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from compactor.evolution.rows import kept_promotion
-from compactor.evolution.schema import TargetColumn
-from compactor.lake import table_version
-from compactor.lake.catalog import Lakehouse, check_shape
+from compactor.lake import layout, table_version
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.schema_change import TargetColumn
 from compactor.lake.table import Table
 from compactor.registry import expressions as upgrade
 from compactor.registry.dataset import Dataset, Promotion
@@ -22,7 +22,7 @@ from compactor.reports.migration import MigrationPlan, TableMigration
 
 
 def plan(lake: Lakehouse, datasets: Sequence[Dataset]) -> MigrationPlan:
-    """The plan for these datasets, as the registry has them. Raises UsageError where a table cannot be changed so."""
+    """The plan for these datasets, as the registry has them. Raises UsageError where a table cannot change that way."""
     found = []
     marks = []
     for dataset in datasets:
@@ -32,7 +32,7 @@ def plan(lake: Lakehouse, datasets: Sequence[Dataset]) -> MigrationPlan:
                 table_version.of_table(dataset, table.properties),
                 table_version.target(dataset, table.properties),
             )
-            check_shape(table, old)
+            layout.check_dataset(table, old)
             marks.append(
                 f"{table.name} {table.schema_id} {table_version.marks(old)} {new.table_columns} {new.promoted}"
             )
@@ -44,7 +44,7 @@ def plan(lake: Lakehouse, datasets: Sequence[Dataset]) -> MigrationPlan:
 
 
 def target_columns(old: Dataset, new: Dataset) -> list[TargetColumn]:
-    """The columns that a table of `old` is to have, and which of today's each of them keeps."""
+    """The columns that a table of `old` is to have, each with the column of today that it keeps."""
     required = {name for name, _, needed in old.table_columns if needed}
     columns = []
     for name, kind, needed in new.table_columns:
@@ -117,7 +117,7 @@ def _in_place(old: Dataset, new: Dataset) -> Iterator[str]:
 
 
 def _breaks(old: Dataset, new: Dataset) -> Iterator[str]:
-    """Columns that queries of today may name and that are gone then or of another type, with what is there instead."""
+    """The columns that are gone afterwards, or of another type, with what replaces them: queries may name them."""
     renamed = {target.source: target.name for target in target_columns(old, new) if target.source}
     types = {name: kind for name, kind, _ in new.table_columns}
     for name, kind, _ in old.table_columns:

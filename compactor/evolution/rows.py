@@ -1,7 +1,6 @@
-"""Rows of a table in an older shape, brought to the newest: in SQL, and by the letter where SQL is not sure.
+"""Rows of an older table version, converted to a newer one: by SQL, and in Python where SQL may differ.
 
-A row that cannot be brought there is left out and kept in the session's table `refused`, as a line that can be read
-again: a value is never made NULL in silence.
+A row that cannot be converted is left out and kept as a line that can be read again: no value becomes NULL in silence.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
+from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import quote
 from compactor.registry import expressions
 from compactor.registry.dataset import Dataset, Promotion
 from compactor.registry.expressions import Expression
+from compactor.types.field_type import MAP
 
 _REFUSED = pa.schema(
     [
@@ -28,68 +28,63 @@ _REFUSED = pa.schema(
         ("raw", pa.string()),
     ]
 )
+_ROW, _SURE = "__n", "__sure"  # the number of a row in its batch, and whether its SQL is surely what Python gives
 
 
-class Rewriting:
-    """Brings rows of `old` to the shape of `new`. Makes the table `refused` in the session.
+class RowConversion:
+    """Converts rows of `old` to rows of `new`.
 
-    Called with a stream of batches of the old columns, in the form that `compactor.evolution.schema.rewrite` asks for.
+    Called with a stream of batches of the old columns, as `compactor.lake.rewrite.rewrite` asks for.
+
+    Attributes:
+        refused: (source_file, source_line, version, detail, raw) of the rows left out so far.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, old: Dataset, new: Dataset) -> None:
-        self._con = con
+    def __init__(self, relations: Relations, old: Dataset, new: Dataset) -> None:
+        self._relations = relations
         self._old, self._new = old, new
         self._expressions: Mapping[str, Expression] = new.upgrades(old.newest.number)
-        self._statement = self._select()
-        con.register("none_refused", _REFUSED.empty_table())
-        con.execute("CREATE OR REPLACE TABLE refused AS SELECT * FROM none_refused")
-        con.unregister("none_refused")
+        self._columns = self._select()
+        self.refused: Relation = relations.stored("refused", _REFUSED.empty_table())
 
     def __call__(self, batches: pa.RecordBatchReader) -> pa.RecordBatchReader:
-        stream = self._convert_all(batches)
-        first = next(stream)
-        assert isinstance(first, pa.Schema)
-        return pa.RecordBatchReader.from_batches(first, stream)
-
-    def _convert_all(self, batches: pa.RecordBatchReader) -> Iterator[Any]:
-        """Yields the schema of what follows, then the batches."""
         schema = self._convert(batches.schema.empty_table()).schema
-        yield schema
+        return pa.RecordBatchReader.from_batches(schema, self._convert_all(batches, schema))
+
+    def _convert_all(self, batches: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             yield from self._convert(pa.Table.from_batches([batch])).cast(schema).to_batches()
 
-    def _convert(self, olds: pa.Table) -> pa.Table:
-        numbered = olds.append_column("_n", pa.array(range(olds.num_rows), pa.int64()))
-        self._con.register("olds", numbered)
-        found = self._con.execute(self._statement).to_arrow_table()
-        self._con.unregister("olds")
-        unsure = found.filter(pa.compute.invert(found.column("_sure")))
+    def _convert(self, rows: pa.Table) -> pa.Table:
+        numbered = rows.append_column(_ROW, pa.array(range(rows.num_rows), pa.int64()))
+        with self._relations.arrow("old_rows", numbered) as old_rows:
+            statement = f"SELECT {self._columns} FROM {old_rows} ORDER BY {_ROW}"
+            found = self._relations.con.execute(statement).to_arrow_table()
+        unsure = found.filter(pa.compute.invert(found.column(_SURE)))
         if unsure.num_rows:
-            rows = self._by_the_letter(olds, unsure.to_pylist())
-            exact = pa.Table.from_pylist(rows, found.schema)
-            found = pa.concat_tables([found.filter(found.column("_sure")), exact]).sort_by("_n")
-        return found.drop_columns(["_sure", "_n"])
+            exact = pa.Table.from_pylist(self._convert_exactly(rows, unsure.to_pylist()), found.schema)
+            found = pa.concat_tables([found.filter(found.column(_SURE)), exact]).sort_by(_ROW)
+        return found.drop_columns([_SURE, _ROW])
 
-    def _by_the_letter(self, olds: pa.Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rows with their upgraded columns made one by one. Those that cannot be made go to `refused`."""
+    def _convert_exactly(self, old_rows: pa.Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows with their columns converted one by one in Python. Those that cannot be go to `refused`."""
         accepted, refused = [], []
         for row in rows:
-            old = {name: _naive(value) for name, value in olds.slice(row["_n"], 1).to_pylist()[0].items()}
+            old = {name: _naive(value) for name, value in old_rows.slice(row[_ROW], 1).to_pylist()[0].items()}
             try:
                 exact = expressions.row(self._expressions, old)
             except expressions.BadUpgrade as bad:
                 place = {name: old[name] for name in ("source_file", "source_line", "version")}
                 refused.append({**place, "detail": str(bad), "raw": as_line(self._old, old)})
             else:
-                accepted.append({**row, **{name: exact.get(name) for name in self._expressions}, "_sure": True})
+                accepted.append({**row, **{name: exact.get(name) for name in self._expressions}, _SURE: True})
         if refused:
-            self._con.register("more_refused", pa.Table.from_pylist(refused, _REFUSED))
-            self._con.execute("INSERT INTO refused SELECT * FROM more_refused")
-            self._con.unregister("more_refused")
+            self._relations.append(self.refused, pa.Table.from_pylist(refused, _REFUSED))
         return accepted
 
     def _select(self) -> str:
-        times = {name for name, kind, _ in self._old.columns if kind == "timestamp"}
+        """SQL for the new columns of an old row, `__sure` and `__n`."""
+        times = {name for name, kind, _ in self._old.columns if kind.zoned}
 
         def column(name: str) -> str:
             return f"{quote(name)}::TIMESTAMP" if name in times else quote(name)
@@ -106,16 +101,15 @@ class Rewriting:
                 source, _ = expressions.sql(self._map_of(promotion), column)
                 value = promotion.value(source)
             values.append(f"{value} AS {quote(promotion.column)}")
-        values += ["extra", "source_file", "source_line"]
-        sure = f"coalesce({' AND '.join(conditions)}, false) AS _sure"
-        return f"SELECT {', '.join(values)}, {sure}, _n FROM olds ORDER BY _n"
+        sure = f"coalesce({' AND '.join(conditions)}, false) AS {_SURE}"
+        return ", ".join([*values, "extra", "source_file", "source_line", sure, _ROW])
 
     def _map_of(self, promotion: Promotion) -> Expression:
-        return self._expressions.get(promotion.source, expressions.Column(promotion.source, "map"))
+        return self._expressions.get(promotion.source, expressions.Column(promotion.source, MAP))
 
 
 def kept_promotion(old: Dataset, new: Dataset, promotion: Promotion) -> str | None:
-    """The old table's column of the same promotion, under whatever name; None if its rows have to be filled."""
+    """The old table's column of the same promotion, under any name; None if its rows have to be filled."""
     source: str | None = promotion.source
     if source != "extra":
         source = expressions.kept(new.upgrades(old.newest.number)[promotion.source])
@@ -127,24 +121,17 @@ def kept_promotion(old: Dataset, new: Dataset, promotion: Promotion) -> str | No
 
 
 def as_line(dataset: Dataset, row: Mapping[str, Any]) -> str:
-    """A stored row as a line of its dataset's newest version, which reads as that row again."""
+    """A stored row as a line of its dataset's newest version. Decoding the line gives the row again."""
     entries = {}
     for field in dataset.newest.fields:
         value: Any = dataset.newest.number if field.column == "version" else row.get(field.column)
         if value is None:
             continue
-        if field.type == "map":
-            value = dict(value)
-        elif field.type == "timestamp":
-            value = value.isoformat(timespec="microseconds") + "Z"
-        elif field.type == "date":
-            value = value.isoformat()
-        # A decimal is a number, and its text is exact.
-        entries[field.json] = str(value) if field.type.startswith("decimal") else json.dumps(value, ensure_ascii=False)
+        entries[field.json] = field.type.write(value)
     entries |= dict(row.get("extra") or ())
     return "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{text}" for name, text in entries.items()) + "}"
 
 
 def _naive(value: Any) -> Any:
-    """Times of the tables have a zone, those of the engine and of `upgrade` have none: both are UTC."""
+    """A time without its zone. Times of the tables have a zone, those of DuckDB here have none; both are UTC."""
     return value.replace(tzinfo=None) if isinstance(value, dt.datetime) else value

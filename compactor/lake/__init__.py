@@ -1,1 +1,1 @@
-"""Iceberg tables; the rest of the program knows no PyIceberg."""
+"""Iceberg tables. Only this package and `engines.spark.clone` know PyIceberg."""

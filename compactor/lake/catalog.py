@@ -1,4 +1,4 @@
-"""Opens the catalog and makes the tables that the registry asks for."""
+"""Opens the catalog, and creates the tables that the registry asks for."""
 
 from __future__ import annotations
 
@@ -11,82 +11,27 @@ from urllib.parse import urlparse
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NotInstalledError, TableAlreadyExistsError
-from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
-from pyiceberg.schema import Schema
-from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
-from pyiceberg.transforms import BucketTransform, DayTransform, IdentityTransform, MonthTransform, Transform
-from pyiceberg.types import NestedField
-from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_random_exponential
+from pyiceberg.table import Table as IcebergTable
+from tenacity import (
+    Retrying,
+    retry,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from compactor import diagnose
 from compactor.config import Config
-from compactor.errors import CompactorError, MissingTableError, UsageError
-from compactor.evolution.schema import iceberg_type
-from compactor.lake import table_version
-from compactor.lake.table import Table
-from compactor.registry.dataset import Dataset, Partition, TableLayout
+from compactor.errors import CompactorError, ConflictError, MissingTableError, UsageError
+from compactor.lake import layout, own_tables, table_version
+from compactor.lake.own_tables import OWN_TABLES, OwnTable
+from compactor.lake.table import Schema, Table
+from compactor.registry.dataset import Dataset, TableLayout
 from compactor.registry.loader import Registry
+from compactor.types.field_type import FieldType
 
 log = logging.getLogger(__name__)
-
-FILES, QUARANTINE, RUNS = "compactor_files", "compactor_quarantine", "compactor_runs"
-_UNPARTITIONED = TableLayout(Partition("none", None, None), ())
-
-# name -> (column, registry type, required), and the sort order
-_OWN_TABLES: dict[str, tuple[list[tuple[str, str, bool]], tuple[str, ...]]] = {
-    FILES: (
-        [
-            ("dataset", "string", True),
-            ("key", "string", True),
-            ("etag", "string", True),
-            ("size", "long", True),
-            ("lines", "long", True),
-            ("new", "long", True),
-            ("duplicates", "long", True),
-            ("quarantined", "long", True),
-            ("run_id", "string", True),
-            ("loaded_at", "timestamp", True),
-        ],
-        ("dataset", "key"),
-    ),
-    QUARANTINE: (
-        [
-            ("dataset", "string", True),
-            ("source_file", "string", True),
-            ("source_line", "long", True),
-            ("version", "long", False),
-            ("reason", "string", True),
-            ("detail", "string", False),
-            ("raw", "string", False),
-            ("run_id", "string", True),
-            ("quarantined_at", "timestamp", True),
-            # A key can be replaced: the ETag says which of its contents the line was in.
-            ("etag", "string", True),
-        ],
-        ("dataset", "source_file", "source_line"),
-    ),
-    RUNS: (
-        [
-            ("run_id", "string", True),
-            ("dataset", "string", True),
-            ("verb", "string", True),
-            ("started_at", "timestamp", True),
-            ("finished_at", "timestamp", True),
-            ("objects", "long", True),
-            ("lines", "long", True),
-            ("new", "long", True),
-            ("duplicates", "long", True),
-            ("quarantined", "long", True),
-            ("failed_objects", "long", True),
-            ("raw_bytes", "long", True),
-            ("history_snapshot_id", "long", False),
-            ("current_snapshot_id", "long", False),
-            # All objects of hours before this one were listed and loaded: where the next run's window ends.
-            ("frontier", "string", False),
-        ],
-        ("run_id", "dataset"),
-    ),
-}
 
 
 class Lakehouse:
@@ -103,12 +48,16 @@ class Lakehouse:
         with _explained(f"cannot load table {self.namespace}.{name}"):
             return Table(self._catalog, f"{self.namespace}.{name}")
 
+    def load_iceberg(self, name: str) -> IcebergTable:
+        """A table as PyIceberg has it, for notebooks. Raises CompactorError where it does not exist."""
+        return self.table(name)._iceberg
+
     def storage_properties(self) -> dict[str, str]:
         """How the tables' storage is reached: the catalog's properties, as the catalog itself has completed them."""
         return dict(self._catalog.properties)
 
     def glue_entry(self, name: str) -> Mapping[str, Any] | None:
-        """What Glue has of a table, as its API tells; None where the catalog is another."""
+        """Glue's entry of a table, as its API gives it; None where the catalog is another."""
         glue = getattr(self._catalog, "glue", None)  # the library's own client
         if glue is None:
             return None
@@ -120,8 +69,8 @@ class Lakehouse:
         with _explained(f"cannot load table {self.namespace}.{name}"):
             return self._catalog.table_exists(f"{self.namespace}.{name}")
 
-    def shaped(self, dataset: Dataset) -> Dataset:
-        """The dataset as its tables take it (see `table_version`); as the registry has it while there are none."""
+    def at_table_version(self, dataset: Dataset) -> Dataset:
+        """The dataset at the version of its tables (see `table_version`); as the registry has it without tables."""
         if not self.exists(dataset.history_table):
             return dataset
         current = dataset.current_table if dataset.current_table and self.exists(dataset.current_table) else None
@@ -129,18 +78,21 @@ class Lakehouse:
             dataset, self.table(dataset.history_table), self.table(current) if current else None
         )
 
-    def columns(self, registry: Registry, tables: Container[str] | None = None) -> dict[str, dict[str, str]]:
-        """Registry types by column, of these tables (None: all) that a lake of the registry has or is going to have."""
-        found = {name: {column: kind for column, kind, _ in columns} for name, (columns, _) in _OWN_TABLES.items()}
+    def columns(self, registry: Registry, tables: Container[str] | None = None) -> dict[str, dict[str, FieldType]]:
+        """Types by column, of these tables (None: all) that a lake of the registry has or will have."""
+        found = {name: {column: kind for column, kind, _ in own.columns} for name, own in OWN_TABLES.items()}
         for dataset in registry.datasets.values():
             names = [name for name in (dataset.history_table, dataset.current_table) if name]
             if tables is None or any(name in tables for name in names):
-                columns = {column: kind for column, kind, _ in self.shaped(dataset).table_columns}
+                columns = {column: kind for column, kind, _ in self.at_table_version(dataset).table_columns}
                 found |= dict.fromkeys(names, columns)
         return found
 
     def ensure_own(self) -> None:
-        """Makes the namespace and the program's own tables where they do not exist yet."""
+        """Creates the namespace and the program's own tables where they do not exist yet, and updates these tables.
+
+        Raises ConflictError where other runs kept committing first.
+        """
         if self._has_own:
             return
         with _explained(f"cannot make namespace {self.namespace}"):
@@ -151,48 +103,55 @@ class Lakehouse:
                     # Another process was faster. Catalogs say so in many ways, a SQL one by an error of its database.
                     if not self._catalog.namespace_exists(self.namespace):
                         raise
-        for name, (columns, sort) in _OWN_TABLES.items():
-            layout = TableLayout(_UNPARTITIONED.partition, sort)
-            self._ensure(name, columns, layout, identifier=(), properties={})
+        for name, own in OWN_TABLES.items():
+            self._ensure_own_table(name, own)
         self._has_own = True
 
-    def ensure(self, registry: Registry, datasets: Sequence[str]) -> None:
-        """Makes the namespace, the program's own tables and those of these datasets where they do not exist yet.
+    def _ensure_own_table(self, name: str, own: OwnTable) -> None:
+        schema = layout.iceberg_schema(own.columns, ())
+        for attempt in Retrying(
+            retry=retry_if_exception_type(ConflictError),
+            stop=stop_after_attempt(self.config.commit.attempts),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            reraise=True,
+        ):
+            with attempt:
+                try:
+                    table = self.table(name)
+                except MissingTableError:
+                    self._create(name, schema, own.layout, {})
+                    return
+                if own_tables.update(table):
+                    table = table.reload()
+                layout.check(table, schema, layout.partition_spec(schema, own.layout))
 
-        Raises UsageError where the registry says of the tables' version what they are not.
+    def ensure(self, registry: Registry, datasets: Sequence[str]) -> None:
+        """Creates the namespace, the program's own tables and those of these datasets where they do not exist yet.
+
+        Raises UsageError where a table is not what the registry says of the table's version.
         """
         self.ensure_own()
         for listed in map(registry.get, datasets):
-            dataset = self.shaped(listed)
-            table_version.tell_if_behind(listed, dataset)
-            columns = dataset.table_columns
+            dataset = self.at_table_version(listed)
+            table_version.warn_if_behind(listed, dataset)
+            self._ensure_table(dataset, dataset.history_table, dataset.history, ("id",))
+            if dataset.current_table and dataset.current:
+                self._ensure_table(dataset, dataset.current_table, dataset.current, dataset.key)
+
+    def _ensure_table(self, dataset: Dataset, name: str, table_layout: TableLayout, identifier: Sequence[str]) -> None:
+        schema = layout.iceberg_schema(dataset.table_columns, identifier)
+        try:
+            layout.check(self.table(name), schema, layout.partition_spec(schema, table_layout))
+        except MissingTableError:
             properties = {
-                # For other engines that write to the table: this program's writer is told directly.
+                # For other engines that write to the table: this program's writer gets the columns as an argument.
                 **{f"write.parquet.bloom-filter-enabled.column.{column}": "true" for column in bloom(dataset)},
                 **table_version.marks(dataset),
             }
-            self._ensure(dataset.history_table, columns, dataset.history, identifier=("id",), properties=properties)
-            if dataset.current_table and dataset.current:
-                self._ensure(
-                    dataset.current_table, columns, dataset.current, identifier=dataset.key, properties=properties
-                )
+            self._create(name, schema, table_layout, properties)
 
-    def _ensure(
-        self,
-        name: str,
-        columns: Sequence[tuple[str, str, bool]],
-        layout: TableLayout,
-        *,
-        identifier: Sequence[str],
-        properties: Mapping[str, str],
-    ) -> None:
-        schema = _schema(columns, identifier)
-        try:
-            _refuse_other_shape(self.table(name), schema, _spec(schema, layout))
-        except MissingTableError:
-            pass
-        else:
-            return
+    def _create(self, name: str, schema: Schema, table_layout: TableLayout, properties: Mapping[str, str]) -> None:
+        """Creates a table, unless another process was faster."""
         properties = {
             **properties,
             "format-version": "2",
@@ -207,53 +166,18 @@ class Lakehouse:
                 self._catalog.create_table(
                     f"{self.namespace}.{name}",
                     schema,
-                    partition_spec=_spec(schema, layout),
-                    sort_order=_order(schema, layout),
+                    partition_spec=layout.partition_spec(schema, table_layout),
+                    sort_order=layout.sort_order(schema, table_layout),
                     properties=properties,
                 )
             log.info("made table %s.%s", self.namespace, name)
         except TableAlreadyExistsError:
-            pass  # another process was faster
-
-
-def check_shape(table: Table, dataset: Dataset) -> None:
-    """Raises UsageError where one of the dataset's tables is not what the registry says of the table's version."""
-    layout = dataset.current if table.name == dataset.current_table else dataset.history
-    assert layout is not None
-    schema = _schema(dataset.table_columns, ())
-    _refuse_other_shape(table, schema, _spec(schema, layout))
-
-
-def _refuse_other_shape(table: Table, schema: Schema, spec: PartitionSpec) -> None:
-    """Raises UsageError where a table that exists cannot take what the registry says. It may have more columns."""
-    found = {field.name: str(field.field_type) for field in table.iceberg.schema().fields}
-    for field in schema.fields:
-        if field.name not in found:
-            raise UsageError(
-                f"table {table.identifier} has no column '{field.name}', which the registry now has in the version of"
-                " the table; a field that came unannounced is promoted from `extra`, any other comes with a new version"
-            )
-        if found[field.name] != str(field.field_type):
-            raise UsageError(
-                f"column '{field.name}' of table {table.identifier} is a {found[field.name]}, by the registry it would"
-                f" be a {field.field_type}; put the old type back: a field changes its type by a new version (`retype`)"
-            )
-    there, due = _partition(table.iceberg.schema(), table.iceberg.spec()), _partition(schema, spec)
-    if there != due:
-        raise UsageError(
-            f"table {table.identifier} is partitioned by {there}, by the registry it would be by {due};"
-            " a table does not follow the registry by itself: put the old partition back"
-        )
-
-
-def _partition(schema: Schema, spec: PartitionSpec) -> str:
-    parts = [f"{field.transform}({schema.find_field(field.source_id).name})" for field in spec.fields]
-    return ", ".join(parts) or "none"
+            pass
 
 
 @contextmanager
 def _explained(doing: str) -> Iterator[None]:
-    """Turns a failure of AWS beneath PyIceberg into a CompactorError that names the missing right, and no other."""
+    """Turns a failure of AWS beneath PyIceberg, and no other, into a CompactorError that names what is missing."""
     try:
         yield
     except Exception as error:
@@ -264,21 +188,21 @@ def _explained(doing: str) -> Iterator[None]:
 
 
 def bloom(dataset: Dataset) -> tuple[str, ...]:
-    """The columns that point lookups go by: bloom filters serve them where sorting does not."""
+    """The columns of point lookups. They get bloom filters, because the sort order does not serve all of them."""
     return tuple(dict.fromkeys(("id", *dataset.key)))
 
 
-# Seconds, for the tables' bucket. The defaults of Arrow's S3 client, 1 and 3, break off large files on a busy line.
-_PATIENCE = {"s3.connect-timeout": "10", "s3.request-timeout": "60"}
+# Seconds, for the tables' bucket. Arrow's S3 client has 1 and 3 by default, which abort large files on a busy line.
+_TIMEOUTS = {"s3.connect-timeout": "10", "s3.request-timeout": "60"}
 
 
 def _connect(config: Config) -> Catalog:
-    properties = _PATIENCE | config.catalog_properties()
+    properties = _TIMEOUTS | config.catalog_properties()
     uri = properties.get("uri", "")
     if uri.startswith("sqlite:///"):
         Path(urlparse(uri).path.removeprefix("/")).parent.mkdir(parents=True, exist_ok=True)
     try:
-        return _patiently(lambda: load_catalog(config.catalog.name, **properties))
+        return _retried(lambda: load_catalog(config.catalog.name, **properties))
     except Exception as error:
         doing = f"cannot open the catalog {config.catalog.name!r}"
         reason = diagnose.reason(error)
@@ -299,32 +223,6 @@ def _connect(config: Config) -> Catalog:
     retry=retry_if_not_exception_type((CompactorError, ValueError, ImportError, NotInstalledError)),
     reraise=True,
 )
-def _patiently(connect: Callable[[], Catalog]) -> Catalog:
-    # Two processes that make a SQL catalog's own tables at the same moment can collide once.
+def _retried(connect: Callable[[], Catalog]) -> Catalog:
+    # Two processes that create a SQL catalog's own tables at the same time can collide once.
     return connect()
-
-
-def _schema(columns: Sequence[tuple[str, str, bool]], identifier: Sequence[str]) -> Schema:
-    nested = iter(range(len(columns) + 1, 10_000))
-    fields = [
-        NestedField(number, name, iceberg_type(kind, nested), required=required)
-        for number, (name, kind, required) in enumerate(columns, 1)
-    ]
-    ids = [field.field_id for field in fields if field.name in identifier]
-    return Schema(*fields, identifier_field_ids=ids)
-
-
-def _spec(schema: Schema, layout: TableLayout) -> PartitionSpec:
-    partition = layout.partition
-    if partition.transform == "none" or partition.column is None:
-        return UNPARTITIONED_PARTITION_SPEC
-    transforms: dict[str, Transform[Any, Any]] = {"day": DayTransform(), "month": MonthTransform()}
-    transform = transforms.get(partition.transform) or BucketTransform(partition.buckets or 16)
-    source = schema.find_field(partition.column).field_id
-    return PartitionSpec(PartitionField(source, 1000, transform, f"{partition.column}_{partition.transform}"))
-
-
-def _order(schema: Schema, layout: TableLayout) -> SortOrder:
-    if not layout.sort:
-        return UNSORTED_SORT_ORDER
-    return SortOrder(*(SortField(schema.find_field(name).field_id, IdentityTransform()) for name in layout.sort))

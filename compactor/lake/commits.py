@@ -1,7 +1,8 @@
-"""What a commit tells the catalog, and how its end is found out; `table` puts these together.
+"""What a commit sends to the catalog, and how it is found out whether the commit landed.
 
-What the catalog is told is made by pure functions of the metadata that was loaded. PyIceberg's own `update_schema`
-cannot drop and add a column of one name, cannot go back to an earlier schema, and commits by itself.
+`Table.commit` and `table_changes` put these together. The updates and requirements are made by pure functions of the
+metadata that was loaded. PyIceberg's own `update_schema` cannot drop and add a column of one name, cannot go back to an
+earlier schema, and commits by itself.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from compactor import diagnose
 from compactor.errors import CompactorError, ConflictError
 
 log = logging.getLogger(__name__)
-# It announces a retry before `Replace` refuses it; what really happens is said by whoever plans again.
+# It announces a retry before `Replace` refuses it; the caller that plans again logs what really happens.
 logging.getLogger("pyiceberg.table").setLevel(logging.ERROR)
 
 _MANIFEST_TARGET_BYTES = 8 << 20
@@ -46,7 +47,7 @@ _OF_COLUMN = ("write.parquet.bloom-filter-enabled.column.", "write.metadata.metr
 
 
 def as_loaded(metadata: TableMetadata) -> tuple[TableRequirement, ...]:
-    """The table must be as it was loaded: its rows, its partition, its columns. The library adds its UUID."""
+    """The table must still be as it was loaded: rows, partition, columns. The library adds the table's UUID."""
     snapshot = metadata.current_snapshot()
     return (
         AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=snapshot.snapshot_id if snapshot else None),
@@ -59,7 +60,7 @@ def as_loaded(metadata: TableMetadata) -> tuple[TableRequirement, ...]:
 def to_schema(metadata: TableMetadata, schema: Schema) -> tuple[TableUpdate, ...]:
     """Makes a schema the current one. One that the table has had keeps its id, as the specification asks.
 
-    PyIceberg adds whatever schema it is given, under whatever id: two of the same id would hide one another.
+    PyIceberg adds any schema under any id: two schemas with the same id would hide one another.
     """
     known = next((each for each in metadata.schemas if each == schema), None)
     if known is not None:
@@ -81,7 +82,7 @@ def to_properties(
 
 
 def _of_columns(metadata: TableMetadata, schema: Schema) -> dict[str, str | None]:
-    """What becomes of the properties that name a column which has another name in `schema`, or none."""
+    """The changes of the properties that name a column which has another name in `schema`, or none."""
     names = {field.name: schema.find_column_name(field.field_id) for field in metadata.schema().fields}
     taken = set(schema.column_names)
     gone: dict[str, str | None] = {}
@@ -89,7 +90,7 @@ def _of_columns(metadata: TableMetadata, schema: Schema) -> dict[str, str | None
     for prefix in _OF_COLUMN:
         for name, new_name in names.items():
             value = metadata.properties.get(prefix + name)
-            # A column that went, with another in place of it: what holds for the name still holds.
+            # The column was dropped and another has its name: the property still holds for the name.
             if value is None or new_name == name or (new_name is None and name in taken):
                 continue
             gone[prefix + name] = None
@@ -99,11 +100,11 @@ def _of_columns(metadata: TableMetadata, schema: Schema) -> dict[str, str | None
 
 
 class Replace(_OverwriteFiles):
-    """An overwrite that never rebases by itself, keeps the number of manifests small, and never goes back in time."""
+    """An overwrite that never rebases by itself, keeps manifests few, and never has an earlier time than the last."""
 
     def _commit(self) -> UpdatesAndRequirements:
-        # A clock can be set back. Iceberg's Java library, so Trino, Spark and Athena, refuses to load a table whose
-        # snapshots, or versions of the metadata, go back by more than a minute; PyIceberg does not look.
+        # A clock can be set back. Iceberg's Java library (Trino, Spark, Athena) refuses to load a table whose snapshots
+        # or metadata versions go back by more than a minute; PyIceberg does not check this.
         updates, requirements = super()._commit()
         earliest = self._transaction.table_metadata.last_updated_ms + 1
         return tuple(_not_before(earliest, update) for update in updates), requirements
@@ -136,7 +137,7 @@ def _not_before(earliest: int, update: TableUpdate) -> TableUpdate:
 def replace(
     transaction: Transaction, add: Iterable[DataFile], remove: Iterable[DataFile], properties: dict[str, str]
 ) -> Replace:
-    """A change of files, planned on what is staged: its snapshot and manifests name the schema that is current then."""
+    """A change of files. Its snapshot and manifests name the schema that is staged in the transaction."""
     producer = Replace(
         Operation.OVERWRITE, transaction=transaction, io=transaction._table.io, snapshot_properties=properties
     )
@@ -148,10 +149,13 @@ def replace(
 
 
 def publish(transaction: Transaction, producer: Replace | None, landed: Callable[[], bool]) -> None:
-    """Commits what is staged, and a change of files. `landed` asks the catalog afresh whether it is in place.
+    """Commits what is staged, and a change of files.
+
+    Args:
+        landed: asks the catalog again whether the commit is in place.
 
     Raises:
-        ConflictError: another commit came first; nothing of this one is visible, its data files may be deleted.
+        ConflictError: another commit came first. Nothing of this one was published; its data files may be deleted.
         CompactorError: the catalog failed and the commit did not land; its data files must be left alone.
     """
     name = ".".join(transaction._table.name())
@@ -160,16 +164,16 @@ def publish(transaction: Transaction, producer: Replace | None, landed: Callable
             producer.commit()
         transaction.commit_transaction()
     except Exception as error:
-        # The answer was lost or the catalog broke: only a fresh load can tell whether the commit landed. Even a
-        # conflict can be with oneself, if the transport asked again after an answer that was lost.
+        # The answer was lost or the catalog failed: only a fresh load shows whether the commit landed. Even a conflict
+        # can be with this commit itself, if the transport sent the request again after a lost answer.
         conflict = isinstance(error, CommitFailedException | ValidationException)
         reason = "conflict" if conflict else diagnose.reason(error) or type(error).__name__
         try:
             done = landed()
-        except Exception:  # noqa: BLE001  whatever keeps us from looking, the answer is the same
+        except Exception:  # noqa: BLE001  no failure of the check says anything about the commit
             raise CompactorError(
-                f"{name}: the commit failed ({reason}) and the catalog does not tell whether it landed;"
-                " run again when the catalog answers: the run finds out"
+                f"{name}: the commit failed ({reason}) and the catalog does not say whether it landed;"
+                " run again when the catalog answers: that run finds out"
             ) from error
         if done:
             log.warning("%s: the catalog failed after applying the commit; it is in place", name)
@@ -177,5 +181,5 @@ def publish(transaction: Transaction, producer: Replace | None, landed: Callable
             raise ConflictError(f"{name}: another writer committed first") from error
         else:
             raise CompactorError(
-                f"{name}: the commit failed ({reason}); nothing of it is visible, run again"
+                f"{name}: the commit failed ({reason}); nothing of it was published, run again"
             ) from error

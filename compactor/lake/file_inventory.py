@@ -1,4 +1,4 @@
-"""Which files a table refers to, and which lie below its location: what is missing, and what is left over."""
+"""Which files a table refers to and which are below its location: so which are missing, and which are left over."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from compactor.lake.table import Snapshot, Table
 
 @dataclass(frozen=True)
 class Inventory:
-    """Paths as the file system has them. `left_over` maps each to its bytes: files that no snapshot and no metadata
-    refers to, such as those of a killed run, or of one under way.
+    """The files of one table. Paths are as the file system has them.
 
-    Of the `missing`, `unreadable` are those without which the table's rows cannot be read, and `lost` are its data
-    files among them, as the table names them. `broken` are the older snapshots that refer to a missing file, but for
-    heads of branches and tags.
+    Attributes:
+        referenced: how many files the snapshots and the metadata refer to.
+        missing: those of them that do not exist.
+        left_over: path -> bytes of the files that nothing refers to: of a stopped run, or of a run that is writing now.
+        unreadable: those of `missing` without which the table's rows cannot be read.
+        lost: the data files among these, by their paths in the table's metadata.
+        broken: the older snapshots that refer to a missing file, except heads of branches and tags.
     """
 
     referenced: int
@@ -32,48 +35,49 @@ class Inventory:
 def take(table: Table) -> Inventory:
     """Compares what all snapshots and the kept versions of the metadata refer to with one listing of the location.
 
-    Holds the paths of the table's files in memory. Listed last: what is written meanwhile is left over, never missing.
+    Holds the paths of the table's files in memory. The location is listed last, so that a file written meanwhile
+    counts as left over, never as missing.
     """
-    io = table.iceberg.io
+    io = table._iceberg.io
     scheme, netloc, root = io.parse_location(table.location)  # type: ignore[attr-defined]  # of PyArrow's FileIO
     system: FileSystem = io.fs_by_scheme(scheme, netloc)  # type: ignore[attr-defined]
 
     def place(path: str) -> str:
         return str(io.parse_location(path)[2])  # type: ignore[attr-defined]
 
-    due = {place(path) for path in _referenced(table)}
+    referenced = {place(path) for path in _referenced(table)}
     selector = FileSelector(root, allow_not_found=True, recursive=True)
     found = {info.path: info.size for info in system.get_file_info(selector) if info.type == FileType.File}
-    elsewhere = sorted(due - found.keys())  # a table may refer to files outside of its location
+    elsewhere = sorted(referenced - found.keys())  # a table may refer to files outside of its location
     missing = tuple(path for path in elsewhere if system.get_file_info(path).type == FileType.NotFound)
-    left_over = {path: found[path] for path in sorted(found.keys() - due)}
+    left_over = {path: found[path] for path in sorted(found.keys() - referenced)}
     if not missing:
-        return Inventory(len(due), (), left_over, (), frozenset(), ())
-    return Inventory(len(due), missing, left_over, *_consequences(table, set(missing), place))
+        return Inventory(len(referenced), (), left_over, (), frozenset(), ())
+    return Inventory(len(referenced), missing, left_over, *_consequences(table, set(missing), place))
 
 
 def _consequences(
     table: Table, missing: set[str], place: Callable[[str], str]
 ) -> tuple[tuple[str, ...], frozenset[str], tuple[int, ...]]:
-    """What is `unreadable`, `lost` and `broken` because of the missing files."""
+    """What is `unreadable`, `lost` and `broken` (see `Inventory`)."""
     unreadable: list[str] = []
     broken: list[int] = []
-    heads = {ref.snapshot_id for ref in table.iceberg.metadata.refs.values()}
-    for snapshot in table.iceberg.metadata.snapshots:
+    heads = {ref.snapshot_id for ref in table._iceberg.metadata.refs.values()}
+    for snapshot in table._iceberg.metadata.snapshots:
         files = {place(path) for path in _of_snapshot(table, snapshot, set())} & missing
         if snapshot.snapshot_id == table.snapshot_id:
             unreadable = sorted(files)
         elif files and snapshot.snapshot_id not in heads:
             broken.append(snapshot.snapshot_id)
-    with suppress(FileNotFoundError):  # a manifest: then no data file can be told, and all of it is unreadable
+    with suppress(FileNotFoundError):  # of a manifest: then its data files are not known, and all of it is unreadable
         lost = frozenset(file.file_path for file in table.files if place(file.file_path) in missing)
         return tuple(unreadable), lost, tuple(broken)
     return tuple(unreadable), frozenset(), tuple(broken)
 
 
 def _referenced(table: Table) -> Iterator[str]:
-    metadata = table.iceberg.metadata
-    yield table.iceberg.metadata_location
+    metadata = table._iceberg.metadata
+    yield table._iceberg.metadata_location
     yield from (entry.metadata_file for entry in metadata.metadata_log)
     yield from (statistics.statistics_path for statistics in metadata.statistics)
     seen: set[str] = set()
@@ -82,8 +86,8 @@ def _referenced(table: Table) -> Iterator[str]:
 
 
 def _of_snapshot(table: Table, snapshot: Snapshot, seen: set[str]) -> Iterator[str]:
-    """The files of a snapshot, but for what manifests name that were `seen`, or that are missing themselves."""
-    io = table.iceberg.io
+    """The files of a snapshot, without those of manifests that were `seen` before or that are missing themselves."""
+    io = table._iceberg.io
     yield snapshot.manifest_list
     with suppress(FileNotFoundError):
         for manifest in snapshot.manifests(io):

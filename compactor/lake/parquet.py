@@ -1,8 +1,7 @@
-"""Writes the Parquet files of a table: sorted by the caller, with statistics, bloom filters and a size to aim at.
-Reads one in order, for who writes it anew.
+"""Writes the Parquet files of a table, with statistics, bloom filters and a target size, and reads one in order.
 
 PyIceberg's own writer takes whole Arrow tables, measures size in memory instead of on disk and writes no bloom
-filters; this one takes a stream of batches and rolls by what has reached the file.
+filters. This one takes a stream of sorted batches, and starts a new file by the bytes that have reached the file.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
 
 ROW_GROUP_BYTES = 64 << 20  # in memory; 5 to 10 times less on disk
-PARTITION_COLUMN = "_partition"
+PARTITION_COLUMN = "__partition"
 _READ_ROWS = 16_384
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:
-    """A table's Arrow schema with field ids, and with 32-bit offsets: what the engine hands out needs no copy."""
+    """A table's Arrow schema with field ids, and with 32-bit offsets as in DuckDB's batches: no copy is made."""
     return pa.schema([_small(field) for field in schema_to_pyarrow(schema, include_field_ids=True)])
 
 
@@ -53,9 +52,9 @@ def _small(field: pa.Field) -> pa.Field:
 
 
 def by_row_group(table: Table, file: DataFile, deleted: list[pa.ChunkedArray] | None) -> Iterator[pa.RecordBatch]:
-    """A file's rows in order, less those at the positions `deleted`, as the table's schema has them today.
+    """A file's rows in order, with the table's columns of today, without the rows at the positions `deleted`.
 
-    The library's own reader decodes some two million rows ahead, which of wide rows is most of a gigabyte.
+    The library's own reader decodes some two million rows ahead, which takes most of a gigabyte if the rows are wide.
     """
     schema, metadata = table.schema(), table.metadata
     with table.io.new_input(file.file_path).open() as stream:
@@ -90,11 +89,11 @@ def by_row_group(table: Table, file: DataFile, deleted: list[pa.ChunkedArray] | 
 
 
 class DataFileWriter(AbstractContextManager["DataFileWriter"]):
-    """Writes record batches, ordered by partition, into as few files near `target_bytes` as they take.
+    """Writes record batches, ordered by partition, into few files of about `target_bytes`.
 
-    Batches have the schema's columns in any order, plus `_partition` (the partition value, or null) when the table is
-    partitioned and there is no `like`. Encoding runs in a thread of its own, so that it overlaps with what produces the
-    batches. On an exception all files written so far are removed: none of them is referenced by anything.
+    Batches have the schema's columns in any order, plus `__partition` (the partition value, or null) when the table is
+    partitioned and there is no `like`. Encoding runs in a second thread, so that it overlaps with the work of the
+    producer. On an exception all files written so far are removed: nothing refers to them.
     """
 
     def __init__(
@@ -109,8 +108,8 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
         """Opens nothing yet.
 
         Args:
-            schema: what the files are to have, if that is not the table's schema (yet).
-            like: the file that all rows come from, in its order: they keep its partition and its sort order.
+            schema: of the files, if it is not the table's (yet).
+            like: the file that all rows come from, in its order. They keep its partition and its sort order.
         """
         self._table = table
         self._iceberg_schema = schema or table.schema()
@@ -140,13 +139,13 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
             self.remove()
 
     def write_all(self, batches: Iterable[pa.RecordBatch]) -> list[DataFile]:
-        """Writes a stream to its end and returns the files. Raises what the stream or the storage raises."""
+        """Writes a whole stream and returns the files. Raises what the stream or the storage raises."""
         _encode_apart(batches, self._write)
         self._close_file()
         return self.files
 
     def remove(self) -> None:
-        """Deletes the files written: for a commit that provably did not land."""
+        """Deletes the written files, after a commit that provably did not land."""
         for path in self._paths:
             try:
                 self._table.io.delete(path)

@@ -1,8 +1,8 @@
-"""Which shape tables have: the schema version and the promoted columns that they were made with or migrated to.
+"""The version of a table: the schema version and the promoted columns that it was created with or migrated to.
 
-The registry may be ahead of the tables. Until `migrate apply` has brought them up to it, whatever reads or writes them
-goes by *their* shape, so that a night never stops for a registry that says more. Each table of records carries its
-shape in its properties.
+The registry may be ahead of the tables. Until `migrate apply` has brought them up to it, every verb that reads or
+writes them uses *their* version, so that a newer registry never stops a run. Each table of records has its version in
+its properties.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Mapping
 
-from compactor.errors import CompactorError, ShapeChanged, UsageError
+from compactor.errors import CompactorError, TableVersionChanged, UsageError
 from compactor.lake.table import Table
 from compactor.registry.dataset import Dataset, Promotion
 
@@ -24,18 +24,18 @@ ROLLING_BACK = "compactor.rolling-back"
 
 
 def marks(dataset: Dataset) -> dict[str, str]:
-    """The properties that say a table has this dataset's shape."""
-    promoted = [dataclasses.asdict(each) for each in dataset.promoted]
+    """The properties of a table that has this dataset's version."""
+    promoted = [each.stored() for each in dataset.promoted]
     return {_VERSION: str(dataset.newest.number), _PROMOTED: json.dumps(promoted, separators=(",", ":"))}
 
 
 def version(properties: Mapping[str, str], dataset: Dataset) -> int:
-    """The schema version of a table. One that does not say is of the first."""
+    """The schema version of a table. Without the property it is the first."""
     return int(properties.get(_VERSION, min(dataset.versions)))
 
 
 def of_table(dataset: Dataset, properties: Mapping[str, str]) -> Dataset:
-    """The dataset as a table of these properties takes it.
+    """The dataset at the version of a table with these properties.
 
     Raises UsageError where the registry does not have the table's version (any more).
     """
@@ -44,16 +44,16 @@ def of_table(dataset: Dataset, properties: Mapping[str, str]) -> Dataset:
         newer = number > dataset.newest.number
         step = "put that version back, or run `compactor migrate rollback` with it" if newer else "list it again"
         raise UsageError(
-            f"{dataset.file}: the tables of {dataset.name} are of version {number}, which is not listed; {step}"
+            f"{dataset.file}: the tables of {dataset.name} have version {number}, which is not listed; {step}"
         )
     listed = json.loads(properties.get(_PROMOTED, "null"))
     if listed is None:
         return dataset.at(number, dataset.promoted)
-    return dataset.at(number, [Promotion(**each) for each in listed])
+    return dataset.at(number, [Promotion.of_stored(each) for each in listed])
 
 
 def target(dataset: Dataset, properties: Mapping[str, str]) -> Dataset:
-    """What a migration makes of a table: the registry's newest shape, and the columns that runs have made, filled."""
+    """The target of a migration: the registry's newest version, and the columns that runs have added."""
     if dataset.additive != "evolve":
         return dataset
     taken = {name for name, _, _ in dataset.columns}
@@ -63,26 +63,30 @@ def target(dataset: Dataset, properties: Mapping[str, str]) -> Dataset:
 
 
 def of_dataset(dataset: Dataset, history: Table, current: Table | None) -> Dataset:
-    """The dataset as its tables take it.
+    """The dataset at the version of its tables.
 
-    Raises CompactorError where the tables differ from each other, which a migration that was stopped can bring about.
+    Raises CompactorError where the tables differ from each other, which a stopped migration can cause.
     """
     found = of_table(dataset, history.properties)
     if ROLLING_BACK in history.properties:
-        raise CompactorError(f"{dataset.name}: a rollback was stopped; run `compactor migrate rollback` to end it")
+        raise CompactorError(f"{dataset.name}: a rollback was stopped; run `compactor migrate rollback` to finish it")
     if current is not None and of_table(dataset, current.properties) != found:
-        raise CompactorError(f"{dataset.name}: a migration was stopped; run `compactor migrate apply` to end it")
+        raise CompactorError(f"{dataset.name}: a migration was stopped; run `compactor migrate apply` to finish it")
     return found
 
 
 def check(dataset: Dataset, history: Table) -> None:
-    """Raises ShapeChanged where the history no longer has the shape that `dataset` stands for."""
+    """Raises TableVersionChanged where the history no longer has the version of `dataset`."""
     if {**marks(dataset), **history.properties} != {**history.properties, **marks(dataset)}:
-        raise ShapeChanged(f"{dataset.name}: its tables were migrated meanwhile; run again")
+        raise TableVersionChanged(f"{dataset.name}: its tables were migrated meanwhile")
 
 
-def tell_if_behind(dataset: Dataset, found: Dataset) -> None:
-    """Logs that the registry asks for more than the tables have."""
+def warn_if_behind(dataset: Dataset, found: Dataset) -> None:
+    """Warns that the registry is ahead of the tables.
+
+    Args:
+        found: the dataset at the version of its tables.
+    """
     if found.newest.number != dataset.newest.number:
         what = f"of version {found.newest.number}, the registry has version {dataset.newest.number}"
     elif missing := [each.column for each in dataset.promoted if each not in found.promoted]:

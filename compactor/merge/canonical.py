@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compactor.duck.relations import Relation
 from compactor.duck.sql import literal, quote
 from compactor.registry.dataset import Dataset
 
@@ -17,19 +18,7 @@ def canonical(dataset: Dataset) -> str:
     entries = []
     for field in dataset.newest.fields:
         column = f"r.{quote(field.column)}"
-        if field.type == "map":
-            text = (
-                f"'{{' || coalesce(list_aggregate(list_transform(list_sort(map_entries({column})), lambda {_E}:"
-                f" to_json({_E}.key)::VARCHAR || ':' || CASE WHEN {_E}.value IS NULL THEN 'null'"
-                f" WHEN {_E}.value[1] <> '\"' AND {_E}.value <> 'null' AND json_valid({_E}.value) THEN {_E}.value"
-                f" ELSE to_json({_E}.value)::VARCHAR END), 'string_agg', ','), '') || '}}'"
-            )
-        elif field.type == "timestamp":
-            text = f"strftime({column}, '\"%Y-%m-%dT%H:%M:%S.%fZ\"')"
-        elif field.type in ("string", "date"):
-            text = f"to_json({column}::VARCHAR)::VARCHAR"
-        else:
-            text = f"{column}::VARCHAR"
+        text = field.type.canonical_json(column)
         entries.append(f"{{'k': {literal(field.json)}, 'v': CASE WHEN {column} IS NOT NULL THEN {text} END}}")
     known = f"list_filter([{', '.join(entries)}], lambda {_E}: {_E}.v IS NOT NULL)"
     extra = f"list_transform(map_entries(r.extra), lambda {_E}: {{'k': {_E}.key, 'v': {_E}.value}})"
@@ -39,8 +28,8 @@ def canonical(dataset: Dataset) -> str:
     )
 
 
-def as_staged(dataset: Dataset, stored: str) -> str:
-    """Stored rows as a FROM item with times as `staged` has them, without a zone: what `canonical` reads."""
-    times = sorted(name for name, kind, _ in dataset.columns if kind == "timestamp")
-    cast = ", ".join(f"{quote(name)}::TIMESTAMP AS {quote(name)}" for name in times)
+def as_decoded(dataset: Dataset, stored: Relation | str) -> str:
+    """Stored rows as a FROM item with times as decoded rows have them, without a zone: what `canonical` reads."""
+    times = sorted((name, kind.duckdb) for name, kind, _ in dataset.columns if kind.zoned)
+    cast = ", ".join(f"{quote(name)}::{kind} AS {quote(name)}" for name, kind in times)
     return f"(SELECT * REPLACE ({cast}) FROM {stored})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compactor.duck.relations import Relation
 from compactor.duck.sql import literal, quote
 from compactor.registry.dataset import Dataset, Partition, TableLayout
 
@@ -14,33 +15,39 @@ def record_columns(dataset: Dataset) -> list[str]:
 
 
 def record_values(dataset: Dataset) -> list[str]:
-    """SQL for each of the record columns, from a staged row `r` and its file `f`."""
+    """SQL for each of the record columns, from a decoded row `r` and its file `f`."""
     values = [f"r.{quote(field.column)}" for field in dataset.newest.fields]
     values += [
         f"{promotion.value(f'r.{quote(promotion.source)}')} AS {quote(promotion.column)}"
         for promotion in dataset.promoted
     ]
-    return [*values, "r.extra", "f.source_file", "r.line_no AS source_line"]
+    return [*values, "r.extra", "f.source_file", "r.__line_no AS source_line"]
 
 
 def columns_for_current(dataset: Dataset) -> Sequence[str]:
-    """The columns by which a record's place among its entity's records is told."""
+    """The columns that decide a record's place among its entity's records."""
     names = [*dataset.key, dataset.order, "id"]
     return list(dict.fromkeys([*names, dataset.delete.column] if dataset.delete else names))
 
 
-def rows_to_write(dataset: Dataset, layout: TableLayout, source: str) -> str:
-    """The statement that streams `source` (a FROM item with the record columns) in the order of a table's files."""
+def rows_to_write(dataset: Dataset, layout: TableLayout, rows: Relation | str, bucket: str | None = None) -> str:
+    """The statement that streams rows in the order of a table's files.
+
+    Args:
+        rows: a FROM item with the record columns.
+        bucket: the SQL function of Iceberg's bucket transform, for a layout that has one.
+    """
     names = ", ".join(quote(name) for name in record_columns(dataset))
-    order = ", ".join(["_partition", *(quote(name) for name in layout.sort)])
-    return f"SELECT {names}, {partition_value(layout.partition)} AS _partition FROM {source} ORDER BY {order}"
+    order = ", ".join(["__partition", *(quote(name) for name in layout.sort)])
+    return f"SELECT {names}, {partition_value(layout.partition, bucket)} AS __partition FROM {rows} ORDER BY {order}"
 
 
-def partition_value(partition: Partition) -> str:
+def partition_value(partition: Partition, bucket: str | None) -> str:
     """SQL for a row's partition value, as Iceberg's transforms define it (days or months since 1970, murmur3)."""
     if partition.transform == "none" or partition.column is None:
         return "NULL::INTEGER"
     column = quote(partition.column)
     if partition.transform == "bucket":
-        return f"iceberg_bucket({column})"
+        assert bucket is not None
+        return f"{bucket}({column})"
     return f"date_diff({literal(partition.transform)}, DATE '1970-01-01', CAST({column} AS DATE))::INTEGER"

@@ -1,119 +1,142 @@
-"""Which record is current: of those with one entity key the greatest (order column, `id`), unless it is a delete."""
+"""Which record is current: of those with one entity key the greatest (order column, `id`), unless it is a delete.
+
+(The contract, "Which record wins".) The decision is made by set operations over key columns: nothing here reads a
+source or writes a table.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import duckdb
 import pyarrow as pa
 
+from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal, number, quote
 from compactor.merge.columns import record_columns
 from compactor.registry.dataset import Dataset
 
-_BEST_PLACE = "{'moment': b.top.moment, 'id': b.top.id}"
+_BEST_PLACE = "{'rank': b.__top.rank, 'id': b.__top.id}"
 
 
-def plan_current(
-    con: duckdb.DuckDBPyConnection,
+@dataclass(frozen=True)
+class CurrentDecision:
+    """How the current table changes.
+
+    Attributes:
+        inserted: (id) of the records that enter it.
+        removed: (key columns, __file) of the rows that leave it.
+        rows, dropped: how many these are.
+        rewrite: the numbers of the scanned files that have rows to leave.
+    """
+
+    inserted: Relation
+    removed: Relation
+    rows: int
+    dropped: int
+    rewrite: Sequence[int]
+
+
+def decide_current(
+    relations: Relations,
     dataset: Dataset,
+    fresh: Relation,
     current: pa.RecordBatchReader,
     deletes: Callable[[], pa.RecordBatchReader] | None,
-) -> tuple[int, ...]:
-    """Decides how `fresh` changes the current table; returns the numbers of the scanned files to rewrite.
+) -> CurrentDecision:
+    """Decides how new history rows change the current table.
 
     Args:
-        current: (key columns, order column, id, _file) of the whole current table.
+        fresh: the new rows, with the record columns.
+        current: (key columns, order column, id, __file) of the whole current table.
         deletes: (key columns, order column, id) of the delete records in history; asked for only if an incoming key
-            has no current row, which can mean that a delete took it.
+            has no current row, which can mean that a delete took it. None if no record deletes.
     """
-    _hold(con, dataset, current, f"SELECT {_keys(dataset)}, max({_top(dataset)}) AS top FROM fresh GROUP BY ALL")
+    keys = _keys(dataset)
+    best = relations.table("best", f"SELECT {keys}, max({_top(dataset)}) AS __top FROM {fresh} GROUP BY ALL")
+    held = _held(relations, dataset, current, best)
     buried = ""
-    if deletes and number(con, f"SELECT count(*) FROM best ANTI JOIN held USING ({_keys(dataset)})"):
-        con.register("deletes", deletes())
-        con.execute(
-            f"CREATE OR REPLACE TABLE buried AS SELECT {_keys(dataset)}, max({_place(dataset)}) AS place FROM deletes"
-            f" SEMI JOIN best USING ({_keys(dataset)}) GROUP BY ALL"
-        )
-        con.unregister("deletes")
-        buried = f" ANTI JOIN buried d ON {_same(dataset, 'b', 'd')} AND d.place > {_BEST_PLACE}"
-    return _change(
-        con,
+    if deletes and number(relations.con, f"SELECT count(*) FROM {best} ANTI JOIN {held} USING ({keys})"):
+        with relations.arrow("deletes", deletes()) as rows:
+            graves = relations.table(
+                "buried",
+                f"SELECT {keys}, max({_place(dataset)}) AS __place FROM {rows} SEMI JOIN {best} USING ({keys})"
+                " GROUP BY ALL",
+            )
+        buried = f" ANTI JOIN {graves} d ON {_same(dataset, 'b', 'd')} AND d.__place > {_BEST_PLACE}"
+    return _decision(
+        relations,
         dataset,
+        held,
         # A key can have two rows if another engine wrote them: then the greater is to be beaten, and both leave.
-        f"SELECT b.* FROM best b{buried}"
-        f" LEFT JOIN (SELECT {_keys(dataset)}, max(top) AS top FROM held GROUP BY ALL) h USING ({_keys(dataset)})"
-        f" WHERE h.top IS NULL OR {_BEST_PLACE} > h.top",
+        f"SELECT b.* FROM {best} b{buried}"
+        f" LEFT JOIN (SELECT {keys}, max(__place) AS __place FROM {held} GROUP BY ALL) h USING ({keys})"
+        f" WHERE h.__place IS NULL OR {_BEST_PLACE} > h.__place",
     )
 
 
-def replan_current(
-    con: duckdb.DuckDBPyConnection,
+def derive_current(
+    relations: Relations,
     dataset: Dataset,
+    touched: Relation,
     current: pa.RecordBatchReader,
     history: pa.RecordBatchReader,
-) -> tuple[int, ...]:
-    """As `plan_current`, from the whole history: for when stored records were replaced, and order alone is no guide.
+) -> CurrentDecision:
+    """As `decide_current`, from the whole history: for when stored records were replaced, and order alone is no guide.
 
-    Needs the table `touched` (key columns). `history` is (key columns, order, id[, delete column]) of all history.
-    The caller then defines `fresh` as the history rows whose ids are in `best`.
+    Args:
+        touched: (key columns) of the entities to derive.
+        current: as above.
+        history: `columns_for_current` of all history.
     """
-    con.register("past", history)
-    best = (
-        f"SELECT {_keys(dataset)}, max({_top(dataset)}) AS top FROM past SEMI JOIN touched USING ({_keys(dataset)})"
-        " GROUP BY ALL"
+    keys = _keys(dataset)
+    with relations.arrow("past", history) as past:
+        ranked = relations.table(
+            "ranked",
+            f"SELECT {keys}, max({_top(dataset)}) AS __top FROM {past} SEMI JOIN {touched} USING ({keys}) GROUP BY ALL",
+        )
+    gone = "{'rank': NULL, 'id': NULL, 'gone': true}"
+    best = relations.table(
+        "best", f"SELECT {keys}, coalesce(__top, {gone}) AS __top FROM {touched} LEFT JOIN {ranked} USING ({keys})"
     )
-    con.execute(f"CREATE OR REPLACE TABLE ranked AS {best}")
-    con.unregister("past")
-    gone = "{'moment': NULL, 'id': NULL, 'gone': true}"
-    _hold(
-        con,
-        dataset,
-        current,
-        f"SELECT {_keys(dataset)}, coalesce(top, {gone}) AS top FROM touched LEFT JOIN ranked USING ({_keys(dataset)})",
-    )
-    return _change(con, dataset, "SELECT * FROM best")
+    return _decision(relations, dataset, _held(relations, dataset, current, best), f"SELECT * FROM {best}")
 
 
-def current_ids(dataset: Dataset, history: str) -> str:
-    """The statement that gives the key and the `_id` of each current row, from all `columns_for_current` of history."""
-    winners = f"SELECT {_keys(dataset)}, max({_top(dataset)}) AS top FROM {history} GROUP BY ALL"
-    return f"SELECT {_keys(dataset)}, top.id AS _id FROM ({winners}) WHERE NOT top.gone"
+def current_ids(dataset: Dataset, history: Relation | str) -> str:
+    """The statement that gives the key and the `__id` of each current row, from `columns_for_current` of history."""
+    winners = f"SELECT {_keys(dataset)}, max({_top(dataset)}) AS __top FROM {history} GROUP BY ALL"
+    return f"SELECT {_keys(dataset)}, __top.id AS __id FROM ({winners}) WHERE NOT __top.gone"
 
 
-def _hold(con: duckdb.DuckDBPyConnection, dataset: Dataset, current: pa.RecordBatchReader, best: str) -> None:
-    """Makes `best` (keys, top {moment, id, gone}) and `held` (keys, top {moment, id}, _file), its current rows."""
-    con.execute(f"CREATE OR REPLACE TABLE best AS {best}")
-    con.register("current_rows", current)
-    con.execute(
-        f"CREATE OR REPLACE TABLE held AS SELECT {_keys(dataset)}, {_place(dataset)} AS top, _file FROM current_rows"
-        f" SEMI JOIN best USING ({_keys(dataset)})"
-    )
-    con.unregister("current_rows")
+def current_rows(dataset: Dataset, fresh: Relation, decision: CurrentDecision, rewritten: Relation | None) -> str:
+    """A FROM item of what goes into new current files: the inserted rows, and of the rewritten files those that stay.
 
-
-def _change(con: duckdb.DuckDBPyConnection, dataset: Dataset, winners: str) -> tuple[int, ...]:
-    con.execute(f"CREATE OR REPLACE TABLE winners AS {winners}")
-    con.execute(
-        f"CREATE OR REPLACE TABLE removed AS SELECT {_keys(dataset)}, _file FROM held"
-        f" SEMI JOIN winners USING ({_keys(dataset)})"
-    )
-    con.execute("CREATE OR REPLACE TABLE inserted AS SELECT top.id AS id FROM winners WHERE NOT top.gone")
-    return tuple(sorted(n for (n,) in con.execute("SELECT DISTINCT _file FROM removed").fetchall()))
-
-
-def current_source(dataset: Dataset, *, rewritten: bool) -> str:
-    """What goes into new current files: the `inserted` rows of `fresh`, and of `rewritten` the rows that stay."""
+    `fresh` has the inserted records among its rows.
+    """
     names = ", ".join(quote(name) for name in record_columns(dataset))
-    inserted = f"SELECT {names} FROM fresh SEMI JOIN inserted USING (id)"
-    if not rewritten:
+    inserted = f"SELECT {names} FROM {fresh} SEMI JOIN {decision.inserted} USING (id)"
+    if rewritten is None:
         return f"({inserted})"
-    return f"({inserted} UNION ALL SELECT {names} FROM rewritten ANTI JOIN removed USING ({_keys(dataset)}))"
+    staying = f"SELECT {names} FROM {rewritten} ANTI JOIN {decision.removed} USING ({_keys(dataset)})"
+    return f"({inserted} UNION ALL {staying})"
 
 
-def sizes(con: duckdb.DuckDBPyConnection) -> tuple[int, int]:
-    """How many rows enter and leave the current table."""
-    return number(con, "SELECT count(*) FROM inserted"), number(con, "SELECT count(*) FROM removed")
+def _held(relations: Relations, dataset: Dataset, current: pa.RecordBatchReader, best: Relation) -> Relation:
+    """The current rows of the keys in `best`: (key columns, __place, __file)."""
+    keys = _keys(dataset)
+    with relations.arrow("current_rows", current) as rows:
+        return relations.table(
+            "held", f"SELECT {keys}, {_place(dataset)} AS __place, __file FROM {rows} SEMI JOIN {best} USING ({keys})"
+        )
+
+
+def _decision(relations: Relations, dataset: Dataset, held: Relation, winners: str) -> CurrentDecision:
+    con, keys = relations.con, _keys(dataset)
+    won = relations.table("winners", winners)
+    removed = relations.table("removed", f"SELECT {keys}, __file FROM {held} SEMI JOIN {won} USING ({keys})")
+    inserted = relations.table("inserted", f"SELECT __top.id AS id FROM {won} WHERE NOT __top.gone")
+    rewrite = sorted(each for (each,) in con.execute(f"SELECT DISTINCT __file FROM {removed}").fetchall())
+    return CurrentDecision(inserted, removed, relations.count(inserted), relations.count(removed), rewrite)
 
 
 def _keys(dataset: Dataset) -> str:
@@ -126,7 +149,7 @@ def _same(dataset: Dataset, left: str, right: str) -> str:
 
 def _place(dataset: Dataset) -> str:
     """A record's place in its entity's order."""
-    return f"{{'moment': {quote(dataset.order)}{_untimed(dataset)}, 'id': id}}"
+    return f"{{'rank': {_order_value(dataset)}, 'id': id}}"
 
 
 def _top(dataset: Dataset) -> str:
@@ -134,10 +157,10 @@ def _top(dataset: Dataset) -> str:
     gone = "false"
     if dataset.delete:
         gone = f"{quote(dataset.delete.column)} IN ({', '.join(map(literal, dataset.delete.values))})"
-    return f"{{'moment': {quote(dataset.order)}{_untimed(dataset)}, 'id': id, 'gone': coalesce({gone}, false)}}"
+    return f"{{'rank': {_order_value(dataset)}, 'id': id, 'gone': coalesce({gone}, false)}}"
 
 
-def _untimed(dataset: Dataset) -> str:
-    """Tables have timestamps with a zone, staged rows without: both are UTC, and compare as such."""
+def _order_value(dataset: Dataset) -> str:
+    """Tables have timestamps with a zone, decoded rows without: both are UTC, and compare as such."""
     kind = next(kind for name, kind, _ in dataset.columns if name == dataset.order)
-    return "::TIMESTAMP" if kind == "timestamp" else ""
+    return quote(dataset.order) + (f"::{kind.duckdb}" if kind.zoned else "")

@@ -1,147 +1,140 @@
-"""Which record wins: the decisions, as set operations over key columns.
+"""Which records the history takes: of those with one `id`, the one with the earliest `emitted_at`.
 
-Nothing here reads a source or writes a table. Each function works on tables of an engine session:
-
-    staged     decoded rows of the batch (see `decode`)         files   file_no, key, etag of the batch's objects
-    keep       what history takes of them (`plan_history`)      fresh   those rows, as the tables have them
-    removed / inserted   what leaves and enters the current table (`plan_current`, `replan_current`)
-
-and returns small facts. Rules (the contract, "Which record wins"):
-
-- Of records with one `id`, the earliest `emitted_at` stays; ties go to the smaller canonical JSON.
-- Of records with one entity key, the greatest (order column, `id`) is current, unless it is a delete.
+Ties go to the smaller canonical JSON (the contract, "Which record wins"). The decision is made by set operations over
+key columns: nothing here reads a source or writes a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-import duckdb
 import pyarrow as pa
 
+from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import number, quote
-from compactor.merge.canonical import as_staged, canonical
+from compactor.merge.canonical import as_decoded, canonical
 from compactor.merge.columns import record_columns, record_values
 from compactor.registry.dataset import Dataset
 
-
-class SourceOf(Protocol):
-    """`history_source` or `current_source`."""
-
-    def __call__(self, dataset: Dataset, *, rewritten: bool) -> str: ...
+_PLACE = f"r.__file_no::BIGINT * {2**40} + r.__line_no"
+"""A decoded row's file and line as one number: files have fewer than 2**40 lines."""
 
 
 @dataclass(frozen=True)
-class HistoryPlan:
-    """What is done to the history: `new` rows per file_no, and the numbers of scanned files to rewrite.
+class HistoryDecision:
+    """What the history takes of a batch.
 
-    `replaced` ids have a row, and `surplus` more of the same ids leave with it (see `differences.plan_once`).
+    Attributes:
+        fresh: a view of the rows that it takes, with the record columns.
+        new: those of them that are new, per file_no.
+        replaced: how many of them take the place of a stored row of their id.
+        replaced_ids: (id) of these.
+        rewrite: the numbers of the scanned files that have these rows.
     """
 
-    new: dict[int, int]
+    fresh: Relation
+    new: Mapping[int, int]
     replaced: int
-    rewrite: tuple[int, ...]
-    surplus: int = 0
-
-    @property
-    def rows(self) -> int:
-        return sum(self.new.values()) + self.replaced
+    replaced_ids: Relation
+    rewrite: Sequence[int]
 
 
-def plan_history(
-    con: duckdb.DuckDBPyConnection,
+def decide_history(
+    relations: Relations,
     dataset: Dataset,
+    records: Relation,
+    files: Relation,
     stored: pa.RecordBatchReader,
     stored_rows: Callable[[list[int]], pa.RecordBatchReader],
-) -> HistoryPlan:
-    """Decides which staged rows the history takes, into `keep` (rid, id, replaces), and defines the view `fresh`.
+) -> HistoryDecision:
+    """Decides which decoded records the history takes.
 
     Args:
-        stored: (id, emitted_at, _file) of the whole history.
+        records: the decoded records of the batch, by their file and line (see `decode.bulk`).
+        files: (file_no, key, source_file) of the batch's objects.
+        stored: (id, emitted_at, __file) of the whole history.
         stored_rows: all record columns of the given files of that scan; called only where an incoming record has the
             id *and* the time of a stored one, so that their contents must be compared.
     """
-    for name in ("keep", "judged", "contested", "stored_ids", "firsts"):
-        con.execute(f"DROP TABLE IF EXISTS {name} CASCADE")
-    con.execute(
-        "CREATE TABLE firsts AS SELECT id, min(emitted_at) AS moment, count(*) AS n, arg_min(rowid, emitted_at) AS rid"
-        " FROM staged GROUP BY id"
+    con = relations.con
+    firsts = relations.table(
+        "firsts",
+        "SELECT id, min(emitted_at) AS emitted_at, count(*) AS n,"
+        f" arg_min({_PLACE}, emitted_at) AS place FROM {records} r GROUP BY id",
     )
-    con.register("stored", stored)
-    con.execute(
-        "CREATE TABLE stored_ids AS SELECT id, stored.emitted_at::TIMESTAMP AS moment, _file FROM stored"
-        " SEMI JOIN firsts USING (id)"
+    with relations.arrow("stored", stored) as rows:
+        known = relations.table(
+            "known_ids",
+            f"SELECT id, s.emitted_at::TIMESTAMP AS emitted_at, __file FROM {rows} s SEMI JOIN {firsts} USING (id)",
+        )
+    contested = relations.table(
+        "contested",
+        f"SELECT id, emitted_at FROM {firsts} WHERE n > 1"
+        f" UNION SELECT id, emitted_at FROM {known} SEMI JOIN {firsts} USING (id, emitted_at)",
     )
-    con.unregister("stored")
-    con.execute(
-        "CREATE TABLE contested AS SELECT id, moment FROM firsts WHERE n > 1"
-        " UNION SELECT id, moment FROM stored_ids SEMI JOIN firsts USING (id, moment)"
+    judged = _judge(relations, dataset, records, files, known, contested, stored_rows)
+    kept = relations.table(
+        "kept",
+        "SELECT f.id, coalesce(j.best.place, f.place) AS place, s.id IS NOT NULL AS replaces"
+        f" FROM {firsts} f LEFT JOIN {known} s USING (id) LEFT JOIN {judged} j USING (id)"
+        " WHERE s.id IS NULL OR s.emitted_at > f.emitted_at OR (s.emitted_at = f.emitted_at AND NOT j.best.is_stored)",
     )
-    _judge(con, dataset, stored_rows)
-    con.execute(
-        "CREATE TABLE keep AS SELECT f.id, coalesce(j.best.rid, f.rid) AS rid, s.id IS NOT NULL AS replaces"
-        " FROM firsts f LEFT JOIN stored_ids s USING (id) LEFT JOIN judged j USING (id)"
-        " WHERE s.id IS NULL OR s.moment > f.moment OR (s.moment = f.moment AND NOT j.best.is_stored)"
+    fresh = relations.view(
+        "fresh",
+        f"SELECT {', '.join(record_values(dataset))}"
+        # A semi join hashes the narrow side; a join might choose to hash the wide one.
+        f" FROM {records} r JOIN {files} f ON r.__file_no = f.file_no SEMI JOIN {kept} ON {_PLACE} = {kept}.place",
     )
-    con.execute(f"CREATE OR REPLACE VIEW fresh AS {_fresh(dataset)}")
-    new = con.execute(
-        "SELECT file_no, count(*) FROM staged JOIN keep ON staged.rowid = keep.rid WHERE NOT replaces GROUP BY 1"
-    ).fetchall()
-    rewrite = con.execute("SELECT DISTINCT _file FROM stored_ids SEMI JOIN (FROM keep WHERE replaces) USING (id)")
-    files = tuple(sorted(number for (number,) in rewrite.fetchall()))
-    replaced = number(con, "SELECT count(*) FROM keep WHERE replaces")
-    return HistoryPlan(dict(new), replaced, files)
+    new = con.execute(f"SELECT place // {2**40}, count(*) FROM {kept} WHERE NOT replaces GROUP BY 1").fetchall()
+    replaced_ids = relations.table("replaced_ids", f"SELECT id FROM {kept} WHERE replaces")
+    found = con.execute(f"SELECT DISTINCT __file FROM {known} SEMI JOIN {replaced_ids} USING (id)").fetchall()
+    rewrite = sorted(each for (each,) in found)
+    relations.drop(firsts, known, contested, judged)
+    return HistoryDecision(fresh, dict(new), number(con, f"SELECT count(*) FROM {replaced_ids}"), replaced_ids, rewrite)
 
 
 def _judge(
-    con: duckdb.DuckDBPyConnection,
+    relations: Relations,
     dataset: Dataset,
+    records: Relation,
+    files: Relation,
+    known: Relation,
+    contested: Relation,
     stored_rows: Callable[[list[int]], pa.RecordBatchReader],
-) -> None:
-    """Picks the smallest canonical JSON per contested id, into `judged` (id, best {is_stored, rid})."""
-    ties = con.execute("SELECT DISTINCT _file FROM stored_ids SEMI JOIN contested USING (id, moment)").fetchall()
-    tied = "SELECT NULL::VARCHAR AS id, {'is_stored': true, 'rid': 0::BIGINT} AS who, NULL AS rank WHERE false"
+) -> Relation:
+    """Picks the smallest canonical JSON per contested id: (id, best {is_stored, place})."""
 
     def rank(fresh: str, key: str, line: str) -> str:
         # Of equal contents the stored one stays, so that nothing is rewritten; then any rule that never changes.
         return f"{{'text': {canonical(dataset)}, 'fresh': {fresh}, 'key': {key}, 'line': {line}}}"
 
-    if ties:
-        con.register("tied_rows", stored_rows(sorted(number for (number,) in ties)))
+    incoming = (
+        f"SELECT id, {{'is_stored': false, 'place': {_PLACE}}} AS who, {rank('true', 'f.key', 'r.__line_no')} AS rank"
+        f" FROM {records} r JOIN {contested} c USING (id) JOIN {files} f ON r.__file_no = f.file_no"
+        " WHERE r.emitted_at = c.emitted_at"
+    )
+    ties = relations.con.execute(
+        f"SELECT DISTINCT __file FROM {known} SEMI JOIN {contested} USING (id, emitted_at)"
+    ).fetchall()
+    if not ties:
+        return relations.table("judged", f"SELECT id, arg_min(who, rank) AS best FROM ({incoming}) GROUP BY id")
+    with relations.arrow("tied_rows", stored_rows(sorted(each for (each,) in ties))) as rows:
         tied = (
-            "SELECT id, {'is_stored': true, 'rid': NULL::BIGINT} AS who, "
+            "SELECT id, {'is_stored': true, 'place': NULL::BIGINT} AS who, "
             + rank("false", "source_file", "source_line")
-            + f" AS rank FROM {as_staged(dataset, 'tied_rows')} r"
-            + " JOIN contested c USING (id) WHERE r.emitted_at = c.moment"
+            + f" AS rank FROM {as_decoded(dataset, rows)} r JOIN {contested} c USING (id)"
+            + " WHERE r.emitted_at = c.emitted_at"
         )
-    con.execute(
-        "CREATE TABLE judged AS SELECT id, arg_min(who, rank) AS best FROM ("
-        " SELECT id, {'is_stored': false, 'rid': r.rowid} AS who, "
-        + rank("true", "f.key", "r.line_no")
-        + " AS rank FROM staged r JOIN contested c USING (id) JOIN files f USING (file_no)"
-        + " WHERE r.emitted_at = c.moment"
-        + f" UNION ALL {tied}) GROUP BY id"
-    )
-    if ties:
-        con.unregister("tied_rows")
+        return relations.table(
+            "judged", f"SELECT id, arg_min(who, rank) AS best FROM ({incoming} UNION ALL {tied}) GROUP BY id"
+        )
 
 
-def history_source(dataset: Dataset, *, rewritten: bool) -> str:
-    """What goes into new history files: `fresh`, and of the `rewritten` files the rows that stay."""
-    if not rewritten:
-        return "fresh"
+def history_rows(dataset: Dataset, fresh: Relation, replaced_ids: Relation | None, rewritten: Relation | None) -> str:
+    """A FROM item of what goes into new history files: fresh rows, and of the rewritten files the rows that stay."""
+    if rewritten is None:
+        return str(fresh)
     names = ", ".join(quote(name) for name in record_columns(dataset))
-    return (
-        f"(SELECT {names} FROM fresh UNION ALL SELECT {names} FROM rewritten"
-        " ANTI JOIN (FROM keep WHERE replaces) USING (id))"
-    )
-
-
-def _fresh(dataset: Dataset) -> str:
-    return (
-        f"SELECT {', '.join(record_values(dataset))}"
-        # A semi join hashes the narrow side; a join might choose to hash the wide one.
-        " FROM staged r JOIN files f USING (file_no) SEMI JOIN keep ON r.rowid = keep.rid"
-    )
+    staying = f" ANTI JOIN {replaced_ids} USING (id)" if replaced_ids else ""
+    return f"(SELECT {names} FROM {fresh} UNION ALL SELECT {names} FROM {rewritten}{staying})"

@@ -1,7 +1,8 @@
-"""The note of a batch: what quarantine and ledger will say once the batch's history commit has landed.
+"""The commit intent of a batch: what quarantine and ledger will say once the batch's history commit has landed.
 
-The history's snapshot names its note. As long as the note exists the batch is unfinished; deleting it is the last
-step. Notes lie under the ledger table's location, as two Parquet files: `<commit id>-ledger` and `-quarantine`.
+A write-ahead record. The history's snapshot names the intent. As long as the intent exists the batch is unfinished;
+deleting it is the last step. Intents lie under the ledger table's location, as two Parquet files each: `<commit
+id>-ledger` and `-quarantine`.
 """
 
 from __future__ import annotations
@@ -14,22 +15,28 @@ from typing import Literal
 import duckdb
 import pyarrow.parquet as pq
 
-from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
+from compactor.duck.relations import Relation, Relations
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.lake.table import COMMIT_ID, RUN_ID, Snapshot, Table, summary
-from compactor.publish import ledger
+from compactor.publish import upsert
+from compactor.publish.accounting import Entries
 
-_NOTE, _MODE = "compactor.note", "compactor.note-mode"
+# Names that stand in tables and folders of lakes that exist: older than the term "intent", and kept.
+_INTENT, _MODE, _FOLDER = "compactor.note", "compactor.note-mode", "notes"
 _PARTS = ("ledger", "quarantine")
 _BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True)
-class Note:
-    """A batch's note.
+class CommitIntent:
+    """A batch's commit intent.
 
     Attributes:
+        base: where its files lie, without the ends of their names.
         mode: what its ledger rows do to those that are there: `keep` leaves them, `replace` takes their place (a
-            replay's do), and so does `migrate`, whose batch has no new records: a change of the tables' shape.
+            replay's do), and so does `migrate`, whose batch has no new records: it brings the tables to a new version.
+        found_in: the history's snapshot that names it; None for a new one.
     """
 
     lake: Lakehouse
@@ -40,14 +47,13 @@ class Note:
     found_in: Snapshot | None = None
 
     @classmethod
-    def new(cls, lake: Lakehouse, run_id: str, mode: Literal["keep", "replace", "migrate"]) -> Note:
+    def new(cls, lake: Lakehouse, run_id: str, mode: Literal["keep", "replace", "migrate"]) -> CommitIntent:
         commit_id = uuid.uuid4().hex
-        base = f"{lake.table(FILES).location}/notes/{commit_id}"
-        return cls(lake, commit_id, run_id, base, mode)
+        return cls(lake, commit_id, run_id, f"{folder(lake.table(FILES))}/{commit_id}", mode)
 
     @classmethod
-    def of(cls, lake: Lakehouse, history: Table) -> Note | None:
-        """The note of the history's newest batch if that is unfinished.
+    def of(cls, lake: Lakehouse, history: Table) -> CommitIntent | None:
+        """The intent of the history's newest batch if that is unfinished.
 
         No older batch can be: nobody commits to a history before its newest batch is finished.
         """
@@ -55,10 +61,11 @@ class Note:
         if snapshot is None:
             return None
         marks = summary(snapshot)
-        if _NOTE not in marks:
+        if _INTENT not in marks:
             return None
-        note = cls(lake, marks[COMMIT_ID], marks.get(RUN_ID, ""), marks[_NOTE], marks.get(_MODE, "keep"), snapshot)
-        return note if note.exists() else None
+        run_id, mode = marks.get(RUN_ID, ""), marks.get(_MODE, "keep")
+        intent = cls(lake, marks[COMMIT_ID], run_id, marks[_INTENT], mode, snapshot)
+        return intent if intent.exists() else None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -67,14 +74,14 @@ class Note:
 
     @property
     def properties(self) -> dict[str, str]:
-        """The marks by which the history's snapshot names this note."""
-        return {_NOTE: self.base, _MODE: self.mode}
+        """The marks by which the history's snapshot names this intent."""
+        return {_INTENT: self.base, _MODE: self.mode}
 
-    def write(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Writes `ledger_rows` and `quarantine_rows`; the ledger part last, because it is what `exists` asks for."""
+    def write(self, con: duckdb.DuckDBPyConnection, entries: Entries) -> None:
+        """Writes the entries; the ledger's last, because they are what `exists` asks for."""
         table = self.lake.table(FILES)
-        for part in reversed(_PARTS):
-            reader = con.execute(f"SELECT * FROM {part}_rows").to_arrow_reader(_BATCH_ROWS)
+        for part, rows in (("quarantine", entries.quarantine), ("ledger", entries.ledger)):
+            reader = con.execute(f"SELECT * FROM {rows}").to_arrow_reader(_BATCH_ROWS)
             with table.create(self._path(part)) as stream, pq.ParquetWriter(stream, reader.schema) as writer:
                 for batch in reader:
                     writer.write_batch(batch)
@@ -82,58 +89,64 @@ class Note:
     def exists(self) -> bool:
         return self.lake.table(FILES).has(self._path("ledger"))
 
-    def read(self, con: duckdb.DuckDBPyConnection) -> bool:
-        """Loads the note into `ledger_rows` and `quarantine_rows`; False if somebody has finished the batch."""
-        table = self.lake.table(FILES)
+    def read(self, relations: Relations) -> Entries | None:
+        """The entries that were written; None if another run has finished the batch."""
+        found = {}
         for part in _PARTS:
             try:
-                with table.open(self._path(part)) as stream:
-                    file = pq.ParquetFile(stream)
-                    con.register("part", file.schema_arrow.empty_table())
-                    con.execute(f"CREATE OR REPLACE TABLE {part}_rows AS SELECT * FROM part")
-                    for batch in file.iter_batches(_BATCH_ROWS):
-                        con.register("part", batch)
-                        con.execute(f"INSERT INTO {part}_rows SELECT * FROM part")
-                    con.unregister("part")
+                found[part] = self._read(relations, part)
             except OSError:
                 if self.exists():
                     raise
-                return False
-        return True
+                return None
+        return Entries(**found)
 
-    def settle(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Puts quarantine and ledger in place, unless somebody else has, then deletes the note."""
-        # The ledger comes last: an object counts as loaded only when all else is in place.
-        ledger.put(
-            self.lake,
-            con,
-            QUARANTINE,
-            "quarantine_rows",
-            ledger.LINES_OF_OBJECT,
-            scope="(SELECT dataset, key AS source_file, etag FROM ledger_rows)",
-            commit_id=self.commit_id,
-            run_id=self.run_id,
-            needed=self.exists,
-        )
-        ledger.put(
+    def _read(self, relations: Relations, part: str) -> Relation:
+        with self.lake.table(FILES).open(self._path(part)) as stream:
+            file = pq.ParquetFile(stream)
+            rows = relations.stored(f"{part}_entries", file.schema_arrow.empty_table())
+            for batch in file.iter_batches(_BATCH_ROWS):
+                relations.append(rows, batch)
+        return rows
+
+    def settle(self, con: duckdb.DuckDBPyConnection, entries: Entries) -> None:
+        """Puts quarantine and ledger in place, unless another run has, then deletes the intent."""
+        with Relations(con) as keys:
+            # The ledger comes last: an object counts as loaded only when all else is in place.
+            scope = keys.view("scope", f"SELECT dataset, key AS source_file, etag FROM {entries.ledger}")
+            upsert.put(
+                self.lake,
+                con,
+                QUARANTINE,
+                upsert.LINES_OF_OBJECT,
+                lambda _relations, _table: entries.quarantine if self.exists() else None,
+                scope=scope,
+                commit_id=self.commit_id,
+                run_id=self.run_id,
+            )
+        upsert.put(
             self.lake,
             con,
             FILES,
-            "ledger_rows",
-            ledger.OBJECT,
+            upsert.OBJECT,
+            lambda _relations, _table: entries.ledger if self.exists() else None,
             existing="keep" if self.mode == "keep" else "replace",
             commit_id=self.commit_id,
             run_id=self.run_id,
-            needed=self.exists,
         )
         self.delete()
 
     def delete(self) -> None:
         table = self.lake.table(FILES)
         for part in _PARTS:
-            with suppress(FileNotFoundError):  # somebody else was as fast
+            with suppress(FileNotFoundError):  # another run was as fast
                 if table.has(self._path(part)):
                     table.delete(self._path(part))
 
     def _path(self, part: str) -> str:
         return f"{self.base}-{part}.parquet"
+
+
+def folder(ledger: Table) -> str:
+    """Where commit intents lie, and the lease beside them."""
+    return f"{ledger.location}/{_FOLDER}"

@@ -1,10 +1,10 @@
-"""The lease: a small file that says who is running, so that a run that comes meanwhile waits for it, or leaves.
+"""The lease: a small file that names the run under way, so that a second run waits for it, or leaves.
 
-It is a courtesy that saves work. That runs which meet lose and double nothing is the commit protocol's doing, and a
-lease that is lost, stolen, or cannot be written fails nobody. See docs/design/0003-lease.md.
+The lease is a courtesy that saves work. The commit protocol alone keeps concurrent runs correct. A lease that is lost,
+stolen, or cannot be written fails no run. See docs/design/0003-lease.md.
 
-The file lies beside the notes, under the ledger's location. A thread renews its `beat` while the run lasts. No clock of
-another machine is believed: a holder is alive as long as its file is seen to change.
+The file lies beside the commit intents, under the ledger's location. A thread renews its `beat` while the run lasts.
+Clocks of other machines are not trusted: a holder is alive as long as its file changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from pathlib import Path
 
 from compactor import diagnose
 from compactor.config import IfRunning
-from compactor.lake.catalog import FILES, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES
+from compactor.publish.intent import folder
 from compactor.publish.run_log import Run
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ BEAT, DEAD_AFTER = 5.0, 60.0
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds the lease. `pids` names the space in which `pid` means something: containers have their own."""
+    """The run that holds the lease. `pids` names the process-id space of `pid`: containers have their own."""
 
     run_id: str
     verb: str
@@ -63,11 +65,11 @@ class Holder:
 
     def __str__(self) -> str:
         if self == UNKNOWN:
-            return "a run that does not say who it is"
+            return "an unknown run"
         return f"run {self.run_id} ({self.verb}, host {self.host}, process {self.pid}, since {self.started_at})"
 
     def is_gone(self) -> bool:
-        """Whether its process was one of this machine and is no more. False if that cannot be told."""
+        """Whether its process ran on this machine and has ended. False if that is unknown."""
         if (self.host, self.pids) != _here() or not 0 < self.pid < 2**31:
             return False
         try:
@@ -83,15 +85,15 @@ UNKNOWN = Holder("", "", "", "", 0, "")
 
 
 class _File:
-    """The lease's file. What fails here is told once and fails nobody."""
+    """The lease's file. A failure here is logged once, and fails no run."""
 
     def __init__(self, lake: Lakehouse) -> None:
         self._table = lake.table(FILES)
-        self._path = f"{self._table.location}/notes/lease.json"
-        self._told = False
+        self._path = f"{folder(self._table)}/lease.json"
+        self._warned = False
 
     def read(self) -> bytes | None:
-        """None if there is no lease, or if it cannot be read: in both cases nobody is waited for."""
+        """None if there is no lease, or if it cannot be read: in both cases the run does not wait."""
         with self._forgiving():
             try:
                 with self._table.open(self._path) as stream:
@@ -112,11 +114,11 @@ class _File:
     def _forgiving(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # noqa: BLE001  whatever it is, the run is right without a lease
-            if not self._told:
+        except Exception as error:  # noqa: BLE001  whatever it is, the run is correct without a lease
+            if not self._warned:
                 reason = diagnose.reason(error) or type(error).__name__
                 log.warning("the lease cannot be used, other runs may start beside this one: %s", reason)
-            self._told = True
+            self._warned = True
 
 
 @contextmanager
@@ -127,10 +129,10 @@ def held(
     pause: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Holder | None]:
-    """Holds the lease while the body runs. Gives the other run if this one is to leave to it, else None.
+    """Holds the lease while the body runs. Yields the other run if this one is to leave, else None.
 
-    `wait` waits for another run to end. `leave` leaves it the lake if it is alive.
-    `ignore` goes on beside it, without a lease.
+    `wait` waits for another run to end. `leave` leaves if the other run is alive. `ignore` continues beside it, without
+    a lease.
     """
     file, me = _File(run.lake), Holder.of(run)
     other = _await(file, if_running, pause, clock)
@@ -139,19 +141,19 @@ def held(
             yield None
     else:
         leaves = if_running == "leave"
-        log.info("%s is under way; %s", other, "leaving it to that run" if leaves else "going on beside it")
+        log.info("%s is under way; %s", other, "leaving it to that run" if leaves else "continuing beside it")
         yield other if leaves else None
 
 
 def _await(
     file: _File, if_running: IfRunning, pause: Callable[[float], object], clock: Callable[[], float]
 ) -> Holder | None:
-    """Waits until nobody holds the lease, or for a sign of life if that is enough. Returns who holds it."""
-    seen, since, told = b"", clock(), ""
+    """Waits until no run holds the lease, or for a sign of life if that is enough. Returns the holder."""
+    seen, since, announced = b"", clock(), ""
     while (content := file.read()) is not None:
         other = Holder.parse(content)
         if other.is_gone():
-            log.warning("%s has ended without giving back its lease: its process is gone; taking over", other)
+            log.warning("%s has ended without releasing its lease: its process is gone; taking over", other)
             return None
         lives = other != UNKNOWN and seen and content != seen
         if if_running == "ignore" or (if_running == "leave" and lives):
@@ -161,8 +163,8 @@ def _await(
         elif clock() - since >= DEAD_AFTER:
             log.warning("%s has given no sign of life for %.0f seconds; taking over", other, DEAD_AFTER)
             return None
-        if other.run_id not in (told, UNKNOWN.run_id):
-            told = other.run_id
+        if other.run_id not in (announced, UNKNOWN.run_id):
+            announced = other.run_id
             log.info(
                 "%s holds the lease; waiting for %s", other, "its end" if if_running == "wait" else "a sign of life"
             )
@@ -172,7 +174,7 @@ def _await(
 
 @contextmanager
 def _kept(file: _File, me: Holder) -> Iterator[None]:
-    """Writes the lease, renews it from a thread of its own, and takes it away in the end."""
+    """Writes the lease, renews it from a thread of its own, and deletes it at the end."""
     stop = threading.Event()
     thread = threading.Thread(target=_renew, args=(file, me, stop), name="lease", daemon=True)
     try:
@@ -194,7 +196,7 @@ def _renew(file: _File, me: Holder, stop: threading.Event) -> None:
             return
         content = file.read()
         if content is not None and (other := Holder.parse(content)) not in (me, UNKNOWN):
-            log.warning("%s has taken the lease of this run; both go on, side by side", other)
+            log.warning("%s has taken the lease of this run; both continue, side by side", other)
             return
         file.write(me.content(beat))
 

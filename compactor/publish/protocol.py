@@ -1,114 +1,133 @@
-"""Publishes a batch that lies in a session: history, then current state, then quarantine and ledger.
+"""Publishes a batch: history, then current state, then quarantine and ledger.
 
 Iceberg commits one table at a time, so the order of commits and the marks they carry keep the tables in agreement:
 
-1. What quarantine and ledger will say is written to a *note* beside the ledger.
-2. The commit of the history decides. Its snapshot names the note.
-3. Current state, quarantine and ledger follow from 1 and 2. Each of these can be repeated and changes nothing then.
-4. The note is deleted.
+1. What quarantine and ledger will say is written to a *commit intent* beside the ledger.
+2. The commit of the history decides. Its snapshot names the intent.
+3. Current state, quarantine and ledger follow from 1 and 2. Each of these steps is idempotent.
+4. The intent is deleted.
 
-A batch that stopped between 2 and 4 is *unfinished*. Whoever comes next, after a crash or at the same time, finishes
-it before it plans anything on that dataset (`settled`). See docs/design/0001-commit-protocol.md.
+A batch that stopped between 2 and 4 is *unfinished*. The next run, or one at the same time, finishes it before it plans
+anything on that dataset (`settled`). See docs/design/0001-commit-protocol.md.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from compactor.engines.base import Batch, Change, Engine
-from compactor.engines.local import open_batch as local_batch
-from compactor.errors import CompactorError, ConflictError, ShapeChanged
+from compactor.duck.relations import Relations
+from compactor.engines.base import Batch, Change, Engine, HistoryPlan
+from compactor.errors import CompactorError, ConflictError, TableVersionChanged
 from compactor.lake import table_version
-from compactor.lake.catalog import FILES, Lakehouse
-from compactor.lake.table import RUN_ID, DataFile, Table
-from compactor.merge.history import HistoryPlan
-from compactor.publish import ledger
-from compactor.publish.intent import Note
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES
+from compactor.lake.table import RUN_ID, Table
+from compactor.publish import upsert
+from compactor.publish.accounting import Entries
+from compactor.publish.intent import CommitIntent
+from compactor.publish.retry import on_conflict
 from compactor.registry.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
+R = TypeVar("R")
+"""What an engine has rows in."""
 
-@dataclass
+
+@dataclass(frozen=True)
 class Published:
     """What became of a batch: new history rows per file_no, and the snapshots made, by table."""
 
     new: Mapping[int, int]
-    snapshots: dict[str, int] = field(default_factory=dict)
+    snapshots: Mapping[str, int] = field(default_factory=dict)
 
 
-def settled(lake: Lakehouse, dataset: Dataset, open_batch: Engine = local_batch) -> Table:
-    """The dataset's history, loaded, with nothing unfinished in it. What a plan reads must be loaded after this.
+def settled(lake: Lakehouse, dataset: Dataset, open_batch: Engine) -> Table:
+    """The dataset's history, loaded, with no unfinished batch. What a plan reads must be loaded after this.
 
-    Raises ShapeChanged where the tables no longer have the dataset's shape.
+    Args:
+        open_batch: the engine that finishes a batch which another run has left unfinished.
+
+    Raises TableVersionChanged where the tables no longer have the dataset's version.
     """
     while True:
         history = lake.table(dataset.history_table)
         table_version.check(dataset, history)
-        note = Note.of(lake, history)
-        if note is None:
+        intent = CommitIntent.of(lake, history)
+        if intent is None:
             return history
-        if note.mode == "migrate" and dataset.current_table:
+        if intent.mode == "migrate" and dataset.current_table:
             table_version.check(dataset, _current(lake, dataset))
-        log.info("%s: finishing the batch of run %s", dataset.name, note.run_id)
+        log.info("%s: finishing the batch of run %s", dataset.name, intent.run_id)
         with open_batch(lake, dataset) as batch:
-            _finish(lake, batch, dataset, history, note)
+            _finish(lake, batch, dataset, history, intent)
 
 
 def publish(
     lake: Lakehouse,
-    batch: Batch,
+    batch: Batch[R],
     dataset: Dataset,
     history: Table,
-    planned: HistoryPlan,
-    rewrite: Sequence[DataFile],
+    plan: HistoryPlan[R],
+    entries: Entries,
     *,
     run_id: str,
+    open_batch: Engine,
     replaces_entries: bool = False,
-    open_batch: Engine = local_batch,
 ) -> Published:
-    """Publishes a planned batch, with the ledger and quarantine rows in `ledger_rows` and `quarantine_rows`.
+    """Publishes a planned batch.
 
     Args:
-        replaces_entries: the ledger's rows take the place of those that are there.
+        entries: what ledger and quarantine are to say of it.
         open_batch: the engine that finishes batches that others have left unfinished.
+        replaces_entries: the ledger's rows take the place of those that are there.
 
     Raises:
         ConflictError: the history has changed since it was loaded. Nothing is visible; plan again.
         InvariantError: what was written is not what was planned. Nothing is visible.
+        CompactorError: the history has the batch, and other runs were first at each attempt on the other tables.
     """
-    published = Published(planned.new)
-    con = batch.con
-    quarantined = int(con.execute("SELECT count(*) FROM quarantine_rows").fetchall()[0][0])
-    if not (planned.rows or quarantined or replaces_entries):
-        # Duplicates alone. The ledger keeps the first word on an object, so this may be said late and twice.
-        commit_id = uuid.uuid4().hex
-        ledger.put(lake, con, FILES, "ledger_rows", ledger.OBJECT, existing="keep", commit_id=commit_id, run_id=run_id)
-        return published
-    note = Note.new(lake, run_id, "replace" if replaces_entries else "keep")
-    note.write(con)
+    con, snapshots = batch.con, {}
+    with Relations(con) as relations:
+        quarantined = relations.count(entries.quarantine)
+    if not (plan.rows or quarantined or replaces_entries):
+        # Duplicates alone. The ledger keeps what it says of an object, so this is idempotent.
+        upsert.put(
+            lake,
+            con,
+            FILES,
+            upsert.OBJECT,
+            lambda _relations, _table: entries.ledger,
+            existing="keep",
+            commit_id=uuid.uuid4().hex,
+            run_id=run_id,
+        )
+        return Published(plan.new)
+    intent = CommitIntent.new(lake, run_id, "replace" if replaces_entries else "keep")
+    intent.write(con, entries)
     try:
-        change = batch.history_change(history, planned, rewrite)
-        properties = {RUN_ID: run_id, **note.properties}
-        published.snapshots[dataset.history_table] = commit(history, change, properties, note.commit_id)
+        change = batch.history_change(history, plan)
+        properties = {RUN_ID: run_id, **intent.properties}
+        snapshots[dataset.history_table] = commit(history, change, properties, intent.commit_id)
     except ConflictError:
-        note.delete()
+        intent.delete()
         raise
     try:
-        _follow(lake, batch, dataset, planned, note, open_batch)
+        _follow(lake, batch, dataset, plan, entries, intent, open_batch)
     except ConflictError as error:
         raise CompactorError(
             f"{dataset.name}: other runs kept committing first; the batch is in the history, and the next run"
             " brings the other tables up to it: run again"
         ) from error
     if dataset.current_table:
-        current = _current(lake, dataset).find(note.commit_id)
-        published.snapshots.update({dataset.current_table: current.snapshot_id} if current else {})
-    return published
+        current = _current(lake, dataset).find(intent.commit_id)
+        snapshots.update({dataset.current_table: current.snapshot_id} if current else {})
+    return Published(plan.new, snapshots)
 
 
 def commit(table: Table, change: Change, properties: Mapping[str, str], commit_id: str) -> int:
@@ -124,64 +143,73 @@ def commit(table: Table, change: Change, properties: Mapping[str, str], commit_i
 
 
 def _follow(
-    lake: Lakehouse, batch: Batch, dataset: Dataset, planned: HistoryPlan, note: Note, open_batch: Engine
+    lake: Lakehouse,
+    batch: Batch[R],
+    dataset: Dataset,
+    plan: HistoryPlan[R],
+    entries: Entries,
+    intent: CommitIntent,
+    open_batch: Engine,
 ) -> None:
     """Brings the other tables up to the history commit that has just landed."""
-    if planned.replaced:
-        # Stored records changed: order alone does not tell what that does to current state. Start from history.
-        with suppress(ShapeChanged):  # nothing was unfinished any more when the tables were migrated
+    if plan.replaced:
+        # Stored records changed: order alone does not say what that does to current state. Start from history.
+        with suppress(TableVersionChanged):  # nothing was unfinished any more when the tables were migrated
             settled(lake, dataset, open_batch)
         return
-    if dataset.current_table and planned.rows:
-        _merge_current(lake, batch, dataset, note)
-    note.settle(batch.con)
+    if dataset.current_table and plan.rows:
+        merge_current(lake, batch, dataset, plan.fresh, intent)
+    intent.settle(batch.con, entries)
 
 
-def _finish(lake: Lakehouse, batch: Batch, dataset: Dataset, history: Table, note: Note) -> None:
-    added, removed = history.changed_files(note.snapshot)
-    if dataset.current_table and note.mode != "migrate":
+def _finish(lake: Lakehouse, batch: Batch[R], dataset: Dataset, history: Table, intent: CommitIntent) -> None:
+    """Does what is left of a batch whose history commit has landed: all of it is idempotent."""
+    added, removed = history.changed_files(intent.snapshot)
+    if dataset.current_table and intent.mode != "migrate":
         if removed:
-            _derive_current(lake, batch, dataset, note)
+            _derive_current(lake, batch, dataset, intent)
         elif added:
-            batch.take(history, note.snapshot)
-            _merge_current(lake, batch, dataset, note)
-    if note.read(batch.con):
-        note.settle(batch.con)
+            merge_current(lake, batch, dataset, batch.adopt_snapshot(history, intent.snapshot), intent)
+    with Relations(batch.con) as relations:
+        entries = intent.read(relations)
+        if entries:
+            intent.settle(batch.con, entries)
 
 
-def _merge_current(lake: Lakehouse, batch: Batch, dataset: Dataset, note: Note) -> None:
-    """Brings the batch's rows into the current table, unless somebody else has finished the batch.
+def merge_current(lake: Lakehouse, batch: Batch[R], dataset: Dataset, fresh: R, intent: CommitIntent) -> None:
+    """Brings new history rows into the current table, unless another run has finished the batch.
 
-    Asked after the table was loaded, `note.exists` says that no later batch can have committed anything before that
+    Asked after the table was loaded, `intent.exists` says that no later batch can have committed anything before that
     load; what one commits after it makes our commit a conflict.
     """
-    for attempt in ledger.on_conflict(lake.config.commit.attempts):
+    for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             current = _current(lake, dataset)
-            if not note.exists():
+            if not intent.exists():
                 return
-            change = batch.current_change(current, lambda: lake.table(dataset.history_table))
-            _commit_current(current, change, note)
+            change = batch.current_change(fresh, current, lambda: lake.table(dataset.history_table))
+            commit_current(current, change, intent)
 
 
-def _derive_current(lake: Lakehouse, batch: Batch, dataset: Dataset, note: Note) -> None:
-    """Derives the current rows of all keys in the history files that the batch changed anew. See `_merge_current`.
+def _derive_current(lake: Lakehouse, batch: Batch[R], dataset: Dataset, intent: CommitIntent) -> None:
+    """Derives the current rows of all keys in the history files that the batch changed. See `merge_current`.
 
     History is loaded after the current table: it then has all that the current table can have seen, and a batch under
     way finds its rows in place.
     """
-    for attempt in ledger.on_conflict(lake.config.commit.attempts):
+    for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             current = _current(lake, dataset)
-            if not note.exists():
+            if not intent.exists():
                 return
-            change = batch.derived_change(current, lake.table(dataset.history_table), note.snapshot)
-            _commit_current(current, change, note)
+            change = batch.derived_change(current, lake.table(dataset.history_table), intent.snapshot)
+            commit_current(current, change, intent)
 
 
-def _commit_current(current: Table, change: Change | None, note: Note) -> None:
+def commit_current(current: Table, change: Change | None, intent: CommitIntent) -> None:
+    """Commits what a batch changes in the current table, if anything."""
     if change:
-        commit(current, change, {RUN_ID: note.run_id}, note.commit_id)
+        commit(current, change, {RUN_ID: intent.run_id}, intent.commit_id)
 
 
 def _current(lake: Lakehouse, dataset: Dataset) -> Table:

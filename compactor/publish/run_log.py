@@ -7,14 +7,26 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
+from compactor.duck import session
+from compactor.duck.relations import Relation, Relations
 from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import RUNS, stored_name
+from compactor.lake.table import Table
 from compactor.progress import Progress
-from compactor.publish import ledger
+from compactor.publish import past, upsert
 from compactor.publish.accounting import Totals
 from compactor.publish.protocol import Published
 from compactor.registry.dataset import Dataset
 from compactor.reports.report import DatasetReport, RunReport
 from compactor.source import Hour
+from compactor.version import __version__
+
+
+def now() -> dt.datetime:
+    """The present as the tables keep times: UTC, microseconds."""
+    return dt.datetime.now(dt.UTC)
 
 
 @dataclass(frozen=True)
@@ -29,18 +41,18 @@ class Run:
 
     @classmethod
     def begin(cls, verb: str, lake: Lakehouse, progress: Progress) -> Run:
-        now = ledger.now()
-        return cls(f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}", verb, now, lake, progress)
+        at = now()
+        return cls(f"{at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}", verb, at, lake, progress)
 
     def report(self, datasets: Sequence[DatasetReport] = (), *, left_to: str | None = None) -> RunReport:
-        return RunReport(self.run_id, self.started_at, ledger.now(), tuple(datasets), left_to)
+        return RunReport(self.run_id, self.started_at, now(), tuple(datasets), left_to)
 
 
 @dataclass
 class Tally:
-    """What a run has done for one dataset so far. `failed` are objects left pending: (key, reason)."""
+    """What a run has done for one dataset so far. `failed` are objects that stay pending: (key, reason)."""
 
-    started_at: dt.datetime
+    started_at: dt.datetime = field(default_factory=lambda: now())  # noqa: PLW0108  looked up late, so that a test can set the clock
     objects: int = 0
     lines: int = 0
     new: int = 0
@@ -77,10 +89,42 @@ class Tally:
         )
 
 
+@dataclass(frozen=True)
+class LastRun:
+    """The newest run that listed a dataset; `watermark` is the hour up to which everything was listed and loaded."""
+
+    run_id: str
+    watermark: Hour
+
+
+def last_run(relations: Relations, lake: Lakehouse, dataset: str, *, tag: str | None = None) -> LastRun | None:
+    """The newest run over a dataset, by the times that `record` has put in order; None before the first.
+
+    With a tag, as the runs were then.
+    """
+    if not lake.exists(RUNS):
+        return None
+    runs, where = lake.table(RUNS), {"dataset": dataset}
+    snapshot_id = runs.tagged(tag) if tag else None
+    reached = stored_name(runs if snapshot_id is None else runs.at(snapshot_id), "watermark")
+    columns = ["run_id", reached, "finished_at"]
+    found_rows = past.scan(runs, columns, where, tag) if tag else runs.scan(columns, where=where).batches
+    with relations.arrow("runs", found_rows) as rows:
+        found = relations.con.execute(
+            f"SELECT run_id, {reached} FROM {rows} WHERE {reached} IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
+        ).fetchone()
+    return LastRun(found[0], Hour.parse(found[1])) if found else None
+
+
 def record(
-    run: Run, dataset: Dataset, tally: Tally, frontier: Hour | None = None, after: ledger.LastRun | None = None
+    run: Run, dataset: Dataset, tally: Tally, watermark: Hour | None = None, after: LastRun | None = None
 ) -> None:
-    """Writes the run's row for a dataset. As to `frontier` and `after`, see `ledger.record_run`."""
+    """Writes the run's row for a dataset, as the newest of its runs.
+
+    Its time is never before that of a run that is there: the newest run says where the next one lists from, and a clock
+    can be set back. And where another run was recorded since this one has listed (`after`), what that one left pending
+    must not be hidden: of the two watermarks the earlier stays.
+    """
     row = {
         "run_id": run.run_id,
         "dataset": dataset.name,
@@ -95,5 +139,22 @@ def record(
         "raw_bytes": tally.raw_bytes,
         "history_snapshot_id": tally.snapshots.get(dataset.history_table),
         "current_snapshot_id": tally.snapshots.get(dataset.current_table or ""),
+        "version": __version__,
     }
-    ledger.record_run(run.lake, row, frontier, after)
+
+    def dated(relations: Relations, table: Table) -> Relation:
+        """The row with its place among the runs that the table has."""
+        with relations.arrow(
+            "finished", table.scan(["finished_at"], where={"dataset": dataset.name}).batches
+        ) as finished_at:
+            (newest,) = relations.con.execute(
+                f"SELECT coalesce(epoch_us(max(finished_at)), -1) FROM {finished_at}"
+            ).fetchall()[0]
+        finished = max(now(), dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=newest + 1))
+        last = last_run(relations, run.lake, dataset.name)
+        reached = min(watermark, last.watermark) if watermark and last and last != after else watermark
+        place = {"finished_at": finished, "watermark": str(reached) if reached else None}
+        return relations.stored("run", pa.Table.from_pylist([row | place], table.schema))
+
+    with session.session(run.lake.config.resources) as con:
+        upsert.put(run.lake, con, RUNS, upsert.RUN, dated, commit_id=uuid.uuid4().hex, run_id=run.run_id)

@@ -1,57 +1,72 @@
-"""What a dataset is to the rest of the program: key, order, deletes, layouts, and the fields of each version."""
+"""A dataset as the rest of the program sees it: key, order, deletes, layouts, and the fields of each version."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
-from compactor.duck.sql import literal, sql_type
+from compactor.duck.sql import literal
 from compactor.registry.expressions import Column, Expression, put_into
-from compactor.registry.fields import Field
+from compactor.registry.fields import Field, type_of
+from compactor.types.field_type import LONG, MAP, STRING, TIMESTAMP, FieldType
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """A key of a map, or an unknown field, that gets a typed column of its own.
+    """A key of a map, or an undeclared field, that has a typed column of its own.
 
     Attributes:
         source: the map's column, or `extra`.
         key: the key in it.
         column: the new column, never required.
-        type: a type of `Field`, but not map.
-        evolved: the column was made by a run, not by the registry (see `compactor.commands.drift.evolve`).
-        filled: rows from before the column have it too.
+        type: any type but map.
+        evolved: a run has made the column, not the registry (see `compactor.commands.drift.evolve`).
+        filled: rows that are older than the column have a value in it too.
     """
 
     source: str
     key: str
     column: str
-    type: str
+    type: FieldType
     evolved: bool = False
     filled: bool = True
 
+    def stored(self) -> dict[str, Any]:
+        """The promotion as a JSON object: how a table's properties keep it."""
+        return {**{each.name: getattr(self, each.name) for each in fields(self)}, "type": self.type.name}
+
+    @classmethod
+    def of_stored(cls, stored: Mapping[str, Any]) -> Promotion:
+        """The promotion that `stored` gave."""
+        return cls(**{**stored, "type": type_of(stored["type"])})
+
     def value(self, source: str) -> str:
-        """SQL for the promoted column, from SQL for the map that it comes from. NULL where the value does not fit."""
+        """SQL for the promoted column, from SQL for its map. NULL where the value is not of the type."""
         text = f"{source}[{literal(self.key)}]"
         text = f"json_extract_string({text}, '$')" if self.source == "extra" else text
-        text = f"try_cast({text} AS TIMESTAMPTZ)" if self.type == "timestamp" else text
-        return f"try_cast({text} AS {sql_type(self.type)})"
+        text = f"try_cast({text} AS TIMESTAMPTZ)" if self.type == TIMESTAMP else text
+        return f"try_cast({text} AS {self.type.duckdb})"
 
 
 @dataclass(frozen=True)
 class Partition:
-    """An Iceberg partition of one column. `column` is None for `none`; `buckets` is given for `bucket` alone."""
+    """An Iceberg partition by one column. `column` is None for `none`; only `bucket` has `buckets`."""
 
     transform: Literal["day", "month", "bucket", "none"]
     column: str | None
     buckets: int | None
 
+    @property
+    def field_name(self) -> str | None:
+        """The name of the partition field in the table, which no column can have. None for `none`."""
+        return None if self.column is None else f"{self.column}_{self.transform}"
+
 
 @dataclass(frozen=True)
 class TableLayout:
-    """How a table's files are laid out: its partition, and the columns that rows are sorted by (ascending)."""
+    """The layout of a table's files: its partition, and the columns that rows are sorted by, ascending."""
 
     partition: Partition
     sort: tuple[str, ...]
@@ -70,7 +85,7 @@ class SchemaVersion:
     """The fields of a record whose `version` is `number`, in order.
 
     Attributes:
-        derived: each column's expression over the columns of the version before; of the first, its own columns.
+        derived: each column as an expression over the columns of the version before; for the first version, itself.
     """
 
     number: int
@@ -84,17 +99,17 @@ class Dataset:
 
     Attributes:
         name: its name in the source, and of its first table.
-        kind: `state`, records that replace each other by key, or `events`, records that stand.
-        key: the columns that say which entity a record is about; of kind events, `id`.
-        order: the column whose greatest value is the newest record of an entity; ties go to the greater `id`.
-        delete: which records delete their entity; None: none does.
+        kind: `state`: the newest record of a key replaces the others. `events`: each record stays.
+        key: the columns that identify the entity of a record; `id` for events.
+        order: the column with the greatest value in the newest record of an entity. Of equal values, the greater `id`
+            is newer.
+        delete: which records delete their entity. None: no record does.
         current: layout of the table with one row per key; None for events.
-        history: layout of the table with each record once; for events, the one table.
+        history: layout of the table with each record once. Events have this table alone.
         promoted: columns beyond the fields.
-        additive: what becomes of fields that nobody declared: `capture` keeps them in `extra`, `evolve` also makes
-            columns of them.
-        versions: schema version by its number, at least one.
-        later: versions that the registry lists and the tables do not have yet (see `at`).
+        additive: `capture` keeps undeclared fields in `extra`; `evolve` also makes columns of them.
+        versions: schema versions by number, at least one.
+        later: numbers of versions that are in the registry and not yet in the tables (see `at`).
         file: the YAML file, for messages.
     """
 
@@ -113,12 +128,12 @@ class Dataset:
 
     @property
     def newest(self) -> SchemaVersion:
-        """The version with the largest number; it decides the tables' columns."""
+        """The version with the greatest number. It gives the columns of the tables."""
         return self.versions[max(self.versions)]
 
     @property
     def version_field(self) -> Field:
-        """The field that tells a record's version; its JSON key is the same in every version."""
+        """The field with the version of a record. Its JSON key is the same in each version."""
         return next(field for field in self.newest.fields if field.column == "version")
 
     def upgrades(self, number: int) -> Mapping[str, Expression]:
@@ -135,8 +150,14 @@ class Dataset:
             expressions = {column: put_into(each, derived) for column, each in expressions.items()}
         return found
 
+    @property
+    def partition_fields(self) -> frozenset[str]:
+        """The names of the partition fields of its tables."""
+        layouts = (self.history, self.current)
+        return frozenset(name for each in layouts if each and (name := each.partition.field_name))
+
     def why_unknown(self, number: int) -> str:
-        """What keeps records of a version from being read, and what to do."""
+        """Why records of a version cannot be read, and what to do."""
         if number in self.later:
             return (
                 f"version {number} is in the registry, but the tables are still of version {self.newest.number};"
@@ -148,14 +169,14 @@ class Dataset:
         )
 
     def at(self, number: int, promoted: Sequence[Promotion]) -> Dataset:
-        """The dataset as it was when `number` was the newest version: what tables of that version can take."""
+        """The dataset as it was when `number` was the newest version: as tables of that version need it."""
         if number == self.newest.number and tuple(promoted) == self.promoted:
             return self
         older = self.upgrades(number)
 
         def name(column: str) -> str:
             then = older[column]
-            assert isinstance(then, Column)  # what the layout and the rules speak of was at most renamed
+            assert isinstance(then, Column)  # `checks` allows no other change of a column that a rule or a layout names
             return then.name
 
         def layout(table: TableLayout) -> TableLayout:
@@ -176,25 +197,25 @@ class Dataset:
 
     @property
     def history_table(self) -> str:
-        """Name of the table with each record once."""
+        """Name of the table that has each record once."""
         return self.name if self.kind == "events" else f"{self.name}_history"
 
     @property
     def current_table(self) -> str | None:
-        """Name of the table with one row per key; None for events."""
+        """Name of the table that has one row per key; None for events."""
         return None if self.kind == "events" else self.name
 
     @property
-    def columns(self) -> tuple[tuple[str, str, bool], ...]:
+    def columns(self) -> tuple[tuple[str, FieldType, bool], ...]:
         """(column, type, required) of the newest version's fields, then of the promoted columns.
 
-        A column is required only if each version has it as it is: rows of an older one may have nothing in a new one.
+        A column is required only if each version has it unchanged: a row of an older version may have NULL in it.
         """
         oldest = self.upgrades(min(self.versions))
-        fields = [(f.column, f.type, f.required and isinstance(oldest[f.column], Column)) for f in self.newest.fields]
-        return (*fields, *((promotion.column, promotion.type, False) for promotion in self.promoted))
+        own = [(f.column, f.type, f.required and isinstance(oldest[f.column], Column)) for f in self.newest.fields]
+        return (*own, *((promotion.column, promotion.type, False) for promotion in self.promoted))
 
     @property
-    def table_columns(self) -> tuple[tuple[str, str, bool], ...]:
-        """`columns`, and those that each table of records has besides."""
-        return (*self.columns, ("extra", "map", False), ("source_file", "string", True), ("source_line", "long", True))
+    def table_columns(self) -> tuple[tuple[str, FieldType, bool], ...]:
+        """`columns`, and those that the program adds to each table of records."""
+        return (*self.columns, ("extra", MAP, False), ("source_file", STRING, True), ("source_line", LONG, True))

@@ -1,8 +1,8 @@
-"""How the columns of one shape of a record come from those of an older one: expressions over the older columns.
+"""The columns of a schema version as expressions over the columns of an older version.
 
-A schema version states what changed since the one before (see `version_changes`). Put into each other, these statements
-make one expression per column of the newest shape, for each older version. The same expressions serve one record in
-Python (`row`), columns in SQL (`sql`), and the plan of a migration (`kept`).
+A version lists its changes since the version before (see `version_changes`). Substituted into each other, they give one
+expression per column of the newest version, for each older version. The same expressions convert one record in Python
+(`row`) and columns in SQL (`sql`), and plan a migration (`kept`).
 """
 
 from __future__ import annotations
@@ -11,69 +11,69 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from compactor.duck.sql import literal, sql_type
-from compactor.types import json_values
+from compactor.duck.sql import literal
 from compactor.types.casts import Conversion, conversion
+from compactor.types.field_type import STRING, FieldType
 from compactor.types.json_values import BadValue
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the older shape, as it is."""
+    """A column of the older version, unchanged."""
 
     name: str
-    type: str
+    type: FieldType
 
 
 @dataclass(frozen=True)
 class Nothing:
-    """NULL: the older shape has nothing of it."""
+    """NULL: the older version has no such column."""
 
-    type: str
+    type: FieldType
 
 
 @dataclass(frozen=True)
 class Converted:
-    """Another type; `unit` is what a whole number counts that is to be a timestamp."""
+    """A conversion to another type; `unit` is what a whole number counts that becomes a timestamp."""
 
     of: Expression
-    type: str
+    type: FieldType
     unit: str | None = None
 
     @property
     def conversion(self) -> Conversion:
         found = conversion(self.of.type, self.type, self.unit)
-        assert found is not None  # the registry was refused otherwise
+        assert found is not None  # else `version_changes` would have refused the registry
         return found
 
 
 @dataclass(frozen=True)
 class Part:
-    """Part `number` (from 0) of a text cut at the first `count - 1` separators; NULL if there are fewer parts."""
+    """Part `number` (0-based) of a string cut at the first `count - 1` separators; NULL if it has fewer parts."""
 
     of: Expression
     number: int
     count: int
     separator: str
-    type: str = "string"
+    type: FieldType = STRING
 
 
 @dataclass(frozen=True)
 class Joined:
-    """The texts that are not NULL, in order; NULL if all are."""
+    """The strings that are not NULL, joined in order; NULL if all are."""
 
     of: tuple[Expression, ...]
     separator: str
-    type: str = "string"
+    type: FieldType = STRING
 
 
 @dataclass(frozen=True)
 class Filled:
-    """A value in the place of NULL. `text` is that value as it is written in the registry."""
+    """A default instead of NULL. `text` is the default as the registry writes it."""
 
     of: Expression
     text: str
-    type: str
+    type: FieldType
 
     @property
     def value(self) -> Any:
@@ -84,21 +84,21 @@ Expression: TypeAlias = Column | Nothing | Converted | Part | Joined | Filled
 
 
 class BadUpgrade(Exception):
-    """A value cannot be brought to the newest shape. `str(error)` names the column and says why, without the value."""
+    """A value cannot be converted to the newest version. `str(error)` gives the column and why, without the value."""
 
 
-def default_value(text: str, kind: str) -> Any:
-    """The value of a default. Raises BadValue if the text is none of that type."""
-    if kind == "string":
+def default_value(text: str, type_: FieldType) -> Any:
+    """The value of a default. Raises BadValue if the text is no value of that type."""
+    if type_ == STRING:
         return text
-    found = conversion("string", kind)
+    found = conversion(STRING, type_)
     if found is None:
-        raise BadValue(f"no default can be written for a {kind}")
+        raise BadValue(f"no default can be written for a {type_}")
     return found.value(text)
 
 
 def inputs(expression: Expression) -> Iterator[Column]:
-    """The older columns that an expression needs."""
+    """The older columns that an expression reads."""
     if isinstance(expression, Column):
         yield expression
     elif isinstance(expression, Joined):
@@ -109,7 +109,7 @@ def inputs(expression: Expression) -> Iterator[Column]:
 
 
 def put_into(expression: Expression, older: Mapping[str, Expression]) -> Expression:
-    """The expression with its columns replaced by what these are in a still older shape."""
+    """The expression with its columns replaced by their expressions over a still older version."""
     if isinstance(expression, Column):
         return older[expression.name]
     if isinstance(expression, Nothing):
@@ -125,27 +125,27 @@ def put_into(expression: Expression, older: Mapping[str, Expression]) -> Express
 
 
 def kept(expression: Expression) -> str | None:
-    """The older column that a table can keep as this one without touching a data file; None if there is none.
+    """The older column that a table can keep as this one without rewriting data files; None if there is none.
 
-    Iceberg widens a decimal in place: more digits, the same scale. No other change of type is one of metadata alone.
+    Iceberg widens a decimal in place: more digits, the same scale. Each other change of type rewrites data.
     """
     if isinstance(expression, Column):
         return expression.name
     if isinstance(expression, Converted) and isinstance(expression.of, Column):
-        old, new = json_values.decimal_of(expression.of.type), json_values.decimal_of(expression.type)
+        old, new = expression.of.type.digits, expression.type.digits
         if old and new and old[1] == new[1] and old[0] <= new[0]:
             return expression.of.name
     return None
 
 
 def row(expressions: Mapping[str, Expression], older: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's row in the newer shape, absent columns left out. Raises BadUpgrade."""
+    """The row of a record in the newer version, without absent columns. Raises BadUpgrade."""
     found = {}
     for column, expression in expressions.items():
         try:
             value = _value(expression, older)
         except BadValue as bad:
-            raise BadUpgrade(f"column {column}, made of an older version's: {bad}") from bad
+            raise BadUpgrade(f"column {column}, converted from an older version: {bad}") from bad
         if value is not None:
             found[column] = value
     return found
@@ -172,15 +172,15 @@ def _value(expression: Expression, older: Mapping[str, Any]) -> Any:
 
 
 def sql(expression: Expression, column: Callable[[str], str]) -> tuple[str, list[str]]:
-    """SQL for a column's value, and the conditions under which it surely is what `row` gives.
+    """SQL for the value of a column, and the conditions under which it surely is what `row` gives.
 
     Args:
-        column: SQL for an older column, by its name; timestamps are without a zone.
+        column: gives the SQL for an older column, by its name. Timestamps have no zone.
     """
     if isinstance(expression, Column):
         return column(expression.name), []
     if isinstance(expression, Nothing):
-        return f"CAST(NULL AS {sql_type(expression.type)})", []
+        return f"CAST(NULL AS {expression.type.duckdb})", []
     if isinstance(expression, Joined):
         both = [sql(each, column) for each in expression.of]
         texts = ", ".join(text for text, _ in both)
@@ -203,4 +203,4 @@ def sql(expression: Expression, column: Callable[[str], str]) -> tuple[str, list
 def _constant(filled: Filled) -> str:
     value = filled.value
     text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-    return f"CAST({literal(text)} AS {sql_type(filled.type)})"
+    return f"CAST({literal(text)} AS {filled.type.duckdb})"

@@ -1,17 +1,27 @@
-"""A field of a record and the column it becomes: names, types, and what neither may be."""
+"""A field of a record and its column: the rules for their names and types."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from itertools import chain, count
 
+from compactor.types import field_type
+from compactor.types.field_type import MAP, SCALAR_NAMES, STRING, FieldType
 from compactor.yaml_file import Place, did_you_mean
 
-RESERVED_COLUMNS = ("extra", "source_file", "source_line")  # every table of records has them by itself
-_ENGINE_COLUMNS = ("file_no", "line_no", "ok", "rowid", "top", "_id", "_file", "_partition", "_n", "_sure")
-"""What the program calls columns of its own beside a record's, in a session."""
-SCALAR_TYPES = ("string", "long", "double", "boolean", "timestamp", "date", "decimal(P,S)")
-MAX_PRECISION = 38  # digits of a decimal, in Iceberg and in the engines
+RESERVED_COLUMNS = ("extra", "source_file", "source_line")
+"""Columns that the program adds to each table of records."""
+PROGRAM_PREFIX = "__"
+"""How the columns begin that the program adds to records in a session: no record's column begins so."""
+_ENGINE_COLUMNS = (
+    *("_file", "_pos", "_partition", "_spec_id", "_deleted", "_row_id", "_last_updated_sequence_number"),  # Iceberg's
+    *("_change_type", "_change_ordinal", "_commit_snapshot_id"),  # Iceberg's, in Spark's change logs
+    "rowid",  # DuckDB's
+)
+"""Names that an engine gives to columns of its own for each table: it would refuse a real column, or hide its own."""
+_LONGEST_COLUMN = 255  # in Athena and Glue
 
 Mistake = tuple[Place, str]
 
@@ -23,13 +33,13 @@ class Field:
     Attributes:
         json: its key in the JSON object.
         column: its column in the tables.
-        type: string, long, double, boolean, timestamp (UTC, microseconds), date, decimal(P,S) or map (to strings).
+        type: what its values are; timestamps are UTC with microseconds, maps are of strings.
         required: a record without it, or with null in it, is quarantined.
     """
 
     json: str
     column: str
-    type: str
+    type: FieldType
     required: bool
 
 
@@ -42,31 +52,52 @@ def column_name(json: str) -> str:
     return re.sub(r"[\s.-]+", "_", words).lower()
 
 
-def normal_type(text: str) -> str | None:
-    """A type as `Field.type` has it, a decimal without spaces. None if it is no type."""
-    if text == "map" or text in SCALAR_TYPES[:-1]:
-        return text
-    if decimal := re.fullmatch(r"decimal\( *(\d{1,2}) *, *(\d{1,2}) *\)", text):
-        precision, scale = int(decimal[1]), int(decimal[2])
-        return f"decimal({precision},{scale})" if max(scale, 1) <= precision <= MAX_PRECISION else None
-    return None
+def type_of(text: str) -> FieldType:
+    """The type that a text names. For a text that names none, a stand-in of that name: it lets other checks go on."""
+    return field_type.parse(text) or replace(STRING, name=text)
 
 
-def type_mistake(text: str, types: tuple[str, ...]) -> str | None:
+def is_other_type(found: FieldType, *expected: FieldType) -> bool:
+    """Whether a type is none of the expected ones. A stand-in of `type_of` is not: its own mistake is reported."""
+    return found not in expected and field_type.parse(found.name) is not None
+
+
+def type_mistake(text: str, *, maps: bool = False) -> str | None:
+    """What is wrong with a type as written in the registry. None: nothing."""
+    names = (*SCALAR_NAMES, MAP.name) if maps else SCALAR_NAMES
     if not text:
-        return f"has no type; give it one of {', '.join(types)}"
-    if normal_type(text) not in (None, "map") or text in types:
+        return f"has no type; give it one of {', '.join(names)}"
+    found = field_type.parse(text)
+    if found and (maps or found != MAP):
         return None
-    if text.startswith("decimal"):
+    if field_type.is_like_decimal(text):
         return 'should be a decimal(P,S), S <= P <= 38; in {…}, put it in "quotes": it has a comma'
-    return f"has the unknown type '{text}'{did_you_mean(text, types)}"
+    return f"has the unknown type '{text}'{did_you_mean(text, names)}"
 
 
 def column_mistake(column: str) -> str | None:
+    """What is wrong with the name of a record's column. None: nothing."""
     if column in RESERVED_COLUMNS:
-        return f"column '{column}' is one that every table has by itself; give it another `column`"
+        return f"column '{column}' is in each table already; give it another `column`"
+    if column.startswith(PROGRAM_PREFIX):
+        return f"column '{column[:60]}' begins with '__', as only the program's own do; give it another `column`"
     if column in _ENGINE_COLUMNS:
-        return f"column '{column}' has a name that the program itself uses; give it another `column`"
-    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,254}", column):
-        return f"column '{column[:60]}' should be a-z, 0-9 and _, no digit first, 255 at most; give it a `column`"
+        return f"column '{column}' has a name that query engines keep for themselves; give it another `column`"
+    if not re.fullmatch(r"[a-z_][a-z0-9_]*", column) or len(column) > _LONGEST_COLUMN:
+        return (
+            f"column '{column[:60]}' should be a-z, 0-9 and _, no digit first, {_LONGEST_COLUMN} at most;"
+            " give it a `column`"
+        )
     return None
+
+
+def free_column(json: str, taken: Container[str], *, prefix: str) -> str:
+    """A column for a JSON key that the registry accepts and that is not taken.
+
+    It is that of `column_name` if possible. Else it is made of letters, digits and single underscores, after `prefix`
+    or before a number if that name is taken too.
+    """
+    name = re.sub(r"[^a-z0-9]+", "_", column_name(json)).strip("_")[: _LONGEST_COLUMN - 20] or "key"
+    name = f"key_{name}" if name[0].isdigit() else name
+    names = chain((column_name(json), name, f"{prefix}_{name}"), (f"{name}_{number}" for number in count(2)))
+    return next(each for each in names if each not in taken and column_mistake(each) is None)

@@ -1,7 +1,7 @@
-"""The registry: what each dataset is, read from one YAML file a dataset (`configs/schemas/<dataset>.yaml`).
+"""The registry: what each dataset is, read from one YAML file per dataset (`configs/schemas/<dataset>.yaml`).
 
-Only the registry knows names of datasets, fields and columns. A fifth dataset is a fifth file, not a line of code.
-How the files are written and checked: `compactor.registry.file`.
+Only the registry knows the names of datasets, fields and columns. A fifth dataset is a fifth file, not a line of code.
+`compactor.registry.forms` is what a file may say, `compactor.registry.checks` the rules for it.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from compactor import yaml_file
 from compactor.errors import ConfigError, UsageError
+from compactor.registry import checks
 from compactor.registry.dataset import Dataset, DeleteRule, Partition, Promotion, SchemaVersion, TableLayout
-from compactor.registry.fields import normal_type
-from compactor.registry.file import DatasetForm, LayoutForm, Reading, parsed_partition, read
-from compactor.yaml_file import did_you_mean
+from compactor.registry.fields import type_of
+from compactor.registry.forms import DatasetForm, LayoutForm, parsed_partition
+from compactor.yaml_file import Problem, YamlFile, did_you_mean
 
 
 @dataclass(frozen=True)
 class Registry:
-    """All datasets, by name."""
+    """All datasets, by their names."""
 
     datasets: Mapping[str, Dataset]
 
@@ -31,7 +33,7 @@ class Registry:
 
 
 def load(folder: Path) -> Registry:
-    """The registry in a folder's *.yaml files. Raises ConfigError with all mistakes of all files."""
+    """The registry of the *.yaml files in a folder. Raises ConfigError with all mistakes of all files."""
     try:
         files = sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -46,10 +48,10 @@ def load(folder: Path) -> Registry:
     problems = [
         f"{path}:1: only *.yaml is read here; name it {path.stem}.yaml" for path in files if path.suffix == ".yml"
     ]
-    readings: list[Reading] = []
+    readings: list[_Reading] = []
     for path in paths:
         try:
-            readings.append(read(path))
+            readings.append(_read(path))
         except ConfigError as error:
             problems += error.problems
     _refuse_table_clashes(readings)
@@ -60,8 +62,30 @@ def load(folder: Path) -> Registry:
     return Registry({reading.form.dataset: _dataset(reading.form, str(reading.file.path)) for reading in readings})
 
 
-def _refuse_table_clashes(readings: list[Reading]) -> None:
-    """Add a problem to each file that claims a table which an earlier one has, as `a_history` and `a` (state) do."""
+@dataclass
+class _Reading:
+    """One file: its form, and all its problems. The form is complete only if there are none."""
+
+    file: YamlFile
+    form: DatasetForm
+    problems: list[Problem]
+
+
+def _read(path: Path) -> _Reading:
+    """Reads and checks one file. Raises ConfigError only if it is no YAML mapping."""
+    file = yaml_file.load(path)
+    form, problems = yaml_file.validate(file, DatasetForm)
+    if form is None:
+        raise ConfigError(file.report(problems))
+    reported = {problem.place for problem in problems}
+    for place, sentence in checks.mistakes(form, path):
+        if not {place, place[:-1]} & reported:
+            problems.append(file.problem(place, sentence))
+    return _Reading(file, form, problems)
+
+
+def _refuse_table_clashes(readings: list[_Reading]) -> None:
+    """Adds a problem to each file whose table an earlier file has, as `a_history` and `a` of kind state."""
     owners: dict[str, str] = {}
     for reading in readings:
         form = reading.form
@@ -75,7 +99,7 @@ def _refuse_table_clashes(readings: list[Reading]) -> None:
 
 
 def _dataset(form: DatasetForm, file: str) -> Dataset:
-    """The dataset that a form without problems describes, defaults filled in."""
+    """The dataset of a form without problems, with all defaults."""
     events = form.kind == "events"
     key = ("id",) if events else form.key
     by_record = key if form.order in key else (*key, form.order)
@@ -88,11 +112,10 @@ def _dataset(form: DatasetForm, file: str) -> Dataset:
         delete=DeleteRule(form.delete.column, form.delete.equals) if form.delete else None,
         current=None if events else _layout(form.tables.current, form.order, key),
         history=_layout(record_layout, form.order, by_record),
-        promoted=tuple(
-            Promotion(each.source, each.key, each.column_name, normal_type(each.type) or "") for each in form.promote
-        ),
+        promoted=tuple(Promotion(each.source, each.key, each.column_name, type_of(each.type)) for each in form.promote),
         versions={
-            number: SchemaVersion(number, tuple(shape.fields), shape.derived) for number, shape in form.shapes().items()
+            number: SchemaVersion(number, tuple(version.fields), version.derived)
+            for number, version in form.by_version().items()
         },
         file=file,
         additive="evolve" if form.additive == "evolve" else "capture",

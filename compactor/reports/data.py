@@ -106,7 +106,7 @@ class InferReport(Report):
         return OK if all(dataset.yaml is not None for dataset in self.datasets) else FAILED
 
     def to_json(self) -> dict[str, Any]:
-        return {"datasets": [dataset.to_json() for dataset in self.datasets], "exit_code": self.exit_code}
+        return self._with_ending({"datasets": [dataset.to_json() for dataset in self.datasets]})
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from compactor.version import __version__
+
 OK, FAILED, QUARANTINED = 0, 1, 3
 
 
@@ -23,8 +25,11 @@ class Report:
         return OK
 
     def to_json(self) -> dict[str, Any]:
-        """The whole report, `exit_code` included."""
-        return {**plain(self), "exit_code": self.exit_code}
+        """The whole report, with its `exit_code` and the `version` of the program."""
+        return self._with_ending(plain(self))
+
+    def _with_ending(self, content: dict[str, Any]) -> dict[str, Any]:
+        return {**content, "exit_code": self.exit_code, "version": __version__}
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class RunReport(Report):
 
     def to_json(self) -> dict[str, Any]:
         datasets = [dataset.to_json() for dataset in self.datasets]
-        return {**plain(self), "datasets": datasets, "exit_code": self.exit_code}
+        return self._with_ending({**plain(self), "datasets": datasets})
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ class VerifyReport(Report):
         found = plain(self)
         if self.repairs is None:
             del found["repairs"]
-        return {**found, "exit_code": self.exit_code}
+        return self._with_ending(found)
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The types of fields, and the values of each."""
+"""The type of a field: its forms, its values, and conversions to other types."""

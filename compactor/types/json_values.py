@@ -1,14 +1,15 @@
-"""A single value by the letter: what a field of a type takes, and what it becomes.
+"""Single JSON values, exactly: what a field of each type accepts, what it becomes, and its JSON text again.
 
-Numbers come as `Number`, their JSON text, so that no digit is lost before a type asks for it. Each function raises
-`BadValue` with a reason that names no value: it may be logged.
+A number comes as `Number`, its JSON text, so that no digit is lost before its type is known. An object comes as
+`JsonObject`. A reader raises `BadValue` with a reason that names no value: it may be logged.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
@@ -17,7 +18,6 @@ _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)", re.ASCII)
 _WIDE = Context(prec=40)  # the usual 28 digits are fewer than a decimal column may have
 
 
@@ -27,8 +27,14 @@ class Number(str):
     __slots__ = ()
 
 
+class JsonObject(list[tuple[str, Any]]):
+    """A JSON object as its pairs. Of a duplicate key the last value counts; the text of the object keeps both."""
+
+    __slots__ = ()
+
+
 class BadValue(Exception):
-    """The value is none of the type; `str(error)` says why, without the value."""
+    """The value is not of the type. `str(error)` says why, without the value."""
 
 
 def string(value: Any) -> str:
@@ -71,13 +77,13 @@ def decimal(value: Any, precision: int, scale: int) -> Decimal:
 
 
 def exact(value: Number) -> Decimal:
-    """The number's exact value. An exponent beyond any column's reach is refused before it costs memory."""
+    """The exact value of a number. An exponent that no column can hold is refused before it costs memory."""
     try:
         number = Decimal(value)
     except InvalidOperation:
         raise BadValue("out of range") from None
     if not number:
-        return Decimal(0)  # 0e999 is as small as 0
+        return Decimal(0)  # 0e999 is 0
     if abs(number.adjusted()) > 400:
         raise BadValue("out of range")
     return number
@@ -90,7 +96,7 @@ def boolean(value: Any) -> bool:
 
 
 def timestamp(value: Any) -> dt.datetime:
-    """RFC 3339, with or without a zone (none means UTC); digits past the microsecond are cut off."""
+    """RFC 3339, with or without a zone (none means UTC). Digits after the microseconds are cut off."""
     found = _TIMESTAMP.fullmatch(string(value))
     if not found:
         raise BadValue("not a timestamp")
@@ -105,8 +111,8 @@ def timestamp(value: Any) -> dt.datetime:
         offset = dt.timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
         offset = -offset if zone[0] == "-" else offset
     try:
-        moment = dt.datetime(year, month, day, hour, minute, second, microsecond, dt.UTC) - offset
-        return moment.replace(tzinfo=None)
+        found_at = dt.datetime(year, month, day, hour, minute, second, microsecond, dt.UTC) - offset
+        return found_at.replace(tzinfo=None)
     except (ValueError, OverflowError):
         raise BadValue("not a timestamp (no such date or time)") from None
 
@@ -122,31 +128,71 @@ def date(value: Any) -> dt.date:
 
 
 def number_text(value: Number) -> str:
-    """The text that is kept of a number: the shortest that reads back the same, whole numbers with all digits."""
+    """The text of a number in a map: the shortest that reads as the same double; of whole numbers all digits."""
     if not any(mark in value for mark in ".eE"):
         return "0" if value == "-0" else str(value)
     number = float(value)
     return str(value) if number in (float("inf"), float("-inf")) else repr(number)
 
 
-def decimal_of(kind: str) -> tuple[int, int] | None:
-    """(precision, scale) of the type `decimal(P,S)`; None of any other."""
-    found = _DECIMAL.fullmatch(kind)
-    return (int(found[1]), int(found[2])) if found else None
+def text_map(value: Any) -> list[tuple[str, str | None]]:
+    """A JSON object as pairs: a string as it is, null as None, any other value as its compact JSON text."""
+    if not isinstance(value, JsonObject):
+        raise BadValue("not an object")
+    return [(key, _map_value(item)) for key, item in dict(value).items()]
 
 
-def reader(kind: str) -> Callable[[Any], Any]:
-    """What makes a column's value of a JSON value, for any type but map."""
-    if parts := decimal_of(kind):
-        return lambda value: decimal(value, *parts)
-    return _READERS[kind]
+def _map_value(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and not isinstance(value, Number):
+        return value
+    return compact_text(value)
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "string": string,
-    "long": long,
-    "double": double,
-    "boolean": boolean,
-    "timestamp": timestamp,
-    "date": date,
-}
+def compact_text(value: Any) -> str:
+    """Compact JSON text of a delivered value: keys in their order, numbers by `number_text`."""
+    parts: list[str] = []
+    _append_text(value, parts)
+    return "".join(parts)
+
+
+def _append_text(value: Any, parts: list[str]) -> None:  # one frame per level, so that deep values fit the stack
+    if isinstance(value, JsonObject):
+        separator = "{"
+        for key, item in value:
+            parts += separator, json.dumps(key, ensure_ascii=False), ":"
+            _append_text(item, parts)
+            separator = ","
+        parts.append("}" if value else "{}")
+    elif isinstance(value, list):
+        separator = "["
+        for item in value:
+            parts.append(separator)
+            _append_text(item, parts)
+            separator = ","
+        parts.append("]" if value else "[]")
+    else:
+        parts.append(number_text(value) if isinstance(value, Number) else json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """The JSON text of a column's value that JSON has a literal for."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def timestamp_text(value: dt.datetime) -> str:
+    """The JSON text of a naive UTC timestamp, with microseconds."""
+    return json_text(value.isoformat(timespec="microseconds") + "Z")
+
+
+def date_text(value: dt.date) -> str:
+    return json_text(value.isoformat())
+
+
+def decimal_text(value: Decimal) -> str:
+    return str(value)  # a JSON number, with all digits
+
+
+def map_text(value: Iterable[tuple[str, str | None]]) -> str:
+    return json_text(dict(value))

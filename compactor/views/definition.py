@@ -23,6 +23,7 @@ from sqlglot.schema import MappingSchema
 
 from compactor.errors import ConfigError, UsageError
 from compactor.reports.report import LeftOut, View
+from compactor.types.field_type import FieldType
 from compactor.views import dialect as dialects
 from compactor.views.dialect import SOURCE, Dialect
 from compactor.yaml_file import did_you_mean
@@ -32,12 +33,6 @@ Columns = Mapping[str, str]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _ASK = "ask:"
-_SQL_TYPES = {
-    "string": "VARCHAR",
-    "long": "BIGINT",
-    "timestamp": "TIMESTAMP WITH TIME ZONE",
-    "map": "MAP(VARCHAR, VARCHAR)",
-}
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ def closure(recipes: Mapping[str, Recipe], wanted: Iterable[str]) -> list[str]:
 
 def render(
     recipes: Mapping[str, Recipe],
-    tables: Mapping[str, Columns],
+    tables: Mapping[str, Mapping[str, FieldType]],
     dialect: Dialect,
     place: Sequence[str],
     wanted: Sequence[str] = (),
@@ -108,8 +103,7 @@ def render(
         if name not in recipes or name in tables:
             raise UsageError(f"there is no view '{name}'{did_you_mean(name, list(recipes))}")
     known: dict[str, Columns] = {
-        table: {column: _SQL_TYPES.get(kind, kind.upper()) for column, kind in columns.items()}
-        for table, columns in tables.items()
+        table: {column: kind.trino for column, kind in columns.items()} for table, columns in tables.items()
     }
     made: list[View] = []
     clashes = [

@@ -1,4 +1,4 @@
--- Each event once, with the fan who stands for its fan today, and its UTC day.
+-- Each event once, with the canonical fan of today and the UTC day.
 -- ask: SELECT canonical_rover_id, count(*) AS events FROM canonical_events WHERE day = DATE '2026-11-02' GROUP BY canonical_rover_id ORDER BY events DESC, canonical_rover_id LIMIT 20
 SELECT
     e.id,

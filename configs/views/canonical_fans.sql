@@ -1,7 +1,7 @@
--- Which fan an id stands for today, for each fan that was merged into another: transitive, cycles survived.
--- A fan without a row stands for itself. The members of a cycle, and all who lead to it, stand for the least id of it.
--- `settled` is false where the limits did not suffice: 16 merges in a row; cycles of 8, and 8 merges that lead to one.
--- Not recursive, because Spark 3.5 and Athena's views cannot be, and Trino stops at 10: one join for each merge in a row.
+-- The canonical fan of each fan that was merged into another, as of today. Chains of merges are followed; cycles are handled.
+-- A fan without a row is its own canonical fan. For the members of a cycle, and for all fans that lead to it, it is the
+-- smallest id in the cycle. `settled` is false beyond the limits: chains of 16 merges; cycles of 8, with chains of 8 that lead
+-- to one. Not recursive, because Spark 3.5 and Athena's views do not support it, and Trino stops at depth 10: one join per merge.
 -- ask: SELECT rover_id, canonical_rover_id FROM canonical_fans WHERE NOT settled
 WITH edges AS (
     SELECT from_rover_id, to_rover_id

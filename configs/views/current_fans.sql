@@ -1,5 +1,5 @@
--- Fans as they count today: one row for each fan who stands for itself, with the newest traits and all identifiers tied
--- to it, or to a fan who was merged into it. `identifiers` are texts such as `email: fan@example.com`, in order.
+-- One row for each canonical fan, with its newest traits and all identifiers of it and of the fans merged into it.
+-- `identifiers` is a sorted array of strings such as `email: fan@example.com`.
 -- ask: SELECT rover_id, element_at(traits, 'loyaltyTier') AS tier, identifiers FROM current_fans WHERE identifier_count > 1 ORDER BY rover_id LIMIT 20
 WITH tied AS (
     SELECT

@@ -1,4 +1,4 @@
--- How many fans did something on each UTC day, merged fans counted as the one who stands for them today.
+-- Fans that were active on each UTC day. A merged fan counts as its canonical fan of today.
 -- ask: SELECT day, active_fans, events FROM daily_active_fans WHERE day >= DATE '2026-11-01' ORDER BY day LIMIT 31
 SELECT
     day,

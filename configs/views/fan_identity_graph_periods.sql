@@ -1,5 +1,5 @@
--- Which fan an identifier was tied to, and from when until before when. From its delete on, it is tied to none: no row.
--- As of the end of a UTC day: from_day is that day or before, and until_day after it, or NULL for what holds still.
+-- The fan of each identifier, with the period in which it was valid. After its delete, an identifier has no row.
+-- As of the end of a UTC day D: from_day <= D, and until_day > D, or NULL if it is still valid.
 -- ask: SELECT identifier_type, identifier_value, rover_id FROM fan_identity_graph_periods WHERE from_day <= DATE '2026-11-02' AND (until_day > DATE '2026-11-02' OR until_day IS NULL) ORDER BY identifier_type, identifier_value LIMIT 20
 WITH ordered AS (
     SELECT

@@ -1,5 +1,5 @@
--- Into which fan another was merged, and from when until before when that was the newest merge of it.
--- As of the end of a UTC day: from_day is that day or before, and until_day after it, or NULL for what holds still.
+-- The fan into which another fan was merged, with the period in which that was its newest merge.
+-- As of the end of a UTC day D: from_day <= D, and until_day > D, or NULL if it is still valid.
 -- ask: SELECT from_rover_id, to_rover_id FROM fan_profile_merges_periods WHERE from_day <= DATE '2026-11-02' AND (until_day > DATE '2026-11-02' OR until_day IS NULL) ORDER BY from_rover_id LIMIT 20
 WITH ordered AS (
     SELECT

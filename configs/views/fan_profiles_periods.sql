@@ -1,5 +1,5 @@
--- Each state of a fan's profile, and from when until before when it held. As of the end of a UTC day: from_day is that
--- day or before, and until_day after it, or NULL for what holds still. Late records are in it, as if they had been on time.
+-- Each state of a fan's profile, with the period in which it was valid. Late records are included as if they had been on time.
+-- As of the end of a UTC day D: from_day <= D, and until_day > D, or NULL if it is still valid.
 -- ask: SELECT rover_id, traits FROM fan_profiles_periods WHERE from_day <= DATE '2026-11-02' AND (until_day > DATE '2026-11-02' OR until_day IS NULL) ORDER BY rover_id LIMIT 20
 WITH ordered AS (
     SELECT

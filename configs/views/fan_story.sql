@@ -1,5 +1,5 @@
--- All that is known of a fan, one row for each record that tells of it: profiles, identifiers, merges (told of both
--- fans), events. `details` are the traits, the attributes, or what was tied or merged. Ask for one fan, in order of `happened_at`.
+-- All records about a fan, one row each: profiles, identifiers, merges (a row for each of the two fans), events. `details` are
+-- the traits, the attributes, or what was added, removed or merged. Filter by one fan, and order by `happened_at`.
 -- ask: SELECT happened_at, dataset, what, details FROM fan_story WHERE rover_id = '00000000-0000-0000-0000-000000000000' ORDER BY happened_at, record_id, what
 SELECT
     rover_id,

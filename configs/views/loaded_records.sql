@@ -1,6 +1,6 @@
--- Each record of each dataset, and when the object that it came in was loaded last. For extracting what is new: keep the
--- greatest loaded_at that was seen, ask for later ones, and upsert them by id: a record comes again when its object was
--- replaced. What `replay` adds keeps its object's time and is not seen; docs/views.md has a way that misses nothing.
+-- Each record of each dataset, with the time of the last load of its object. To extract new records: keep the greatest
+-- loaded_at that you have seen, query later ones, and upsert them by id. A record comes again if its object was replaced. Records
+-- that `replay` loads keep the time of their object and are missed; docs/views.md has a way that misses nothing.
 -- ask: SELECT dataset, count(*) AS records, max(loaded_at) AS watermark FROM loaded_records WHERE loaded_at > TIMESTAMP '2026-11-24 00:00:00 UTC' GROUP BY dataset ORDER BY dataset
 WITH records AS (
     SELECT 'fan_profiles' AS dataset, id, rover_id, updated_at AS happened_at, emitted_at, source_file, source_line

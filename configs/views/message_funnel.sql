@@ -1,5 +1,5 @@
--- For each message: how many fans it was sent to, who opened it, who clicked; merged fans count as one.
--- `Message Sent` and its like, `messageID` and `campaign` are names of the workspace: change them here if yours differ.
+-- For each message: the number of fans it was sent to, who opened it, and who clicked. Merged fans count as one.
+-- `Message Sent` and the like, `messageID` and `campaign` are names of the workspace: change them here if yours differ.
 -- ask: SELECT message_id, fans_sent, fans_opened, fans_clicked, CAST(fans_opened AS DOUBLE) / nullif(fans_sent, 0) AS open_rate FROM message_funnel ORDER BY fans_sent DESC, message_id LIMIT 20
 SELECT
     element_at(attributes, 'messageID') AS message_id,

@@ -122,7 +122,7 @@ def uncommitted_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
             lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
         lake.compact()
         locations.append(
-            Path(lake.tables.table("fan_profiles_history").iceberg.metadata_location.removeprefix("file://"))
+            Path(lake.tables.load_iceberg("fan_profiles_history").metadata_location.removeprefix("file://"))
         )
     earlier = locations[0]
     shutil.copyfile(earlier, earlier.with_name(f"00099-{earlier.name.partition('-')[2]}"))

@@ -111,7 +111,7 @@ class OddLake(Lake):
                 self.due_before = {name: self.due(name) for name in self.record_tables}
 
     def snapshot(self, table: str) -> int:
-        return int(self.tables.table(table).iceberg.metadata.current_snapshot_id or 0)
+        return int(self.tables.load_iceberg(table).metadata.current_snapshot_id or 0)
 
     def due(self, table: str) -> list[Row]:
         """The rows of a table of records, as the model has them."""
@@ -122,7 +122,7 @@ class OddLake(Lake):
 
 def file_days(lake: Lake, table: str) -> dict[date, int]:
     """The data files of a table that is partitioned by day: how many each day has."""
-    found = lake.tables.table(table).iceberg.inspect.files().to_pylist()
+    found = lake.tables.load_iceberg(table).inspect.files().to_pylist()
     return Counter(next(iter(file["partition"].values())) for file in found)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compactor.commands.verify.verify import verify
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from tests.support.histories import History
 from tests.support.lake import Lake
 from tests.support.model import Row

@@ -132,7 +132,7 @@ class MigratedLake(Lake):
             newest = {thing: kind.change(record) for thing, record in old.items()}
             newest |= {thing: {**kind.change(record), "version": version} for thing, record in new.items()}
             self.due[name] = [_row(record, name) for record in newest.values()]
-            refs = self.tables.table(name).iceberg.metadata.refs
+            refs = self.tables.load_iceberg(name).metadata.refs
             self.tags[name] = next((ref for ref in refs if ref.startswith("before-")), "")
 
     def _deliver(self, night: int, records: list[Record], only: str | None = None) -> None:

@@ -30,7 +30,7 @@ MetadataOf = Callable[[str], str]
 
 
 def metadata_of(lake: Lake) -> MetadataOf:
-    return lambda table: lake.tables.table(table).iceberg.metadata_location
+    return lambda table: lake.tables.load_iceberg(table).metadata_location
 
 
 @dataclass(frozen=True)

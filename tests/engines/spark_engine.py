@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from compactor.duck import session as engine
 from compactor.duck.sql import quote
 from compactor.engines.spark.session import SETTINGS
-from compactor.lake.catalog import FILES, QUARANTINE
+from compactor.lake.own_tables import FILES, QUARANTINE
 from tests.engines import places
 from tests.support.lake import Lake
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from tests.engines.conftest import Check
 from tests.engines.engines import Engine
 from tests.engines.lakes import ODD_TEXTS, ODD_TIMES, OddLake

@@ -17,6 +17,7 @@ from compactor.config import Resources
 from compactor.decode.bulk import Decoder
 from compactor.decode.lines import chunk_of
 from compactor.duck import session as engine
+from compactor.duck.relations import Relations
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset
 from tests.fuzz import lines as odd
@@ -58,8 +59,13 @@ def faults(batch: Batch) -> Iterator[Fault]:
 
 def decoded(con: duckdb.DuckDBPyConnection, dataset: Dataset, batch: Batch) -> dict[int, tuple[Outcome, str | None]]:
     """What the decoder makes of each line, by its number, with the raw text of those rejected."""
-    con.execute("DROP TABLE IF EXISTS staged; DROP TABLE IF EXISTS rejected")
-    decoder = Decoder(con, dataset)
+    with Relations(con) as relations:
+        return outcomes(Decoder(relations, dataset), relations, batch)
+
+
+def outcomes(decoder: Decoder, relations: Relations, batch: Batch) -> dict[int, tuple[Outcome, str | None]]:
+    """The same, by a decoder whose relations can then be read."""
+    con = relations.con
     numbers = range(len(batch.inputs))
     files, chunks = batch.settings.get("files", 1), batch.settings.get("chunks", 1)
     counted: dict[int, int] = {}
@@ -82,13 +88,13 @@ def decoded(con: duckdb.DuckDBPyConnection, dataset: Dataset, batch: Batch) -> d
         found[number] = (outcome, raw)
         per_file[file_no] = per_file.get(file_no, 0) + 1
 
-    for row in con.execute("SELECT * EXCLUDE (ok) FROM staged").to_arrow_table().to_pylist():
-        take(row.pop("file_no"), row.pop("line_no"), plain(row), None)
-    rejects = con.execute("SELECT file_no, line_no, reason, detail, version, raw FROM rejected").fetchall()
+    for row in con.execute(f"SELECT * EXCLUDE (__sure) FROM {decoder.records}").to_arrow_table().to_pylist():
+        take(row.pop("__file_no"), row.pop("__line_no"), plain(row), None)
+    rejects = con.execute(f"SELECT file_no, line_no, reason, detail, version, raw FROM {decoder.rejected}").fetchall()
     for file_no, line_no, reason, detail, version, raw in rejects:
         take(file_no, line_no, (reason, detail, version), raw)
     if {file_no: count for file_no, count in counted.items() if count} != per_file:
-        raise AssertionError(f"lines counted {counted}, staged and rejected {per_file}")
+        raise AssertionError(f"lines counted {counted}, records and rejected {per_file}")
     return found
 
 

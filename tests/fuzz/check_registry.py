@@ -12,26 +12,27 @@ from pathlib import Path
 from random import Random
 from unittest import mock
 
-import duckdb
 import pyarrow as pa
 from pyiceberg.table.metadata import new_table_metadata
 
 from compactor import config
 from compactor.decode import batch_reader, gunzip
+from compactor.decode.bulk import Decoder
 from compactor.decode.lines import chunk_of
-from compactor.duck.sql import quote
-from compactor.engines import local
+from compactor.duck.relations import Relation, Relations
+from compactor.engines.rebuild import bucket_function
 from compactor.errors import UsageError
-from compactor.lake import catalog
+from compactor.lake import layout as layout_of
 from compactor.lake.table import Table
 from compactor.merge.columns import rows_to_write
-from compactor.merge.current import current_source, plan_current
-from compactor.merge.history import plan_history
+from compactor.merge.current import current_rows, decide_current
+from compactor.merge.history import decide_history, history_rows
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset, TableLayout
+from compactor.types.field_type import TIMESTAMP
 from tests.fuzz import registry
 from tests.fuzz.batch import Batch, Fault
-from tests.fuzz.check_lines import THINGS, decoded, session
+from tests.fuzz.check_lines import THINGS, outcomes, session
 from tests.fuzz.lines import record
 from tests.support.outcomes import by_the_letter, shown
 
@@ -82,63 +83,57 @@ def _use_schema(folder: Path, text: bytes) -> None:
         _make_tables(dataset)
         chance = Random(zlib.crc32(text))
         lines = [record(chance, dataset, ['"unknown"', '"ok"']).replace(b"\n", b"") for _ in range(8)]
-        found = decoded(session(), dataset, Batch("lines", tuple(lines)))
+        with Relations(session()) as relations:
+            decoder = Decoder(relations, dataset)
+            found = outcomes(decoder, relations, Batch("lines", tuple(lines)))
+            _plan(
+                relations, dataset, decoder.records, {row["id"] for row, _ in found.values() if isinstance(row, dict)}
+            )
         for number, line in enumerate(lines):
             got, due = shown(found.get(number, (None, None))[0]), shown(by_the_letter(dataset, line))
             if got != due:
                 raise AssertionError(f"{line!r}\nbecame {got!r}\nis due as {due!r}")
-        _plan(session(), dataset, {row["id"] for row, _ in found.values() if isinstance(row, dict)})
 
 
 def _make_tables(dataset: Dataset) -> None:
     layouts = [(dataset.history, ("id",)), (dataset.current, dataset.key)]
     for layout, identifier in layouts:
         if layout is not None:
-            schema = catalog._schema(dataset.table_columns, identifier)
-            spec, order = catalog._spec(schema, layout), catalog._order(schema, layout)
+            schema = layout_of.iceberg_schema(dataset.table_columns, identifier)
+            spec, order = layout_of.partition_spec(schema, layout), layout_of.sort_order(schema, layout)
             new_table_metadata(schema, spec, order, "file:///nowhere", {"format-version": "2"})
 
 
-def _plan(con: duckdb.DuckDBPyConnection, dataset: Dataset, ids: set[str]) -> None:
-    """Plans the staged rows into empty tables, and reads what would be written."""
-    con.execute("DROP TABLE IF EXISTS files CASCADE; DROP TYPE IF EXISTS object_key")
-    batch_reader.register_files(con, [("a-key", "an-etag", 1)])
-    none = pa.schema([("id", pa.string()), ("emitted_at", pa.timestamp("us", "UTC")), ("_file", pa.int32())])
-    plan_history(con, dataset, none.empty_table().to_reader(), lambda _: none.empty_table().to_reader())
-    _written(con, dataset, dataset.history, "fresh", ids)
+def _plan(relations: Relations, dataset: Dataset, records: Relation, ids: set[str]) -> None:
+    """Plans the decoded records into empty tables, and reads what would be written."""
+    files = batch_reader.register_files(relations, [("a-key", "an-etag", 1)])
+    none = pa.schema([("id", pa.string()), ("emitted_at", TIMESTAMP.arrow_stored), ("__file", pa.int32())])
+    empty = none.empty_table()
+    taken = decide_history(relations, dataset, records, files, empty.to_reader(), lambda _: empty.to_reader())
+    _written(relations, dataset, dataset.history, history_rows(dataset, taken.fresh, None, None), ids)
     if dataset.current is None:
         return
     kinds = {column: kind for column, kind, _ in dataset.columns}
-    held = con.execute(
-        f"SELECT {', '.join(quote(name) for name in dict.fromkeys([*dataset.key, dataset.order, 'id']))},"
-        " 0::INTEGER AS _file FROM fresh WHERE false"
-    ).to_arrow_table()
-    if kinds[dataset.order] == "timestamp":
-        held = held.set_column(
-            held.schema.get_field_index(dataset.order),
-            dataset.order,
-            held[dataset.order].cast(pa.timestamp("us", "UTC")),
-        )
-    plan_current(con, dataset, held.to_reader(), None)
-    _written(con, dataset, dataset.current, current_source(dataset, rewritten=False), None)
+    columns = dict.fromkeys([*dataset.key, dataset.order, "id"])
+    held = pa.schema([*((name, kinds[name].arrow_stored) for name in columns), ("__file", pa.int32())]).empty_table()
+    decision = decide_current(relations, dataset, taken.fresh, held.to_reader(), None)
+    _written(relations, dataset, dataset.current, current_rows(dataset, taken.fresh, decision, None), None)
 
 
-def _written(
-    con: duckdb.DuckDBPyConnection, dataset: Dataset, layout: TableLayout, source: str, ids: set[str] | None
-) -> None:
-    if layout.partition.transform == "bucket":
-        local._register_bucket(con, dataset, _table(dataset, layout), layout)
-    rows = con.execute(rows_to_write(dataset, layout, source)).to_arrow_table()
+def _written(relations: Relations, dataset: Dataset, layout: TableLayout, source: str, ids: set[str] | None) -> None:
+    con = relations.con
+    with bucket_function(con, dataset, _table(dataset, layout), layout) as bucket:
+        rows = con.execute(rows_to_write(dataset, layout, source, bucket)).to_arrow_table()
     if ids is not None and (len(rows) != len(ids) or set(rows["id"].to_pylist()) != ids):
         raise AssertionError(f"{len(ids)} ids became {len(rows)} rows")
 
 
 def _table(dataset: Dataset, layout: TableLayout) -> Table:
     """A table of this layout, as far as a partition needs one."""
-    schema = catalog._schema(dataset.table_columns, ())
-    spec, order = catalog._spec(schema, layout), catalog._order(schema, layout)
+    schema = layout_of.iceberg_schema(dataset.table_columns, ())
+    spec, order = layout_of.partition_spec(schema, layout), layout_of.sort_order(schema, layout)
     table = Table.__new__(Table)
-    table.iceberg = mock.Mock(
+    table._iceberg = mock.Mock(
         **{"schema.return_value": new_table_metadata(schema, spec, order, "file:///nowhere").schema()}
     )
     return table

@@ -100,7 +100,7 @@ def record(chance: Random, dataset: Dataset, pool: list[str]) -> bytes:
     fields: list[Pair] = []
     for field in shape.fields:
         if field.required or chance.random() < 0.7:
-            make = _BY_TYPE[field.type.partition("(")[0]]
+            make = _BY_TYPE[field.type.name.partition("(")[0]]
             text = str(shape.number) if field.column == "version" else make(chance, odd)
             fields.append((json.dumps(field.json), text))
     if chance.random() < 0.4:

@@ -1,8 +1,8 @@
--- Which fan an id stands for today, for each fan that was merged into another: transitive, cycles survived. A fan
--- without a row stands for itself. The members of a cycle, and all who lead to it, stand for the least id of it.
--- `settled` is false where the limits did not suffice: 16 merges in a row; cycles of 8, and 8 merges that lead to
--- one. Not recursive, because Spark 3.5 and Athena's views cannot be, and Trino stops at 10: one join for each merge
--- in a row.
+-- The canonical fan of each fan that was merged into another, as of today. Chains of merges are followed; cycles are
+-- handled. A fan without a row is its own canonical fan. For the members of a cycle, and for all fans that lead to
+-- it, it is the smallest id in the cycle. `settled` is false beyond the limits: chains of 16 merges; cycles of 8,
+-- with chains of 8 that lead to one. Not recursive, because Spark 3.5 and Athena's views do not support it, and Trino
+-- stops at depth 10: one join per merge.
 -- ask: SELECT
 --   rover_id,
 --   canonical_rover_id
@@ -97,9 +97,8 @@ LEFT JOIN edges AS e16
 LEFT JOIN edges AS e17
   ON e17.from_rover_id = e16.to_rover_id;
 
--- Which fan an identifier was tied to, and from when until before when. From its delete on, it is tied to none: no
--- row. As of the end of a UTC day: from_day is that day or before, and until_day after it, or NULL for what holds
--- still.
+-- The fan of each identifier, with the period in which it was valid. After its delete, an identifier has no row. As
+-- of the end of a UTC day D: from_day <= D, and until_day > D, or NULL if it is still valid.
 -- ask: SELECT
 --   identifier_type,
 --   identifier_value,
@@ -139,8 +138,8 @@ FROM ordered
 WHERE
   COALESCE(operation, 'upsert') <> 'delete';
 
--- Into which fan another was merged, and from when until before when that was the newest merge of it. As of the end
--- of a UTC day: from_day is that day or before, and until_day after it, or NULL for what holds still.
+-- The fan into which another fan was merged, with the period in which that was its newest merge. As of the end of a
+-- UTC day D: from_day <= D, and until_day > D, or NULL if it is still valid.
 -- ask: SELECT
 --   from_rover_id,
 --   to_rover_id
@@ -173,9 +172,8 @@ SELECT
   CAST(valid_to AS DATE) AS until_day
 FROM ordered;
 
--- Each state of a fan's profile, and from when until before when it held. As of the end of a UTC day: from_day is
--- that day or before, and until_day after it, or NULL for what holds still. Late records are in it, as if they had
--- been on time.
+-- Each state of a fan's profile, with the period in which it was valid. Late records are included as if they had been
+-- on time. As of the end of a UTC day D: from_day <= D, and until_day > D, or NULL if it is still valid.
 -- ask: SELECT
 --   rover_id,
 --   traits
@@ -208,8 +206,8 @@ SELECT
   CAST(valid_to AS DATE) AS until_day
 FROM ordered;
 
--- All that is known of a fan, one row for each record that tells of it: profiles, identifiers, merges (told of both
--- fans), events. `details` are the traits, the attributes, or what was tied or merged. Ask for one fan, in order of
+-- All records about a fan, one row each: profiles, identifiers, merges (a row for each of the two fans), events.
+-- `details` are the traits, the attributes, or what was added, removed or merged. Filter by one fan, and order by
 -- `happened_at`.
 -- ask: SELECT
 --   happened_at,
@@ -289,10 +287,10 @@ SELECT
   source_line
 FROM rover.fan_track_events;
 
--- Each record of each dataset, and when the object that it came in was loaded last. For extracting what is new: keep
--- the greatest loaded_at that was seen, ask for later ones, and upsert them by id: a record comes again when its
--- object was replaced. What `replay` adds keeps its object's time and is not seen; docs/views.md has a way that
--- misses nothing.
+-- Each record of each dataset, with the time of the last load of its object. To extract new records: keep the
+-- greatest loaded_at that you have seen, query later ones, and upsert them by id. A record comes again if its object
+-- was replaced. Records that `replay` loads keep the time of their object and are missed; docs/views.md has a way
+-- that misses nothing.
 -- ask: SELECT
 --   dataset,
 --   COUNT(*) AS records,
@@ -368,7 +366,7 @@ FROM records AS r
 JOIN loads AS l
   ON l.dataset = r.dataset AND l.key = r.source_file;
 
--- Each event once, with the fan who stands for its fan today, and its UTC day.
+-- Each event once, with the canonical fan of today and the UTC day.
 -- ask: SELECT
 --   canonical_rover_id,
 --   COUNT(*) AS events
@@ -396,8 +394,8 @@ FROM rover.fan_track_events AS e
 LEFT JOIN rover.canonical_fans AS c
   ON c.rover_id = e.rover_id;
 
--- Fans as they count today: one row for each fan who stands for itself, with the newest traits and all identifiers
--- tied to it, or to a fan who was merged into it. `identifiers` are texts such as `email: fan@example.com`, in order.
+-- One row for each canonical fan, with its newest traits and all identifiers of it and of the fans merged into it.
+-- `identifiers` is a sorted array of strings such as `email: fan@example.com`.
 -- ask: SELECT
 --   rover_id,
 --   ELEMENT_AT(traits, 'loyaltyTier') AS tier,
@@ -434,7 +432,7 @@ LEFT JOIN tied AS t
 WHERE
   COALESCE(c.canonical_rover_id, p.rover_id) = p.rover_id;
 
--- How many fans did something on each UTC day, merged fans counted as the one who stands for them today.
+-- Fans that were active on each UTC day. A merged fan counts as its canonical fan of today.
 -- ask: SELECT
 --   day,
 --   active_fans,
@@ -454,8 +452,9 @@ FROM rover.canonical_events
 GROUP BY
   day;
 
--- For each message: how many fans it was sent to, who opened it, who clicked; merged fans count as one. `Message
--- Sent` and its like, `messageID` and `campaign` are names of the workspace: change them here if yours differ.
+-- For each message: the number of fans it was sent to, who opened it, and who clicked. Merged fans count as one.
+-- `Message Sent` and the like, `messageID` and `campaign` are names of the workspace: change them here if yours
+-- differ.
 -- ask: SELECT
 --   message_id,
 --   fans_sent,

@@ -14,11 +14,16 @@ from botocore.exceptions import ClientError
 
 from compactor.config import load
 from compactor.duck import session
+from compactor.duck.relations import Relations
 from compactor.errors import ConflictError
-from compactor.evolution.schema import TargetColumn, evolved_schema, rewrite
-from compactor.lake import catalog
+from compactor.lake import catalog, own_tables
+from compactor.lake.rewrite import rewrite
+from compactor.lake.schema_change import TargetColumn, evolved_schema
 from compactor.lake.table import Table
-from compactor.publish.intent import Note
+from compactor.lake.table_changes import change_columns, roll_back, tag
+from compactor.publish.accounting import Entries
+from compactor.publish.intent import CommitIntent
+from compactor.types.field_type import STRING
 from tests.support.aws_lake import NIGHTLY, AwsLake, deliver_first_hour, deliver_next_hour
 from tests.support.glue_server import AwsServer
 from tests.support.histories import DATASETS, History
@@ -95,26 +100,27 @@ def test_two_jobs_at_once_bring_the_tables_to_the_model(aws_lake: AwsLake, aws_s
     )
 
 
-def test_a_note_that_goes_while_it_is_read_is_that_of_a_finished_batch(
+def test_an_intent_that_goes_while_it_is_read_is_that_of_a_finished_batch(
     aws_lake: AwsLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two jobs may finish the same batch. S3, unlike a disk, does not keep an open file that the other one deletes."""
     aws_lake.tables.ensure(aws_lake.registry, [])
-    note = Note.new(aws_lake.tables, "a run", mode="keep")
+    intent = CommitIntent.new(aws_lake.tables, "a run", mode="keep")
     open_file = Table.open
 
     def open_then_lose(self: Table, path: str) -> Any:
         opened = open_file(self, path)
-        note.delete()
+        intent.delete()
         return opened
 
-    with session.session(aws_lake.config.resources) as con:
-        con.execute("CREATE TABLE ledger_rows AS SELECT 1 AS size")
-        con.execute("CREATE TABLE quarantine_rows AS SELECT 1 AS line")
-        note.write(con)
+    with session.session(aws_lake.config.resources) as con, Relations(con) as relations:
+        entries = Entries(
+            relations.table("ledger", "SELECT 1 AS size"), relations.table("quarantine", "SELECT 1 AS line")
+        )
+        intent.write(con, entries)
         monkeypatch.setattr(Table, "open", open_then_lose)
-        assert not note.read(con)
-    note.delete()  # again
+        assert intent.read(relations) is None
+    intent.delete()  # again
 
 
 def test_the_server_refuses_a_commit_on_a_stale_version(aws_lake: AwsLake) -> None:
@@ -149,7 +155,7 @@ def test_athena_finds_the_tables_in_glue(aws_lake: AwsLake) -> None:
 
 def test_tables_are_read_and_written_by_arrow_with_time_enough(aws_lake: AwsLake) -> None:
     aws_lake.tables.ensure(aws_lake.registry, [])
-    storage = aws_lake.tables.table(catalog.RUNS).iceberg.io
+    storage = aws_lake.tables.load_iceberg(own_tables.RUNS).io
     assert type(storage).__name__ == "PyArrowFileIO"
     assert float(storage.properties["s3.connect-timeout"]) >= 5
     assert float(storage.properties["s3.request-timeout"]) >= 30
@@ -179,13 +185,13 @@ def test_columns_change_and_change_back_in_glue(aws_lake: AwsLake) -> None:
     fans = Warehouse(aws_lake.catalog, "day")
     snapshot = fans.append(rows(30))
     schema_id, before = fans.table.schema_id, paths(fans.table)
-    fans.table.tag("before")
+    tag(fans.table, "before")
     stale = fans.table
-    renamed = columns(tier=TargetColumn("level", "string", False, "tier"), device=new("device", "map"))
+    renamed = columns(tier=TargetColumn("level", STRING, False, "tier"), device=new("device", "map"))
     change = {"properties": {"v": "2"}, "summary": {}}
-    assert fans.table.reshape(evolved_schema(stale, renamed), [], [], commit_id="rename", **change) is None
+    assert change_columns(fans.table, evolved_schema(stale, renamed), [], [], commit_id="rename", **change) is None
     with pytest.raises(ConflictError):
-        stale.reshape(evolved_schema(stale, columns()), [], [], commit_id="late", **change)
+        change_columns(stale, evolved_schema(stale, columns()), [], [], commit_id="late", **change)
     assert paths(fans.table) == before
     assert [row["level"] for row in fans.by_arrow()] == [row["tier"] for row in rows(30)]
     glue = boto3.session.Session().client("glue")
@@ -197,18 +203,18 @@ def test_columns_change_and_change_back_in_glue(aws_lake: AwsLake) -> None:
     table = fans.table
     files = rewrite(
         table,
-        table.iceberg.schema(),
+        table.iceberg_schema,
         table.files,
         lambda reader: reader,
         target_bytes=1 << 30,
         bloom_columns=["id"],
         on_progress=lambda _files, _rows: None,
     )
-    table.reshape(table.iceberg.schema(), files, table.files, commit_id="rewrite", **change)
+    change_columns(table, table.iceberg_schema, files, table.files, commit_id="rewrite", **change)
     assert not set(paths(fans.table)) & set(before)
     assert fans.by_arrow(snapshot_id=snapshot) == rows(30)
 
-    fans.table.roll_back("before", schema_id=schema_id, properties={"v": None}, commit_id="back")
+    roll_back(fans.table, "before", schema_id=schema_id, properties={"v": None}, commit_id="back")
     assert fans.by_arrow() == rows(30)
     fans.append(rows(10, 30), "after")
     assert fans.by_arrow() == rows(40)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from compactor.lake.catalog import RUNS
-from compactor.publish import ledger
+from compactor.lake.own_tables import RUNS
+from compactor.publish import run_log
 from tests.support.histories import History
 from tests.support.lake import Lake
 from tests.support.profile_versions import record
@@ -26,7 +26,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.time = datetime(2026, 12, 1, tzinfo=UTC)
         self.step = timedelta(seconds=1)
-        monkeypatch.setattr(ledger, "now", self._tick)
+        monkeypatch.setattr(run_log, "now", self._tick)
         monkeypatch.setattr(time, "time", lambda: self._tick().timestamp())
 
     def _tick(self) -> datetime:
@@ -55,7 +55,7 @@ def test_a_clock_that_goes_backwards_changes_no_row_and_no_version_is_older_than
     for name in (*lake.record_tables, RUNS, "compactor_files", "compactor_quarantine"):
         if not lake.tables.exists(name):
             continue
-        metadata = lake.tables.table(name).iceberg.metadata
+        metadata = lake.tables.load_iceberg(name).metadata
         snapshots = [entry.timestamp_ms for entry in metadata.snapshot_log]
         versions = [*(entry.timestamp_ms for entry in metadata.metadata_log), metadata.last_updated_ms]
         assert snapshots == sorted(snapshots)
@@ -94,7 +94,7 @@ def test_an_object_left_pending_by_a_run_at_the_same_time_is_found_by_the_next_r
     lake.compact(datasets=(NAME,))
     lake.deliver(NAME, [record(2, 1)], hour=LATE, part="b")
     lake.deliver_unmodelled(NAME, [], hour=EARLY, part="late", raw=b"damaged")
-    original = ledger.record_run
+    original = run_log.record
     asked = count()
 
     def overtaken(*arguments: object) -> None:
@@ -102,7 +102,7 @@ def test_an_object_left_pending_by_a_run_at_the_same_time_is_found_by_the_next_r
             assert lake.compact(datasets=(NAME,), full_scan=True).exit_code == 1
         original(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ledger, "record_run", overtaken)
+    monkeypatch.setattr(run_log, "record", overtaken)
     assert lake.compact(datasets=(NAME,)).exit_code == 0
     assert next(asked) == 2
     assert pending(lake) == 1
@@ -115,4 +115,4 @@ def test_runs_are_told_in_the_order_in_which_they_were_recorded(tmp_path: Path, 
         lake.compact(datasets=(NAME,))
         clock.time -= timedelta(days=7)
     rows = sorted(lake.rows(RUNS), key=lambda row: row["finished_at"])
-    assert [row["frontier"] for row in rows] == ["2026-11-01T00", "2026-11-02T00", "2026-11-03T00"]
+    assert [row["watermark"] for row in rows] == ["2026-11-01T00", "2026-11-02T00", "2026-11-03T00"]

@@ -203,7 +203,7 @@ def test_a_commit_that_fails_leaves_nothing_visible_and_the_next_run_completes(
 
     with monkeypatch.context() as patch:
         patch.setattr(SqlCatalog, "commit_table", refusing)
-        with pytest.raises(CompactorError, match=r"the commit failed .*; nothing of it is visible, run again"):
+        with pytest.raises(CompactorError, match=r"the commit failed .*; nothing of it was published, run again"):
             faulty.compact()
     assert faulty.lake.ledger() == []
     faulty.compact()

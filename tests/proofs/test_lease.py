@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import pytest
 
-from compactor.lake.catalog import FILES
+from compactor.lake.own_tables import FILES
 from compactor.lake.table import Table
 from compactor.progress import NullProgress
 from compactor.publish import lease
@@ -340,7 +340,7 @@ def test_a_real_run_that_is_stopped_gives_its_lease_back_and_one_that_is_killed_
         assert path(lake).exists()
         stopped.process.send_signal(signal.SIGTERM)
         code, _, errors = stopped.go()
-        assert (code, "stopped; nothing half-done is visible" in errors) == (1, True)
+        assert (code, "stopped; nothing partial was published" in errors) == (1, True)
         assert not path(lake).exists()
     with Halted(lake, *LOADING) as killed:
         killed.says("halted")

@@ -121,7 +121,7 @@ def records(draw: st.DrawFn, dataset: Dataset) -> bytes:
     shape = dataset.versions[draw(st.sampled_from(sorted(dataset.versions)))]
     fields: list[tuple[str, str]] = []
     for field in shape.fields:
-        usual = st.just(str(shape.number)) if field.column == "version" else BY_TYPE[field.type.partition("(")[0]]
+        usual = st.just(str(shape.number)) if field.column == "version" else BY_TYPE[field.type.name.partition("(")[0]]
         if field.required or draw(st.integers(1, 4)) > 1:
             fields.append((json.dumps(field.json), draw(usual)))
     unknown = st.tuples(st.one_of(STRING, st.sampled_from(list(ODD_NAMES))), VALUE)

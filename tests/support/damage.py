@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from compactor.commands.verify.repair import repair
-from compactor.lake.catalog import FILES, QUARANTINE
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.publish import protocol
 from compactor.reports.report import VerifyReport
 from tests.support.crashes import CrashError
@@ -31,21 +31,21 @@ DATASETS = (STATE, EVENTS)
 LATER = dt.timedelta(days=30)
 
 
-def mend(lake: Lake, *, yes: bool) -> VerifyReport:
+def run_repair(lake: Lake, *, yes: bool) -> VerifyReport:
     return repair(lake.config, lake.registry, yes=yes)
 
 
 def rows_of(lake: Lake, table: str) -> pa.Table:
-    return lake.tables.table(table).iceberg.scan().to_arrow()
+    return lake.tables.load_iceberg(table).scan().to_arrow()
 
 
 def append(lake: Lake, table: str, rows: pa.Table) -> None:
-    loaded = lake.tables.table(table).iceberg
+    loaded = lake.tables.load_iceberg(table)
     loaded.append(rows.cast(loaded.schema().as_arrow()))
 
 
 def delete(lake: Lake, table: str, condition: str) -> None:
-    lake.tables.table(table).iceberg.delete(condition)
+    lake.tables.load_iceberg(table).delete(condition)
 
 
 def drop(lake: Lake, table: str) -> None:
@@ -92,7 +92,7 @@ def repeat_records_with_later_content(lake: Lake) -> None:
 
 
 def repeat_records_with_greater_content(lake: Lake) -> None:
-    """At the same moment: the smaller canonical JSON stays. Done twice, so that ids stand three times."""
+    """At the same time: the smaller canonical JSON stays. Done twice, so that ids have three rows."""
     rows = rows_of(lake, PAST).slice(0, 7)
     rows = with_column(rows, "rover_id", pc.binary_join_element_wise(rows["rover_id"], "~", ""))
     append(lake, PAST, rows)
@@ -156,7 +156,7 @@ def lose_an_older_file(lake: Lake) -> None:
     """One that older snapshots of the current table refer to, and the newest does not."""
     repeat_current_rows(lake)
     added = {path_of(file) for file in lake.tables.table(STATE).files}
-    mend(lake, yes=True)
+    run_repair(lake, yes=True)
     next(iter(added - {path_of(file) for file in lake.tables.table(STATE).files})).unlink()
 
 

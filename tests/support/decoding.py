@@ -12,6 +12,7 @@ from compactor.config import Resources
 from compactor.decode.bulk import Decoder
 from compactor.decode.lines import chunk_of
 from compactor.duck import session
+from compactor.duck.relations import Relations
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset
 from tests.support.lake import SCHEMAS
@@ -51,18 +52,18 @@ def decoded_parts(
     con: duckdb.DuckDBPyConnection, dataset: Dataset, chunks: Sequence[Sequence[tuple[int, bytes]]]
 ) -> dict[int, Outcome]:
     """What the decoder makes of chunks of (number of the first line, whole lines), by line number."""
-    con.execute("DROP TABLE IF EXISTS staged")
-    con.execute("DROP TABLE IF EXISTS rejected")
-    decoder = Decoder(con, dataset)
     counted = 0
-    for chunk in chunks:
-        counted += sum(decoder.decode(chunk_of([(0, *part) for part in chunk], LIMIT)).values())
+    with Relations(con) as relations:
+        decoder = Decoder(relations, dataset)
+        for chunk in chunks:
+            counted += sum(decoder.decode(chunk_of([(0, *part) for part in chunk], LIMIT)).values())
+        statement = f"SELECT * EXCLUDE (__file_no, __sure) FROM {decoder.records}"
+        records = con.execute(statement).to_arrow_table().to_pylist()
+        rejected = con.execute(f"SELECT line_no, reason, detail, version FROM {decoder.rejected}").fetchall()
+    assert counted == len(records) + len(rejected)
     found: dict[int, Outcome] = {}
-    staged = con.execute("SELECT * EXCLUDE (file_no, ok) FROM staged").to_arrow_table().to_pylist()
-    rejected = con.execute("SELECT line_no, reason, detail, version FROM rejected").fetchall()
-    assert counted == len(staged) + len(rejected)
-    for row in staged:
-        number = row.pop("line_no")
+    for row in records:
+        number = row.pop("__line_no")
         found[number] = plain(row)
     for number, reason, detail, version in rejected:
         assert number not in found

@@ -9,14 +9,17 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from compactor.evolution.schema import TargetColumn, evolved_schema, rewrite
+from compactor.lake.rewrite import rewrite
+from compactor.lake.schema_change import TargetColumn, evolved_schema
 from compactor.lake.table import DataFile, Schema, Table
+from compactor.lake.table_changes import change_columns
+from compactor.types.field_type import LONG, STRING, decimal
 from tests.support.warehouse import Row, columns, new
 
 RENAMED = columns(
-    visits=TargetColumn("visits", "long", False, "visits"),  # no longer required
-    tier=TargetColumn("level", "string", False, "tier"),
-    spend=TargetColumn("spend", "decimal(12,2)", False, "spend"),
+    visits=TargetColumn("visits", LONG, False, "visits"),  # no longer required
+    tier=TargetColumn("level", STRING, False, "tier"),
+    spend=TargetColumn("spend", decimal(12, 2), False, "spend"),
     score=new("score", "double"),
     device=new("device", "map"),
 )
@@ -34,7 +37,8 @@ def reshape(
     remove: list[DataFile] | None = None,
     **properties: str | None,
 ) -> int | None:
-    return table.reshape(
+    return change_columns(
+        table,
         evolved_schema(table, target),
         add or [],
         remove or [],

@@ -17,7 +17,8 @@ from pyiceberg.catalog import Catalog, load_catalog
 from compactor import config
 from compactor.commands.compact import compact
 from compactor.config import Config
-from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.progress import NullProgress
 from compactor.registry import loader
 from compactor.reports.report import RunReport

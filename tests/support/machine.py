@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from compactor.commands.replay import replay
 from compactor.commands.verify.verify import verify
-from compactor.lake.catalog import FILES
+from compactor.lake.own_tables import FILES
 from compactor.progress import NullProgress
 from compactor.reports.report import RunReport
 from compactor.source import Hour, Ignored, open_source
@@ -180,7 +180,7 @@ class LakeMachine(RuleBasedStateMachine):
         if not self._lake.tables.exists(name):
             return []
         table = self._lake.tables.table(name)
-        version = table.iceberg.metadata_location
+        version = table.metadata_location
         if self._read.get(name, ("", []))[0] != version:
             self._read[name] = version, [row for batch in table.scan(columns).batches for row in batch.to_pylist()]
         return self._read[name][1]

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from compactor.decode import exact
+from compactor.decode.rejects import Reject
 from compactor.registry.dataset import Dataset
 from tests.support.model import Row
 
@@ -29,7 +30,7 @@ def plain(row: dict[str, Any]) -> Row:
 def by_the_letter(dataset: Dataset, line: bytes) -> Outcome:
     """What `strict` makes of a line, in the shape of `decoded`."""
     found = exact.read_line(line, dataset)
-    if isinstance(found, exact.Reject):
+    if isinstance(found, Reject):
         return found.reason, found.detail, found.version
     nothing: Row = dict.fromkeys(field.column for field in dataset.newest.fields)
     return None if found is None else plain(nothing | found)

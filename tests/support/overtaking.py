@@ -10,18 +10,18 @@ import pytest
 
 from compactor.engines.local import LocalBatch
 from compactor.lake.table import Table
-from compactor.publish import ledger, protocol
-from compactor.publish.intent import Note
+from compactor.publish import protocol, upsert
+from compactor.publish.intent import CommitIntent
 
 STEPS: dict[str, tuple[Any, str]] = {
     "plan": (LocalBatch, "plan"),
-    "write of the note": (Note, "write"),
-    "writing of files": (LocalBatch, "_rewritten"),
+    "write of the intent": (CommitIntent, "write"),
+    "writing of files": (LocalBatch, "rewritten"),
     "commit": (Table, "commit"),
-    "change of the current table": (protocol, "_commit_current"),
-    "settling": (Note, "settle"),
-    "put": (ledger, "put"),
-    "end of the note": (Note, "delete"),
+    "change of the current table": (protocol, "commit_current"),
+    "settling": (CommitIntent, "settle"),
+    "put": (upsert, "put"),
+    "end of the intent": (CommitIntent, "delete"),
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from compactor.commands.migrate import migrate
+from compactor.commands.migrate.rollback import rollback
 from compactor.commands.verify.verify import verify
 from compactor.progress import NullProgress
 from compactor.reports.migration import MigrationReport
@@ -83,7 +84,7 @@ class Fans:
         return migrate.apply(self.lake.config, self.lake.registry, plan_id=plan_id, progress=QUIET)
 
     def roll_back(self, *, confirmed: bool = True) -> Any:
-        return migrate.rollback(self.lake.config, self.lake.registry, confirmed=confirmed, progress=QUIET)
+        return rollback(self.lake.config, self.lake.registry, confirmed=confirmed, progress=QUIET)
 
     def ids(self, table: str = "things") -> list[str]:
         return sorted(row["id"] for row in self.lake.rows(table))

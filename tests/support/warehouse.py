@@ -24,14 +24,16 @@ from pyiceberg.manifest import (
     ManifestFile,
     ManifestWriterV2,
 )
+from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
 from compactor.commands.query import _load_extensions
-from compactor.evolution.schema import TargetColumn
-from compactor.lake.catalog import _order, _schema, _spec
+from compactor.lake.layout import iceberg_schema, partition_spec, sort_order
+from compactor.lake.schema_change import TargetColumn
 from compactor.lake.table import DataFile, Table
 from compactor.registry.dataset import Partition, TableLayout
+from compactor.registry.fields import type_of
 
 Row = dict[str, Any]
 COLUMNS = [
@@ -61,12 +63,12 @@ START = datetime(2026, 10, 25, tzinfo=UTC)
 
 def columns(**changes: TargetColumn | None) -> list[TargetColumn]:
     """All of today's columns as they are, but for those named: None leaves one out; a name of no column adds one."""
-    kept = {name: TargetColumn(name, kind, required, name) for name, kind, required in COLUMNS}
+    kept = {name: TargetColumn(name, type_of(kind), required, name) for name, kind, required in COLUMNS}
     return [column for column in {**kept, **changes}.values() if column is not None]
 
 
 def new(name: str, kind: str, *, required: bool = False) -> TargetColumn:
-    return TargetColumn(name, kind, required, None)
+    return TargetColumn(name, type_of(kind), required, None)
 
 
 def rows(count: int, first: int = 0) -> list[Row]:
@@ -97,13 +99,13 @@ class Warehouse:
     ) -> None:
         self.catalog = catalog
         layout = TableLayout(PARTITIONS[partition], tuple(sort))
-        schema = _schema(COLUMNS, ("id",))
+        schema = iceberg_schema([(name, type_of(kind), required) for name, kind, required in COLUMNS], ("id",))
         catalog.create_namespace_if_not_exists("rover")
         catalog.create_table(
             "rover.fans",
             schema,
-            partition_spec=_spec(schema, layout),
-            sort_order=_order(schema, layout),
+            partition_spec=partition_spec(schema, layout),
+            sort_order=sort_order(schema, layout),
             properties={"format-version": "2", **(properties or {})},
         )
 
@@ -122,12 +124,17 @@ class Warehouse:
     def table(self) -> Table:
         return Table(self.catalog, "rover.fans")
 
+    @property
+    def iceberg(self) -> IcebergTable:
+        """The table as PyIceberg has it."""
+        return self.catalog.load_table("rover.fans")
+
     def write(self, table: Table, new_rows: Sequence[Row], **options: Any) -> list[DataFile]:
         """Data files of these rows, sorted, one or more a partition; nothing has them yet."""
         found = pa.Table.from_pylist(list(new_rows), table.schema)
-        spec = table.iceberg.spec()
+        spec = self.iceberg.spec()
         if not spec.is_unpartitioned():
-            source = table.iceberg.schema().find_field(spec.fields[0].source_id)
+            source = table.iceberg_schema.find_field(spec.fields[0].source_id)
             values = spec.fields[0].transform.pyarrow_transform(source.field_type)(
                 found.column(source.name).combine_chunks()
             )
@@ -151,7 +158,7 @@ class Warehouse:
     def by_duckdb(self, snapshot_id: int | None = None) -> list[Row]:
         """All rows by id, as DuckDB's own Iceberg reader reads them."""
         at = f", snapshot_from_id = {snapshot_id}" if snapshot_id else ""
-        found = _engine().execute(f"SELECT * FROM iceberg_scan('{self.table.iceberg.metadata_location}'{at})")
+        found = _engine().execute(f"SELECT * FROM iceberg_scan('{self.table.metadata_location}'{at})")
         return by_id(found.to_arrow_table().to_pylist())
 
     def delete_rows(self, file: DataFile, positions: Sequence[int]) -> None:
@@ -160,8 +167,9 @@ class Warehouse:
         path = f"{table.location}/data/{uuid.uuid4()}-deletes.parquet"
         content = pa.Table.from_pylist([{"file_path": file.file_path, "pos": pos} for pos in positions])
         pq.write_table(content.cast(_POSITIONS), path.removeprefix("file://"))
-        transaction = table.iceberg.transaction()
-        producer = _Deletion(Operation.DELETE, transaction=transaction, io=table.iceberg.io)
+        iceberg = self.iceberg
+        transaction = iceberg.transaction()
+        producer = _Deletion(Operation.DELETE, transaction=transaction, io=iceberg.io)
         producer.file = DataFile.from_args(
             content=DataFileContent.POSITION_DELETES,
             file_path=path,

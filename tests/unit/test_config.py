@@ -1,4 +1,4 @@
-"""What a config file may say, what it means, and how its mistakes are told."""
+"""What a config file may say, what it means, and how its mistakes are reported."""
 
 from __future__ import annotations
 
@@ -57,9 +57,23 @@ def test_folders_are_relative_to_the_config_file(tmp_path: Path, monkeypatch: py
     found = config.load(Path("etc/c.yaml"))
     assert found.source.url == str(tmp_path / "in")
     assert found.warehouse == str(tmp_path / "etc" / "lake")
-    assert found.schemas == tmp_path / "etc" / "schemas"
     assert found.resources.temp_dir == Path("/tmp/x")
     assert found.path == Path("etc/c.yaml")
+
+
+def test_registry_and_views_are_those_beside_the_config_else_the_packaged_ones(tmp_path: Path) -> None:
+    found = loaded(tmp_path, MINIMAL)
+    assert (found.schemas, found.views) == (config.packaged("schemas"), config.packaged("views"))
+    (tmp_path / "schemas").mkdir()
+    found = loaded(tmp_path, MINIMAL + "views: ~\n")
+    assert (found.schemas, found.views) == (tmp_path / "schemas", config.packaged("views"))
+    found = loaded(tmp_path, MINIMAL + "schemas: mine\nviews: ''\n")
+    assert (found.schemas, found.views) == (tmp_path / "mine", config.packaged("views"))
+
+
+def test_the_packaged_files_of_a_checkout_are_those_of_configs() -> None:
+    assert config.packaged() == CONFIGS
+    assert len(list(config.packaged("schemas").glob("*.yaml"))) == 4
 
 
 @pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/some/prefix", "file:///data/in"])
@@ -236,8 +250,8 @@ def test_yaml_that_one_line_cannot_explain_is_refused(tmp_path: Path) -> None:
     ]
 
 
-def test_a_missing_config_file_names_itself_and_the_reference(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no config file .*/none\.yaml; .* configs/reference\.yaml") as caught:
+def test_a_missing_config_file_names_itself_and_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no config file .*/none\.yaml; .* `compactor init`") as caught:
         config.load(tmp_path / "none.yaml")
     assert caught.value.exit_code == 2
 

@@ -7,11 +7,9 @@ so. Keys and counts leave the engine, values never do: they are judged inside it
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain, count
 from typing import Any
 
 import duckdb
@@ -24,9 +22,11 @@ from compactor.duck.sql import literal, quote
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import Table
 from compactor.registry.dataset import Dataset, Promotion
-from compactor.registry.fields import RESERVED_COLUMNS, column_name
+from compactor.registry.fields import free_column
 from compactor.registry.loader import Registry
 from compactor.reports.data import DatasetDrift, DriftReport, DriftStatus, FieldDrift
+from compactor.types import field_type
+from compactor.types.field_type import DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP
 
 MOST_KEYS = 2_000
 """Distinct keys of a map column; past that they are data, such as ids, and may be personal: they are never listed."""
@@ -36,8 +36,7 @@ _EXTRA = "extra"
 _NUMBER = r"0|-?[1-9]\d*|-?(0|[1-9]\d*)\.(0|\d*[1-9])([eE][+-]?\d+)?|-?\d[eE][+-]?\d+"
 _DATE = r"[12]\d{3}-\d\d-\d\d"
 _TIMESTAMP = r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
-_TEXTS = {"string", "timestamp", "date"}
-_NAME_LENGTH = 255
+_TEXTS = {STRING.name, TIMESTAMP.name, DATE.name}
 
 
 def drift(
@@ -62,7 +61,7 @@ def drift(
 
 def _dataset(lake: Lakehouse, dataset: Dataset, days: int, min_share: float) -> DatasetDrift:
     history = lake.table(dataset.history_table)
-    maps = [column for column, kind, _ in dataset.columns if kind == "map" and column in history.schema.names]
+    maps = [column for column, kind, _ in dataset.columns if kind == MAP and column in history.schema.names]
     maps.append(_EXTRA)
     fields = {field.column: field for field in dataset.newest.fields if not field.required}
     declared = [column for column in fields if column in history.schema.names]
@@ -78,8 +77,9 @@ def _dataset(lake: Lakehouse, dataset: Dataset, days: int, min_share: float) -> 
     found = []
     for column in declared:
         row = rows.get((column, None))
-        kinds = {fields[column].type: row["n"]} if row else {}
-        found.append(_field(None, fields[column].json, row, kinds, fields[column].type, records, since))
+        name = fields[column].type.name
+        kinds = {name: row["n"]} if row else {}
+        found.append(_field(None, fields[column].json, row, kinds, name, records, since))
     for (column, key), row in rows.items():
         if key is not None:
             kinds = _kinds(row["kinds"])
@@ -219,17 +219,17 @@ def _kinds(counted: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     kinds = {each["kind"]: int(each["n"]) for each in counted}
     texts = kinds.keys() & _TEXTS
     if len(texts) > 1:
-        kinds = {"string": sum(kinds[kind] for kind in texts), **{k: n for k, n in kinds.items() if k not in texts}}
+        kinds = {STRING.name: sum(kinds[kind] for kind in texts), **{k: n for k, n in kinds.items() if k not in texts}}
     return kinds
 
 
 def _kind(kinds: Mapping[str, int], *, is_json: bool) -> str | None:
     """The one kind that all values are of; None if there is none. Bare texts of several kinds are strings."""
     found = kinds.keys() - {"null"}
-    if found == {"long", "double"}:
-        return "double"
+    if found == {LONG.name, DOUBLE.name}:
+        return DOUBLE.name
     if len(found) > 1:
-        return None if is_json else "string"
+        return None if is_json else STRING.name
     return next(iter(found), None)
 
 
@@ -259,14 +259,14 @@ def _field(
 def _suggested(dataset: Dataset, fields: Sequence[FieldDrift], min_share: float) -> Iterator[Promotion]:
     """Keys that could be columns: of one kind, frequent enough, still coming, and not columns yet."""
     taken = {field.column for version in dataset.versions.values() for field in version.fields}
-    taken |= {each.column for each in dataset.promoted} | set(RESERVED_COLUMNS)
+    taken |= {each.column for each in dataset.promoted} | dataset.partition_fields
     for field in fields:
         if field.source is None or field.type is None or field.promoted or field.status == "vanished":
             continue
         if field.share * 100 >= min_share and _can_be_written(field.key):
-            column = _free_column(field.source, field.key, taken)
+            column = free_column(field.key, taken, prefix=field.source)
             taken.add(column)
-            yield Promotion(field.source, field.key, column, "string" if field.type == "nested" else field.type)
+            yield Promotion(field.source, field.key, column, field_type.parse(field.type) or STRING)  # nested: its text
 
 
 def _can_be_written(key: str) -> bool:
@@ -274,19 +274,11 @@ def _can_be_written(key: str) -> bool:
     return bool(key) and "${" not in key and "\0" not in key
 
 
-def _free_column(source: str, key: str, taken: set[str]) -> str:
-    """A column name that the registry accepts and that nothing has: by its rule for JSON keys as far as that goes."""
-    name = re.sub(r"[^a-z0-9]+", "_", column_name(key)).strip("_")[: _NAME_LENGTH - 20] or "key"
-    name = f"key_{name}" if name[0].isdigit() else name
-    names = chain((name, f"{source}_{name}"), (f"{name}_{number}" for number in count(2)))
-    return next(each for each in names if each not in taken and len(each) <= _NAME_LENGTH)
-
-
 def promote_yaml(promotions: Sequence[Promotion]) -> str:
     """The `promote:` of a registry file, an entry a line. What a terminal would not print is escaped."""
     lines = ["promote:"]
     for each in promotions:
-        entry = {"from": each.source, "key": each.key, "column": each.column, "type": each.type}
+        entry = {"from": each.source, "key": each.key, "column": each.column, "type": each.type.name}
         text = yaml.safe_dump(
             entry, default_flow_style=True, sort_keys=False, width=sys.maxsize, allow_unicode=each.key.isprintable()
         )

@@ -13,10 +13,10 @@ from dataclasses import replace
 
 from compactor.commands.drift import drift
 from compactor.evolution import plan
-from compactor.evolution.schema import evolved_schema
-from compactor.lake import table_version
+from compactor.lake import table_changes, table_version
 from compactor.lake.catalog import Lakehouse
-from compactor.publish import ledger
+from compactor.lake.schema_change import evolved_schema
+from compactor.publish.retry import on_conflict
 from compactor.registry.dataset import Dataset, Promotion
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def complete(lake: Lakehouse, listed: Dataset) -> None:
 
 def evolve(lake: Lakehouse, listed: Dataset) -> None:
     """Makes columns of the fields of `extra` that are ready for it, in the history first."""
-    dataset = lake.shaped(listed)
+    dataset = lake.at_table_version(listed)
     found = drift.ready_fields(lake, listed, dataset, min_share=MIN_SHARE, min_records=MIN_RECORDS)
     if not found:
         return
@@ -56,11 +56,12 @@ def evolve(lake: Lakehouse, listed: Dataset) -> None:
 
 
 def _add(lake: Lakehouse, listed: Dataset, name: str, promoted: tuple[Promotion, ...]) -> None:
-    for attempt in ledger.on_conflict(lake.config.commit.attempts):
+    for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             table = lake.table(name)
             old = table_version.of_table(listed, table.properties)
             new = old.at(old.newest.number, promoted)
             schema = evolved_schema(table, plan.target_columns(old, new))
             commit_id = uuid.uuid4().hex
-            table.reshape(schema, [], [], properties=table_version.marks(new), summary={}, commit_id=commit_id)
+            properties = table_version.marks(new)
+            table_changes.change_columns(table, schema, [], [], properties=properties, summary={}, commit_id=commit_id)

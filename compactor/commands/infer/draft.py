@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from compactor.commands.infer.envelope import Envelope
 from compactor.commands.infer.evidence import (
@@ -21,7 +21,8 @@ from compactor.commands.infer.evidence import (
     share,
 )
 from compactor.commands.infer.guess import KeyCandidate, Meaning, OrderCandidate, TypedField, meaning
-from compactor.registry.fields import RESERVED_COLUMNS, column_name
+from compactor.registry.fields import column_name, free_column
+from compactor.types.field_type import LONG
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
@@ -37,45 +38,22 @@ class Draft:
     checks: int
 
 
-@dataclass
-class _Columns:
-    """The column of each field: by the rule, or another where the rule's is none or is taken."""
-
-    by_name: dict[str, str] = field(default_factory=dict)
-
-    def add(self, name: str, column: str | None = None) -> None:
-        column = column or re.sub(r"[^a-z0-9_]+", "_", column_name(name)).strip("_")[:200]
-        if not re.match(r"[a-z_]", column) or column in RESERVED_COLUMNS:
-            column = f"field_{column}"
-        number, free = 1, column
-        while free in self.by_name.values():
-            number += 1
-            free = f"{column}_{number}"
-        self.by_name[name] = free
-
-
 def draft(dataset: str, facts: Iterable[str], found: DatasetEvidence) -> Draft:
     """The registry of a dataset of which at least one record was found. `facts` tell of the sample, a line each."""
     number = first_version(found)
     version = found.versions[number]
     envelope = found.envelopes.get(number) or next(iter(found.envelopes.values()), Envelope(None, None))
     meant = meaning(dataset, version, envelope, found.version_field)
-    columns = _Columns()
     outer = {envelope.id: "id", found.version_field: "version", envelope.emitted_at: "emitted_at"}
-    for name, column in outer.items():
-        if name is not None:
-            columns.add(name, column)
     typed = [each for each in meant.fields if each.type]
-    for each in typed:
-        if each.name not in columns.by_name:
-            columns.add(each.name)
+    columns = _columns(outer, typed, meant.order)
     lines = [
         *(f"# {fact}" for fact in facts),
         f"dataset: {dataset}",
         *_kind(meant),
-        *_key(meant, columns.by_name),
-        *_order(meant, version, columns.by_name, envelope),
-        *_delete(meant, version, columns.by_name),
+        *_key(meant, columns),
+        *_order(meant, version, columns, envelope),
+        *_delete(meant, version, columns),
         *_tables(meant),
         *_other_versions(found, number),
         "versions:",
@@ -84,9 +62,23 @@ def draft(dataset: str, facts: Iterable[str], found: DatasetEvidence) -> Draft:
         *_envelope_doubts(outer),
     ]
     roles = {*(meant.key.names if meant.key and meant.kind == "state" else ()), meant.order.name if meant.order else ""}
-    lines += [_field(each, version, columns.by_name, must=each.name in roles or each.name in outer) for each in typed]
+    lines += [_field(each, version, columns, must=each.name in roles or each.name in outer) for each in typed]
     lines += _left_out(meant, version)
     return Draft("\n".join(lines) + "\n", len(typed), sum("check this:" in line for line in lines))
+
+
+def _columns(
+    outer: Mapping[str | None, str], typed: Iterable[TypedField], order: OrderCandidate | None
+) -> dict[str, str]:
+    """The column of each field, by its JSON name. No column has the name of the tables' partition field."""
+    columns = {name: column for name, column in outer.items() if name is not None}
+    if order and order.name not in columns:
+        columns[order.name] = free_column(order.name, columns.values(), prefix="field")
+    partition = f"{columns[order.name] if order else 'emitted_at'}_day"
+    for each in typed:
+        if each.name not in columns:
+            columns[each.name] = free_column(each.name, {*columns.values(), partition}, prefix="field")
+    return columns
 
 
 def first_version(found: DatasetEvidence) -> int:
@@ -158,7 +150,7 @@ def _delete(meant: Meaning, version: VersionEvidence, columns: Mapping[str, str]
 
 
 def _tables(meant: Meaning) -> Iterator[str]:
-    if meant.order and meant.order.type == "long":
+    if meant.order and meant.order.type == LONG:
         yield "# partition: none, because the order is a number; a timestamp field would give day(...) or month(...)"
         tables = ("events",) if meant.kind == "events" else ("current", "history")
         yield f"tables: {{{', '.join(f'{table}: {{partition: none}}' for table in tables)}}}"
@@ -192,7 +184,7 @@ def _field(
         parts.append("required: true")
     if column != column_name(each.name):
         parts.append(f"column: {column}")
-    value = each.type or "" if len(parts) == 1 else f"{{{', '.join(parts)}}}"
+    value = str(each.type or "") if len(parts) == 1 else f"{{{', '.join(parts)}}}"
     notes = [each.note, _gaps(version.fields[each.name], version)]
     comment = "; ".join(note for note in notes if note)
     return f"      {_yaml_key(each.name)}: {value}{f' # {comment}' if comment else ''}"
@@ -246,7 +238,7 @@ def _differences(own: VersionEvidence, other: VersionEvidence) -> list[str]:
 
 def _type_text(each: FieldEvidence) -> str:
     type_, note = field_type(each)
-    return type_ or note
+    return str(type_ or note)
 
 
 def _yaml_key(name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from compactor.decode.exact import as_type
 from compactor.registry.fields import column_name
+from compactor.types.field_type import LONG, STRING, TIMESTAMP, FieldType
 
 # Whatever else stands as a name may be a value: an address, a number, an id that a record uses as a key.
 _NAME = re.compile(r"(?!(?:\D*\d){6})[A-Za-z_$][\w $./:-]{0,59}", re.ASCII)
@@ -45,9 +46,9 @@ def version_field(records: Records) -> str | None:
     """The field that tells a record's version; None if no field looks like it."""
     names = _names(records)
     for name in names:
-        if column_name(name) == "version" and _share(records, name, "long") > 0.5:
+        if column_name(name) == "version" and _share(records, name, LONG) > 0.5:
             return name
-    return _first([name for name in names if _share(records, name, "long") >= _NEARLY_ALL], _VERSIONS)
+    return _first([name for name in names if _share(records, name, LONG) >= _NEARLY_ALL], _VERSIONS)
 
 
 def envelope(records: Records) -> Envelope:
@@ -59,12 +60,12 @@ def envelope(records: Records) -> Envelope:
 def _id(records: Records, names: Sequence[str]) -> str | None:
     """Never the name of an entity: taken for the id of a record, it would make one of all that the entity did."""
     for name in names:
-        if column_name(name) == "id" and _share(records, name, "string") > 0.5:
+        if column_name(name) == "id" and _share(records, name, STRING) > 0.5:
             return name
     unique = [
         name
         for name in names
-        if _share(records, name, "string") >= _NEARLY_ALL
+        if _share(records, name, STRING) >= _NEARLY_ALL
         and len({text for record in records if isinstance(text := record.get(name), str)}) >= _NEARLY_ALL * len(records)
     ]
     likely = (name for name in unique if _words(name)[-1] in ("id", "uuid", "guid") and not _ENTITIES & {*_words(name)})
@@ -73,9 +74,9 @@ def _id(records: Records, names: Sequence[str]) -> str | None:
 
 def _emitted_at(records: Records, names: Sequence[str]) -> str | None:
     for name in names:
-        if column_name(name) == "emitted_at" and _share(records, name, "timestamp") > 0.5:
+        if column_name(name) == "emitted_at" and _share(records, name, TIMESTAMP) > 0.5:
             return name
-    moments = [name for name in names if _share(records, name, "timestamp") >= _NEARLY_ALL]
+    moments = [name for name in names if _share(records, name, TIMESTAMP) >= _NEARLY_ALL]
     by_word = [name for word in _EMITTED for name in moments if word in _words(name)]
     if by_word or not moments:
         return by_word[0] if by_word else None
@@ -84,7 +85,7 @@ def _emitted_at(records: Records, names: Sequence[str]) -> str | None:
 
 
 def _latest(record: Mapping[str, Any], name: str, moments: Sequence[str]) -> bool:
-    values = {each: as_type(record.get(each), "timestamp") for each in moments}
+    values = {each: as_type(record.get(each), TIMESTAMP) for each in moments}
     own = values[name]
     return own is not None and all(other is None or own >= other for other in values.values())
 
@@ -98,7 +99,7 @@ def _names(records: Records) -> list[str]:
     return [name for name, count in counts.items() if count * 2 > len(records) and is_name(name)]
 
 
-def _share(records: Records, name: str, type_: str) -> float:
+def _share(records: Records, name: str, type_: FieldType) -> float:
     return sum(as_type(record.get(name), type_) is not None for record in records) / max(len(records), 1)
 
 

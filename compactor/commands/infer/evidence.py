@@ -17,7 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from compactor.commands.infer.envelope import Envelope, envelope, is_name, version_field
-from compactor.decode.exact import Reject, as_type, json_kind, read_object
+from compactor.decode import rejects
+from compactor.decode.exact import Kind, as_type, json_kind, read_object
+from compactor.decode.rejects import Reject
+from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP, FieldType
 
 Codes = npt.NDArray[np.int64]
 Coding = Literal["text", "number", "moment"]
@@ -80,16 +83,16 @@ class FieldEvidence:
         """Notes the value of one record, before which the version had `before` records."""
         self.records += 1
         kind = json_kind(value)
-        if kind == "null":
+        if kind is Kind.NULL:
             self.nulls += 1
             self.codes = None
             return
         code: int | None = None
         coding: Coding | None = None
-        if kind == "string":
+        if kind is Kind.STRING:
             code, coding = self._add_text(value)
-            self.kinds["string"] += 1
-        elif kind in ("whole", "fraction"):
+            self.kinds[Kind.STRING] += 1
+        elif kind in (Kind.WHOLE, Kind.FRACTION):
             code, coding = self._add_number(value, kind)
         else:
             self.kinds[kind] += 1
@@ -107,24 +110,24 @@ class FieldEvidence:
             if text.lower() in DELETES | SIBLINGS and text in (text.lower(), text.upper(), text.capitalize()):
                 self.words[text] += 1
         # A text that has been none so far is not tried again and again.
-        if self.timestamps == self.kinds["string"]:
-            moment = as_type(text, "timestamp")
+        if self.timestamps == self.kinds[Kind.STRING]:
+            moment = as_type(text, TIMESTAMP)
             if moment is not None:
                 self.timestamps += 1
                 return (moment - _EPOCH) // _MICROSECOND, "moment"
-        if self.dates == self.kinds["string"]:
-            self.dates += as_type(text, "date") is not None
+        if self.dates == self.kinds[Kind.STRING]:
+            self.dates += as_type(text, DATE) is not None
         return code, "text"
 
-    def _add_number(self, value: Any, kind: str) -> tuple[int | None, Coding]:
-        whole = as_type(value, "long") if kind == "whole" else None
+    def _add_number(self, value: Any, kind: Kind) -> tuple[int | None, Coding]:
+        whole = as_type(value, LONG) if kind is Kind.WHOLE else None
         if whole is not None:
-            self.kinds["long"] += 1
+            self.kinds[LONG.name] += 1
             return whole, "number"
-        if as_type(value, "double") is None:
+        if as_type(value, DOUBLE) is None:
             self.kinds["huge"] += 1
         else:
-            self.kinds["beyond" if kind == "whole" else "fraction"] += 1
+            self.kinds["beyond" if kind is Kind.WHOLE else "fraction"] += 1
         return None, "number"
 
 
@@ -200,21 +203,23 @@ class DatasetEvidence:
     versions: dict[int, VersionEvidence] = field(default_factory=dict)
 
 
-def field_type(each: FieldEvidence) -> tuple[str | None, str]:
+def field_type(each: FieldEvidence) -> tuple[FieldType | None, str]:
     """The type that takes every value seen, or None; and what to say about it."""
     kinds = set(each.kinds)
     if not kinds:
         return None, "null in every record"
-    if kinds == {"string"}:
+    if kinds == {Kind.STRING}:
         if each.timestamps == each.filled:
-            return "timestamp", ""
-        return ("date" if each.dates == each.filled else "string"), ""
-    if kinds <= {"long", "fraction", "beyond"}:
+            return TIMESTAMP, ""
+        return (DATE if each.dates == each.filled else STRING), ""
+    if kinds <= {LONG.name, "fraction", "beyond"}:
         if "beyond" in kinds:
-            return "double", f"beyond 64 bits in {share(each.kinds['beyond'], each.filled)}, so digits are lost"
-        return ("double" if "fraction" in kinds else "long"), ""
-    if len(kinds) == 1 and (type_ := {"boolean": "boolean", "object": "map"}.get(*kinds)):
-        return type_, ""
+            return DOUBLE, f"beyond 64 bits in {share(each.kinds['beyond'], each.filled)}, so digits are lost"
+        return (DOUBLE if "fraction" in kinds else LONG), ""
+    if kinds == {Kind.BOOLEAN}:
+        return BOOLEAN, ""
+    if kinds == {Kind.OBJECT}:
+        return MAP, ""
     if kinds == {"array"}:
         return None, "an array"
     shares = ", ".join(f"{kind} {share(count, each.filled)}" for kind, count in sorted(each.kinds.items()))
@@ -270,7 +275,7 @@ def _add(found: DatasetEvidence, waiting: list[dict[str, Any]]) -> None:
     for record in waiting:
         number = _version(record, found.version_field)
         if isinstance(number, int) and number not in found.versions and len(found.versions) >= _MAX_VERSIONS:
-            number = "unknown_version"
+            number = rejects.UNKNOWN_VERSION
         reason = number if isinstance(number, str) else _broken(record, found.envelopes.get(number))
         if reason:
             found.bad[reason] += 1
@@ -284,17 +289,17 @@ def _version(record: Mapping[str, Any], name: str | None) -> int | str:
     if name is None:
         return 1
     if record.get(name) is None:
-        return "missing_field"
-    number: int | None = as_type(record[name], "long")
-    return "bad_value" if number is None else number
+        return rejects.MISSING_FIELD
+    number: int | None = as_type(record[name], LONG)
+    return rejects.BAD_VALUE if number is None else number
 
 
 def _broken(record: Mapping[str, Any], known: Envelope | None) -> str | None:
     if known is None:
         return None
-    for name, type_ in ((known.id, "string"), (known.emitted_at, "timestamp")):
+    for name, type_ in ((known.id, STRING), (known.emitted_at, TIMESTAMP)):
         if name is not None and record.get(name) is None:
-            return "missing_field"
+            return rejects.MISSING_FIELD
         if name is not None and as_type(record[name], type_) is None:
-            return "bad_value"
+            return rejects.BAD_VALUE
     return None

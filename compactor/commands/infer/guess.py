@@ -17,6 +17,7 @@ import numpy.typing as npt
 from compactor.commands.infer.envelope import Envelope
 from compactor.commands.infer.evidence import DELETES, Codes, FieldEvidence, VersionEvidence, field_type, share
 from compactor.registry.fields import column_name
+from compactor.types.field_type import DATE, LONG, STRING, TIMESTAMP, FieldType
 
 _STATE_ORDER = ("updated", "modified", "changed", "merged", "effective", "revised", "ts", "timestamp", "time",
                 "revision", "sequence", "seq")  # fmt: skip
@@ -43,7 +44,7 @@ class TypedField:
     """A field's type, or None and why it has none. `required`: whether each record has it, of enough records."""
 
     name: str
-    type: str | None
+    type: FieldType | None
     required: bool
     note: str = ""
 
@@ -53,7 +54,7 @@ class OrderCandidate:
     """`later` is the share of records in which it is later than the emission; None where it is no time."""
 
     name: str
-    type: str
+    type: FieldType
     later: float | None
 
 
@@ -85,7 +86,7 @@ class Meaning:
 
 def meaning(dataset: str, found: VersionEvidence, envelope: Envelope, version_field: str | None) -> Meaning:
     """What the records of one version mean. Every part of it can be wrong; none of it is made up."""
-    due = ((envelope.id, "string"), (version_field, "long"), (envelope.emitted_at, "timestamp"))
+    due = ((envelope.id, STRING), (version_field, LONG), (envelope.emitted_at, TIMESTAMP))
     outer = {name: type_ for name, type_ in due if name}
     fields = tuple(_typed(name, each, found, outer) for name, each in found.fields.items())
     types = {each.name: each.type for each in fields if each.type}
@@ -97,7 +98,7 @@ def meaning(dataset: str, found: VersionEvidence, envelope: Envelope, version_fi
     def keys_by(order: OrderCandidate | None) -> list[KeyCandidate]:
         return _keys(found, types, rows, order, {*outer, operation})
 
-    emission = OrderCandidate(envelope.emitted_at, "timestamp", None) if envelope.emitted_at else None
+    emission = OrderCandidate(envelope.emitted_at, TIMESTAMP, None) if envelope.emitted_at else None
     by_state = _best_order(orders, _STATE_ORDER) or emission
     keys = keys_by(by_state)
     kind, why, sure = _kind(dataset, found, types, envelope, operation, keys, orders)
@@ -122,7 +123,7 @@ def meaning(dataset: str, found: VersionEvidence, envelope: Envelope, version_fi
     )  # fmt: skip
 
 
-def _typed(name: str, each: FieldEvidence, found: VersionEvidence, outer: dict[str, str]) -> TypedField:
+def _typed(name: str, each: FieldEvidence, found: VersionEvidence, outer: dict[str, FieldType]) -> TypedField:
     type_, note = field_type(each)
     if name in outer:
         type_, note = outer[name], ""
@@ -130,12 +131,12 @@ def _typed(name: str, each: FieldEvidence, found: VersionEvidence, outer: dict[s
     return TypedField(name, type_, required, note)
 
 
-def _operation(found: VersionEvidence, types: dict[str, str]) -> str | None:
+def _operation(found: VersionEvidence, types: dict[str, FieldType]) -> str | None:
     """The field that says whether a record deletes: few values, and words of an operation among them."""
     texts = {
         name: each
         for name, each in found.fields.items()
-        if types.get(name) == "string" and each.few and column_name(name) not in _EVENT_FIELDS
+        if types.get(name) == STRING and each.few and column_name(name) not in _EVENT_FIELDS
     }
     with_delete = [name for name, each in texts.items() if any(word.lower() in DELETES for word in each.words)]
     only_siblings = [name for name, each in texts.items() if each.words and sum(each.words.values()) == each.filled]
@@ -151,7 +152,7 @@ def _deletes(found: VersionEvidence, operation: str | None) -> tuple[str, ...]:
 
 
 def _orders(
-    found: VersionEvidence, types: dict[str, str], envelope: Envelope, outer: dict[str, str]
+    found: VersionEvidence, types: dict[str, FieldType], envelope: Envelope, outer: dict[str, FieldType]
 ) -> list[OrderCandidate]:
     """Fields that could be the order: in every record, times before numbers."""
     emitted = found.codes(envelope.emitted_at)
@@ -161,17 +162,17 @@ def _orders(
         if name in outer or not found.always(name):
             continue
         codes = found.codes(name)
-        if type_ == "timestamp" and codes is not None:
+        if type_ == TIMESTAMP and codes is not None:
             later = None if emitted is None else float((codes > emitted).mean())
             times.append(OrderCandidate(name, type_, later))
-        elif type_ == "date" or (type_ == "long" and {*_words(name)} & {*_STATE_ORDER, *_EVENT_ORDER}):
+        elif type_ == DATE or (type_ == LONG and {*_words(name)} & {*_STATE_ORDER, *_EVENT_ORDER}):
             numbers.append(OrderCandidate(name, type_, None))
     return times + numbers
 
 
 def _best_order(orders: Sequence[OrderCandidate], words: Sequence[str]) -> OrderCandidate | None:
     usual = [each for each in orders if not {*_words(each.name)} & _NEVER_ORDER]
-    of_time = [each for each in usual if each.type != "date"] or usual
+    of_time = [each for each in usual if each.type != DATE] or usual
     return min(of_time, key=lambda each: (_rank(each, words), each.later or 0.0), default=None)
 
 
@@ -193,7 +194,7 @@ def _distinct(found: VersionEvidence, envelope: Envelope) -> npt.NDArray[np.intp
 
 def _keys(
     found: VersionEvidence,
-    types: dict[str, str],
+    types: dict[str, FieldType],
     rows: npt.NDArray[np.intp],
     order: OrderCandidate | None,
     never: set[str | None],
@@ -202,12 +203,7 @@ def _keys(
     columns: dict[str, Codes] = {}
     for name, type_ in types.items():
         codes = found.codes(name)
-        if (
-            name not in never
-            and type_ in ("string", "long")
-            and codes is not None
-            and (not order or name != order.name)
-        ):
+        if name not in never and type_ in (STRING, LONG) and codes is not None and (not order or name != order.name):
             columns[name] = codes[rows]
     moments = found.codes(order.name) if order else None
     moments = moments[rows] if moments is not None else None
@@ -282,7 +278,7 @@ def _doubt_of(key: KeyCandidate) -> str | None:
 def _kind(
     dataset: str,
     found: VersionEvidence,
-    types: dict[str, str],
+    types: dict[str, FieldType],
     envelope: Envelope,
     operation: str | None,
     keys: Sequence[KeyCandidate],

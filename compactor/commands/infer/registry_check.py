@@ -16,16 +16,16 @@ from compactor.commands.infer import sample
 from compactor.commands.infer.evidence import DELETES, VersionEvidence, field_type, share
 from compactor.commands.infer.infer import OBJECTS
 from compactor.config import Config
-from compactor.decode.exact import Reject, as_type, read_object, read_record
+from compactor.decode.exact import as_type, read_object, read_record
+from compactor.decode.rejects import DEPENDS_ON_REGISTRY, Reject
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.data import Finding, FitReport
 from compactor.source import Hour, open_source
+from compactor.types.field_type import LONG
 
 _REASONS = 50
 _TOLD = 20
-_MENDABLE = ("missing_field", "bad_value", "unknown_version")
-"""Reasons to reject a line that another registry would not have."""
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _tally(lines: Iterable[bytes | Reject], dataset: Dataset) -> _Tally:
         row = record if isinstance(record, Reject) else read_record(record, dataset)
         if isinstance(row, Reject):
             # Where a line breaks off is another place in each.
-            detail = row.detail if row.reason in _MENDABLE else ""
+            detail = row.detail if row.reason in DEPENDS_ON_REGISTRY else ""
             known = (row.reason, detail) in tally.rejected or len(tally.rejected) < _REASONS
             tally.rejected[row.reason, detail if known else "and others"] += 1
         if not isinstance(record, Reject):
@@ -106,7 +106,7 @@ def _tally(lines: Iterable[bytes | Reject], dataset: Dataset) -> _Tally:
 
 
 def _count_fields(tally: _Tally, record: dict[str, Any], dataset: Dataset, *, rejected: bool) -> None:
-    number = as_type(record.get(dataset.version_field.json), "long")
+    number = as_type(record.get(dataset.version_field.json), LONG)
     if number not in dataset.versions:
         return
     tally.versions.add(number)
@@ -126,7 +126,7 @@ def _findings(dataset: Dataset, tally: _Tally) -> Iterator[Finding]:
         return
     for (reason, detail), count in tally.rejected.most_common():
         text = f"{count:,} of {tally.lines:,} lines would be quarantined: {reason}{f', {detail}' if detail else ''}"
-        yield Finding(name, "lines", text, fits=reason not in _MENDABLE or _stray(count, tally.lines))
+        yield Finding(name, "lines", text, fits=reason not in DEPENDS_ON_REGISTRY or _stray(count, tally.lines))
     for field_name, column in _known(dataset, tally.versions).items():
         yield from _of_field(dataset, tally, field_name, column)
     yield from _unknown(dataset, tally, records)

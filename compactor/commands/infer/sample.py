@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from compactor.config import Limits
-from compactor.decode.exact import Reject
+from compactor.decode import rejects
 from compactor.decode.gunzip import whole_lines
+from compactor.decode.rejects import Reject
 from compactor.errors import DamagedObject, ObjectError, UsageError
 from compactor.source import Hour, Ignored, Source, SourceObject
 from compactor.yaml_file import did_you_mean
@@ -137,4 +138,4 @@ def _opened(found: SourceObject, open_object: Callable[[SourceObject], BinaryIO]
 
 
 def _checked(line: bytes, limit: int) -> bytes | Reject:
-    return Reject("line_too_long", f"longer than the limit of {limit} bytes") if len(line) > limit else line
+    return rejects.line_too_long(limit) if len(line) > limit else line

@@ -1,13 +1,13 @@
 """What to do about what `verify` finds, in words: what `repair` does, and what only the operator can do.
 
-What was loaded once and is gone from a history is nowhere else in the lake, but for rows that are still current. So
-nothing here makes sums fit by changing them: a repair removes what stands twice and derives what can be derived.
+A record that is lost from a history is nowhere else in the lake, unless it is still current. So no repair changes sums
+to make them agree: a repair removes duplicates, and derives what can be derived.
 """
 
 from __future__ import annotations
 
-from compactor.commands.verify.differences import Difference, Twice
-from compactor.lake.catalog import FILES, QUARANTINE, RUNS
+from compactor.commands.verify.differences import Difference, Duplicates
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.registry.dataset import Dataset
 from compactor.reports.report import Repair
 
@@ -16,20 +16,20 @@ def settle(dataset: Dataset) -> Repair:
     return Repair(dataset.history_table, "its last batch is unfinished", "finish it, as the next `compact` would")
 
 
-def keep_one(table: str, what: str, found: Twice, which: str) -> Repair:
-    wrong = f"{found.keys} {what} stand more than once, in {found.surplus} rows too many"
+def keep_one(table: str, what: str, found: Duplicates, which: str) -> Repair:
+    wrong = f"{found.count} {what} have duplicates, {found.surplus} rows too many"
     return Repair(table, wrong, f"keep {which} of each", rows=found.rows, files=len(found.files))
 
 
 def derive(table: str, difference: Difference, *, keys: int, lost: int, rows: int, files: int) -> Repair:
     wrong = f"{difference}" + (f"; {lost} of its data files are missing" if lost else "")
     taken = "take the missing files out of the table, and " if lost else ""
-    return Repair(table, wrong, f"{taken}derive the rows of {keys} keys anew from history", rows=rows, files=files)
+    return Repair(table, wrong, f"{taken}derive the rows of {keys} keys again from history", rows=rows, files=files)
 
 
-def make(dataset: Dataset, *, keys: int) -> Repair:
+def create(dataset: Dataset, *, keys: int) -> Repair:
     table = dataset.current_table or ""
-    return Repair(table, "the table does not exist", f"make it, and derive the rows of {keys} keys from history")
+    return Repair(table, "the table does not exist", f"create it, and derive the rows of {keys} keys from history")
 
 
 def forget(table: str, snapshots: int) -> Repair:
@@ -40,7 +40,7 @@ def forget(table: str, snapshots: int) -> Repair:
 def spared(dataset: Dataset, keys: int) -> Repair:
     table, history = dataset.current_table or "", dataset.history_table
     wrong = f"the rows of {keys} keys may be the only copy of records that the history has lost; they were left alone"
-    return _told(
+    return _by_operator(
         table,
         wrong,
         f"to keep them, put them into the history by any engine: `INSERT INTO {history} SELECT * FROM {table} WHERE id"
@@ -50,13 +50,13 @@ def spared(dataset: Dataset, keys: int) -> Repair:
 
 def lost_records(dataset: Dataset, lacking: int) -> Repair:
     history = dataset.history_table
-    return _told(
+    return _by_operator(
         history,
-        f"{lacking} records that were loaded are no longer in it; they stand nowhere else in the lake"
+        f"{lacking} records that were loaded are no longer in it; they are nowhere else in the lake"
         + (", unless they are still current" if dataset.current_table else ""),
         "if another engine deleted them by mistake, put them back from the snapshot before:"
         f" `INSERT INTO {history} SELECT * FROM {history} FOR VERSION AS OF <snapshot> WHERE id NOT IN (SELECT id FROM"
-        f" {history})`; {_reload(dataset)}. After an erasure on purpose this check cannot hold",
+        f" {history})`; {_reload(dataset)}. After an erasure on purpose this check stays failed",
     )
 
 
@@ -67,48 +67,48 @@ def foreign_records(dataset: Dataset, surplus: int) -> Repair:
         f" (select key as source_file, sum(new) as counted from {FILES} where dataset = '{dataset.name}' group by 1)"
         " using (source_file) group by 1 having rows > counted"
     )
-    return _told(
+    return _by_operator(
         history,
-        f"{surplus} records are in it that the ledger never counted: another engine has written them, or the ledger has"
-        " lost rows",
+        f"{surplus} records are in it that the ledger never counted: another engine wrote them, or the ledger lost"
+        " rows",
         f'see which objects they name: `compactor query "{sql}"`; delete the records with any engine if they do not'
         f" belong; {_reload(dataset)}",
     )
 
 
 def lost_history_files(dataset: Dataset, files: int, rows: int, path: str) -> Repair:
-    return _told(
+    return _by_operator(
         dataset.history_table,
-        f"{files} data files with {rows} rows are missing, such as {path}; these rows stand nowhere else in the lake"
+        f"{files} data files with {rows} rows are missing, such as {path}; these rows are nowhere else in the lake"
         + (", unless they are still current" if dataset.current_table else ""),
         f"restore the files under their names from the bucket's versions or a backup; {_reload(dataset)}",
     )
 
 
 def unreadable(table: str, path: str, dataset: Dataset | None = None) -> Repair:
-    """For what a table's rows cannot be read without, where the rows cannot be derived."""
+    """For a missing file without which a table's rows cannot be read or derived."""
     wrong = f"it cannot be read: {path} is missing"
     restore = "restore the file under its name from the bucket's versions or a backup"
     if dataset and table == dataset.current_table:
-        return _told(
+        return _by_operator(
             table,
             wrong,
-            f"{restore}; or drop the table in the catalog: `compactor verify --repair --yes` makes it anew",
+            f"{restore}; or drop the table in the catalog: `compactor verify --repair --yes` creates it again",
         )
     if dataset:
-        return _told(table, wrong, f"{restore}; {_reload(dataset)}")
+        return _by_operator(table, wrong, f"{restore}; {_reload(dataset)}")
     other = {
-        FILES: "or load all datasets anew: drop all tables in the catalog, then run `compactor compact --full-scan`",
-        QUARANTINE: "or drop the table in the catalog: the next `compactor compact` makes an empty one. The text of the"
-        " rejected lines is lost then, and the ledger's sums stay higher than its rows",
-        RUNS: "or drop the table in the catalog: the next `compactor compact --full-scan` makes an empty one. No record"
-        " is lost then, only the list of runs",
+        FILES: "or load all datasets again: drop all tables in the catalog, then run `compactor compact --full-scan`",
+        QUARANTINE: "or drop the table in the catalog: the next `compactor compact` creates an empty one. The text of"
+        " the rejected lines is lost then, and the ledger's sums stay higher than its rows",
+        RUNS: "or drop the table in the catalog: the next `compactor compact --full-scan` creates an empty one. No"
+        " record is lost then, only the list of runs",
     }
-    return _told(table, wrong, f"{restore}; {other[table]}")
+    return _by_operator(table, wrong, f"{restore}; {other[table]}")
 
 
 def missing_metadata(table: str, files: int, path: str) -> Repair:
-    return _told(
+    return _by_operator(
         table,
         f"{files} files that only older snapshots or older metadata refer to are missing, such as {path}; no row of the"
         " table as it is now is lost",
@@ -116,21 +116,21 @@ def missing_metadata(table: str, files: int, path: str) -> Repair:
     )
 
 
-def disputed_objects(found: Twice) -> Repair:
+def disputed_objects(found: Duplicates) -> Repair:
     sql = f"select * from {FILES} qualify count(*) over (partition by dataset, key, etag) > 1"
-    return _told(
+    return _by_operator(
         FILES,
-        f"{found.disputed} objects have several rows with different counts; which is right the tables do not tell",
+        f"{found.disputed} objects have several rows with different counts; the tables do not show which is right",
         f'see them: `compactor query "{sql}"`; then delete the wrong ones with any engine',
     )
 
 
 def wrong_sums(objects: int) -> Repair:
-    return _told(
+    return _by_operator(
         FILES,
         f"the counts of {objects} objects contradict each other; something other than this program has changed them",
-        f'see them: `compactor query "select * from {FILES} where lines <> new + duplicates + quarantined"`; then put'
-        f" the rows back from a snapshot of {FILES} before the change, with any engine",
+        f'see them: `compactor query "select * from {FILES} where lines <> new + duplicates + quarantined"`; then'
+        f" restore the rows from a snapshot of {FILES} before the change, with any engine",
     )
 
 
@@ -141,27 +141,27 @@ def quarantine_sums(dataset: Dataset, lines: int) -> Repair:
         if lacking
         else f"{lines} lines of {dataset.name} are in it that the ledger does not count"
     )
-    return _told(
+    return _by_operator(
         QUARANTINE,
         wrong,
-        f"put {QUARANTINE} back to what its snapshot before the change has, with any engine; {_reload(dataset)}",
+        f"restore {QUARANTINE} to its snapshot before the change, with any engine; {_reload(dataset)}",
     )
 
 
 def blocked(repair: Repair, table: str) -> Repair:
-    return _told(
-        repair.table, repair.wrong, f"first mend {table} (see there); then run `compactor verify --repair` again"
+    return _by_operator(
+        repair.table, repair.wrong, f"first repair {table} (see there); then run `compactor verify --repair` again"
     )
 
 
-def _told(table: str, wrong: str, action: str) -> Repair:
+def _by_operator(table: str, wrong: str, action: str) -> Repair:
     return Repair(table, wrong, action, possible=False)
 
 
 def _reload(dataset: Dataset) -> str:
     tables = " and ".join(filter(None, (dataset.history_table, dataset.current_table)))
     return (
-        f"or, if the source still has all objects, load the dataset anew: drop {tables} in the catalog, delete the rows"
-        f" `where dataset = '{dataset.name}'` from {FILES} and {QUARANTINE} with any engine, then run"
+        f"or, if the source still has all objects, load the dataset again: drop {tables} in the catalog, delete the"
+        f" rows `where dataset = '{dataset.name}'` from {FILES} and {QUARANTINE} with any engine, then run"
         f" `compactor compact --dataset {dataset.name} --full-scan`"
     )

@@ -1,9 +1,10 @@
-"""Puts right what `verify` finds wrong, as far as the tables themselves hold what that takes.
+"""`verify --repair`: repairs what `verify` finds wrong, as far as the tables themselves have what that takes.
 
 The plan says what the checks saw. To carry it out each step begins from a fresh load, and a step that finds nothing
 wrong any more does nothing: what others have committed since the checks is never undone. Every change is one commit of
-one table, bound to the version it was planned on; where two tables change, the history goes first, as a batch with a
-note (see `publish`), which the next run completes if this one is killed. So it can be stopped anywhere and run again.
+one table, bound to the version it was planned on. Where two tables change, the history goes first, as a batch with a
+commit intent (see `publish`), which the next run completes if this one is killed. So a repair can be stopped anywhere
+and run again.
 """
 
 from __future__ import annotations
@@ -14,21 +15,28 @@ import uuid
 from collections.abc import Iterable, Sequence
 
 from compactor.commands.verify import differences
-from compactor.commands.verify.differences import counts
+from compactor.commands.verify.finding import Finding
+from compactor.commands.verify.ledger_checks import COUNTS, LINE
 from compactor.commands.verify.remedies import blocked
-from compactor.commands.verify.verify import COUNTS, LINE, Finding, inspect
+from compactor.commands.verify.verify import inspect
 from compactor.config import Config
 from compactor.duck import session
-from compactor.duck.sql import quote
-from compactor.engines.local import LocalBatch, plan_derived
+from compactor.duck.relations import Relation, Relations
+from compactor.duck.sql import number, quote
+from compactor.engines.base import HistoryPlan
+from compactor.engines.local import open_batch
+from compactor.engines.rebuild import plan_derived
 from compactor.errors import CompactorError, ConflictError
-from compactor.lake import file_inventory
-from compactor.lake.catalog import FILES, QUARANTINE, Lakehouse
-from compactor.lake.table import RUN_ID
+from compactor.lake import file_inventory, table_changes
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES, QUARANTINE
+from compactor.lake.table import RUN_ID, Table
 from compactor.progress import NullProgress
-from compactor.publish import ledger
-from compactor.publish.intent import Note
+from compactor.publish import upsert
+from compactor.publish.accounting import Entries
+from compactor.publish.intent import CommitIntent
 from compactor.publish.protocol import commit, publish, settled
+from compactor.publish.retry import on_conflict
 from compactor.publish.run_log import Run
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
@@ -38,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 def repair(config: Config, registry: Registry, *, yes: bool) -> VerifyReport:
-    """Makes all checks and plans what can be done about those that fail; with `yes` does it, and checks again.
+    """Runs all checks and plans what can be done about those that fail; with `yes` does it, and checks again.
 
     Raises CompactorError where the catalog or the storage of the tables failed, or other runs kept committing first.
     """
@@ -51,7 +59,7 @@ def repair(config: Config, registry: Registry, *, yes: bool) -> VerifyReport:
     try:
         _carry_out(lake, registry, run_id, plan)
     except ConflictError as error:
-        raise CompactorError(f"{error}, again and again; what was repaired stays, run again for the rest") from error
+        raise CompactorError(f"{error}; what was repaired before stays, run again for the rest") from error
     findings = list(inspect(lake, registry, rebuild=True, files=True))
     left = [each for _, each in _plan(findings)]
     done = [dataclasses.replace(each, done=True) for _, each in plan if each not in left]
@@ -63,7 +71,7 @@ def _checks(findings: Iterable[Finding]) -> tuple[Check, ...]:
 
 
 def _plan(findings: Sequence[Finding]) -> list[tuple[Finding, Repair]]:
-    """All repairs; those of a dataset wait until the tables can be read that its batches go through."""
+    """All repairs. Those of a dataset wait until all tables that its batches change can be read."""
     unreadable = {finding.check.table for finding in findings if finding.blocks}
     planned = []
     for finding in findings:
@@ -80,9 +88,9 @@ def _plan(findings: Sequence[Finding]) -> list[tuple[Finding, Repair]]:
 def _carry_out(lake: Lakehouse, registry: Registry, run_id: str, plan: Sequence[tuple[Finding, Repair]]) -> None:
     if any(each.table == QUARANTINE for _, each in plan):
         _keep_one(lake, QUARANTINE, LINE, (), "quarantined_at DESC, run_id DESC", run_id)
-    # Before the histories: whether these lack records is judged by the ledger's sums.
+    # Before the histories: the ledger's sums decide whether these lack records.
     if any(each.table == FILES for _, each in plan):
-        _keep_one(lake, FILES, ledger.OBJECT, COUNTS, "loaded_at, run_id", run_id)
+        _keep_one(lake, FILES, upsert.OBJECT, COUNTS, "loaded_at, run_id", run_id)
     for dataset in {finding.dataset.name: finding.dataset for finding, _ in plan if finding.dataset}.values():
         log.info("%s: repairing", dataset.name)
         lake.ensure(registry, [dataset.name])
@@ -95,75 +103,87 @@ def _carry_out(lake: Lakehouse, registry: Registry, run_id: str, plan: Sequence[
 
 
 def _keep_one(lake: Lakehouse, name: str, key: Sequence[str], agreeing: Sequence[str], order: str, run_id: str) -> None:
-    """Leaves the first row in `order` of each key that stands several times in one of the program's own tables."""
-    keys = ", ".join(map(quote, key))
+    """Keeps the first row in `order` of each key that has duplicates in one of the program's own tables."""
     with session.session(lake.config.resources) as con:
 
-        def plan() -> bool:
-            # Loaded after the version that `put` commits on: if they are not the same, that commit is a conflict.
-            table = lake.table(name)
-            found = differences.find_twice(con, table, key, agreeing)
-            paths = [file.file_path for file in found.files]
-            con.register("rows", table.scan(table.schema.names, paths=paths).batches)
-            con.execute(
-                f"CREATE OR REPLACE TABLE kept AS SELECT DISTINCT ON ({keys}) * FROM rows"
-                f" SEMI JOIN twice USING ({keys}) ORDER BY {keys}, {order}"
-            )
-            con.unregister("rows")
-            return found.keys > 0
+        def rows(relations: Relations, table: Table) -> Relation | None:
+            kept = _first_of_duplicates(relations, table, key, agreeing, order)
+            return kept if relations.count(kept) else None
 
-        ledger.put(lake, con, name, "kept", key, commit_id=uuid.uuid4().hex, run_id=run_id, needed=plan)
+        upsert.put(lake, con, name, key, rows, commit_id=uuid.uuid4().hex, run_id=run_id)
+
+
+def _first_of_duplicates(
+    relations: Relations, table: Table, key: Sequence[str], agreeing: Sequence[str], order: str
+) -> Relation:
+    """The first row in `order` of each key that has duplicates, with all columns of the table."""
+    keys = ", ".join(map(quote, key))
+    found = differences.find_duplicates(relations, table, key, agreeing)
+    paths = [file.file_path for file in found.files]
+    with relations.arrow("rows", table.scan(table.schema.names, paths=paths).batches) as rows:
+        return relations.table(
+            "kept",
+            f"SELECT DISTINCT ON ({keys}) * FROM {rows} SEMI JOIN {found.keys} USING ({keys}) ORDER BY {keys}, {order}",
+        )
 
 
 def _keep_one_record(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
-    """Leaves one record of each id that stands several times in the history, and brings the current table up to it.
+    """Keeps one record of each id that has duplicates in the history, and brings the current table up to it.
 
     This is a batch without lines, so that it is unfinished until the current table has followed.
     """
-    for attempt in ledger.on_conflict(lake.config.commit.attempts):
-        with attempt, session.session(lake.config.resources) as con:
-            history = settled(lake, dataset)
-            found = differences.find_twice(con, history, ["id"])
-            if not found.keys:
+    for attempt in on_conflict(lake.config.commit.attempts):
+        with attempt, open_batch(lake, dataset) as batch:
+            relations, history = batch.relations, settled(lake, dataset, open_batch)
+            found = differences.find_duplicates(relations, history, ["id"])
+            if not found.count:
                 return
-            planned = differences.plan_once(con, dataset, history, found)
-            for name, rows in ((FILES, "ledger_rows"), (QUARANTINE, "quarantine_rows")):
-                con.register("none", lake.table(name).schema.empty_table())
-                con.execute(f"CREATE TABLE {rows} AS SELECT * FROM none")
-                con.unregister("none")
-            batch = LocalBatch(lake, con, dataset)
-            publish(lake, batch, dataset, history, planned, found.files, run_id=run_id)
+            plan = HistoryPlan(
+                fresh=differences.winning_copies(relations, dataset, history, found),
+                new={},
+                replaced=found.count,
+                replaced_ids=found.keys,
+                surplus=found.surplus,
+                rewrite=found.files,
+            )
+            none = [relations.stored("none", lake.table(name).schema.empty_table()) for name in (FILES, QUARANTINE)]
+            publish(lake, batch, dataset, history, plan, Entries(*none), run_id=run_id, open_batch=open_batch)
 
 
 def _derive(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
-    """Derives the rows of the keys that differ anew from history, and takes files out that are missing."""
+    """Derives the rows of the keys that differ from history again, and takes missing files out of the table."""
     assert dataset.current_table is not None
-    for attempt in ledger.on_conflict(lake.config.commit.attempts):
-        with attempt, session.session(lake.config.resources) as con:
-            # In this order. The history has all that the current table can have seen (see `local.plan_derived`). The
+    for attempt in on_conflict(lake.config.commit.attempts):
+        with attempt, open_batch(lake, dataset) as batch:
+            relations = batch.relations
+            # In this order. The history has all that the current table can have seen (see `plan_derived`). The
             # ledger has all of the history, unless a batch is unfinished: so a lack of records cannot go unnoticed.
             current = lake.table(dataset.current_table)
             history = lake.table(dataset.history_table)
-            unfinished = Note.of(lake, history) is not None
-            entries = lake.table(FILES).scan(["new"], where={"dataset": dataset.name})
-            con.register("entries", entries.batches)
-            (new,) = counts(con, "SELECT coalesce(sum(new), 0) FROM entries")
+            spare = CommitIntent.of(lake, history) is not None or _lacks_records(relations, lake, dataset, history)
             lost = file_inventory.take(current).lost
-            con.register("ids", history.scan(["id"]).batches)
-            (ids,) = counts(con, "SELECT count(DISTINCT id) FROM ids")
+            compared = differences.compare(relations, dataset, current, history, lost)
+            derived = differences.keys_to_derive(relations, dataset, history, compared, spare=spare)
+            plan = plan_derived(relations, dataset, derived.keys, current, history, lost)
             files = [file for file in current.files if file.file_path in lost]
-            differences.compare(con, dataset, current, history, lost)
-            differences.touch(con, dataset, history, spare=unfinished or ids < new)
-            rewrite = plan_derived(con, dataset, current, history, lost)
-            change = LocalBatch(lake, con, dataset).derived(current, history, rewrite, files)
+            change = batch.derived(current, history, plan, files)
             if change:
                 commit(current, change, {RUN_ID: run_id}, uuid.uuid4().hex)
 
 
+def _lacks_records(relations: Relations, lake: Lakehouse, dataset: Dataset, history: Table) -> bool:
+    """Whether the ledger, loaded after the history, counts more records than the history has."""
+    entries = lake.table(FILES).scan(["new"], where={"dataset": dataset.name})
+    with relations.arrow("entries", entries.batches) as rows:
+        new = number(relations.con, f"SELECT sum(new) FROM {rows}")
+    with relations.arrow("ids", history.scan(["id"]).batches) as rows:
+        return number(relations.con, f"SELECT count(DISTINCT id) FROM {rows}") < new
+
+
 def _forget(lake: Lakehouse, name: str) -> None:
     """Takes older snapshots of a current table that refer to missing files out of its metadata."""
-    for attempt in ledger.on_conflict(lake.config.commit.attempts):
+    for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             table = lake.table(name)
             if broken := file_inventory.take(table).broken:
-                table.forget(broken)
+                table_changes.forget_snapshots(table, broken)

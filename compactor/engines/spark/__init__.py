@@ -1,4 +1,4 @@
-"""The engine for what outgrows one machine: reads, deduplicates and merges on Spark, with Iceberg's own runtime.
+"""The engine for more than one machine: it reads, deduplicates and merges on Spark, with Iceberg's own runtime.
 
 It works out changes and commits none: those go through the same protocol as the changes of the engine in this process
 (`compactor.publish`). Decoding is the same code too, run by Spark's workers, so that both engines read a line alike.

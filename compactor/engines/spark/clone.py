@@ -1,4 +1,4 @@
-"""A table as Spark may change it: a copy of its metadata, which no catalog but the session's own knows.
+"""A table that Spark may change: a copy of its metadata, which only the session's own catalog knows.
 
 Iceberg's own runtime merges into the clone and commits there. The files that this adds and removes are then committed
 to the table itself by `compactor.publish`, under the same rule as any change: only if the table is still as it was
@@ -39,7 +39,7 @@ class Clone:
     def change(self) -> Change:
         """What Spark has committed to the clone since it was opened, in one commit at most."""
         location = self.catalog.loadTable(self.identifier).operations().current().metadataFileLocation()
-        snapshot = FromInputFile.table_metadata(self.table.iceberg.io.new_input(location)).current_snapshot()
+        snapshot = FromInputFile.table_metadata(self.table.for_clone.io.new_input(location)).current_snapshot()
         if snapshot is None or snapshot.snapshot_id == self.table.snapshot_id:
             return Change([], [])
         return Change(*self.table.changed_files(snapshot))
@@ -58,30 +58,30 @@ def cloned(spark: SparkSession, table: Table) -> Iterator[Clone]:
         yield Clone(table, f"{CATALOG}.clones.{name}", catalog, identifier)
         catalog.dropTable(identifier, False)  # noqa: FBT003  of its files
     finally:
-        with suppress(OSError):  # what is left costs a little storage, and `verify --files` tells of it
+        with suppress(OSError):  # what is left costs a little storage, and `verify --files` reports it
             _remove(table, folder)
 
 
 def _write_metadata(table: Table, folder: str) -> str:
     """Writes the clone's metadata into its folder and returns the file's location."""
-    metadata = table.iceberg.metadata
+    metadata = table.for_clone.metadata
     properties = {
         **metadata.properties,
         "write.metadata.path": folder,
         # Else the clone's commit would delete the oldest version that is kept of the table's own metadata.
         "write.metadata.delete-after-commit.enabled": "false",
         "write.merge.mode": "copy-on-write",
-        "write.merge.distribution-mode": "hash" if table.iceberg.spec().fields else "range",
+        "write.merge.distribution-mode": "hash" if table.for_clone.spec().fields else "range",
         "write.parquet.bloom-filter-max-bytes": str(_bloom_bytes(table)),
     }
     location = f"{folder}/base.metadata.json"
-    output = table.iceberg.io.new_output(location)
+    output = table.for_clone.io.new_output(location)
     ToOutputFile.table_metadata(metadata.model_copy(update={"properties": properties}), output)
     return location
 
 
 def _bloom_bytes(table: Table) -> int:
-    """How large a bloom filter is to be: Parquet's Java writer makes each as large as it may be, by default 1 MiB.
+    """The size of a bloom filter in bytes: Parquet's Java writer makes each as large as allowed, by default 1 MiB.
 
     16 bits for each value of an average file, so that one of twice as many rows still finds 1 in 100 by mistake.
     """
@@ -91,7 +91,7 @@ def _bloom_bytes(table: Table) -> int:
 
 
 def _remove(table: Table, folder: str) -> None:
-    io: Any = table.iceberg.io
+    io: Any = table.for_clone.io
     scheme, netloc, path = io.parse_location(folder)
     system = io.fs_by_scheme(scheme, netloc)
     for info in system.get_file_info(FileSelector(path, allow_not_found=True, recursive=True)):

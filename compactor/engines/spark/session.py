@@ -22,6 +22,7 @@ from pyspark.sql import SparkSession
 
 from compactor.config import Config
 from compactor.duck import session as engine
+from compactor.duck.relations import Relations
 from compactor.engines.spark.clone import CATALOG
 from compactor.engines.spark.work import SparkBatch
 from compactor.errors import CompactorError, UsageError
@@ -71,16 +72,17 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
     def open_batch(self, lake: Lakehouse, dataset: Dataset) -> Iterator[SparkBatch]:
         """A batch on the session, with a small session of the local engine for the accounts.
 
-        Raises CompactorError where Spark fails; its own message, which can quote values, is told with `-v` alone.
+        Raises CompactorError where Spark fails; its own message, which can quote values, is logged with `-v` alone.
         """
         self._storage: Mapping[str, str] = lake.storage_properties()
         with engine.session(self._config.resources) as con:
             try:
-                yield SparkBatch(self._session, lake, con, dataset)
+                with Relations(con) as relations:
+                    yield SparkBatch(self._session, lake, relations, dataset)
             except (PySparkException, Py4JError) as error:
                 raise CompactorError(
-                    f"{dataset.name}: Spark failed ({type(error).__name__}); nothing half-done"
-                    " is visible. Run again; `-v` shows Spark's own message"
+                    f"{dataset.name}: Spark failed ({type(error).__name__}); nothing partial was published."
+                    " Run again; `-v` shows Spark's own message"
                 ) from error
 
     @cached_property
@@ -104,7 +106,7 @@ class SparkEngine(AbstractContextManager["SparkEngine"]):
         except (PySparkException, Py4JError, OSError) as error:
             raise UsageError(
                 "Spark does not start; it needs Java 17 (JAVA_HOME, or `java` on the path), and the jars that"
-                " spark.settings name; what it said is above"
+                " spark.settings name; its message is above"
             ) from error
         jvm: Any = session._jvm  # noqa: SLF001  Iceberg's catalogs have no other way in
         jvm.java.lang.System.setProperty("derby.stream.error.file", os.devnull)  # else it logs to the working directory

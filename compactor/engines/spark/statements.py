@@ -26,16 +26,18 @@ def names(columns: Sequence[str], alias: str = "") -> str:
     return ", ".join(prefix + quote(name) for name in columns)
 
 
+COUNTS = "SELECT file_no, count(*) AS n, count_if(unknown) AS unknown FROM {records} GROUP BY file_no"
+REJECTED = "SELECT file_no, line_no, reject.* FROM {rows} WHERE reject IS NOT NULL"
 CANDIDATES = (
     # Of each id, the records with its earliest time, unless the history has an earlier one.
-    "SELECT c.*, h._stored FROM ("
-    " SELECT *, count(*) OVER (PARTITION BY record.id) AS _n FROM ("
-    "  SELECT *, min(record.emitted_at) OVER (PARTITION BY record.id) AS _moment FROM {staged}"
-    " ) WHERE record.emitted_at = _moment"
-    ") c LEFT JOIN (SELECT id AS _id, emitted_at AS _stored FROM {history}) h ON c.record.id = h._id"
-    " WHERE h._stored IS NULL OR h._stored >= c._moment"
+    "SELECT c.*, h.__stored FROM ("
+    " SELECT *, count(*) OVER (PARTITION BY record.id) AS __n FROM ("
+    "  SELECT *, min(record.emitted_at) OVER (PARTITION BY record.id) AS __emitted_at FROM {records}"
+    " ) WHERE record.emitted_at = __emitted_at"
+    ") c LEFT JOIN (SELECT id AS __id, emitted_at AS __stored FROM {history}) h ON c.record.id = h.__id"
+    " WHERE h.__stored IS NULL OR h.__stored >= c.__emitted_at"
 )
-CONTESTED = "SELECT file_no, line_no, record FROM {candidates} WHERE _n > 1 OR _stored = _moment"
+CONTESTED = "SELECT file_no, line_no, record FROM {candidates} WHERE __n > 1 OR __stored = __emitted_at"
 
 
 def tied(dataset: Dataset, earliest: str, latest: str) -> str:
@@ -47,8 +49,8 @@ def tied(dataset: Dataset, earliest: str, latest: str) -> str:
     struct = ", ".join(f"h.{quote(name)}" for name in columns)
     return (
         f"SELECT CAST(NULL AS INT) AS file_no, CAST(NULL AS BIGINT) AS line_no, struct({struct}) AS record"
-        " FROM {history} h LEFT SEMI JOIN (SELECT record.id AS _id, _moment FROM {candidates}"
-        " WHERE _stored = _moment) c ON h.id = c._id AND h.emitted_at = c._moment"
+        " FROM {history} h LEFT SEMI JOIN (SELECT record.id AS __id, __emitted_at FROM {candidates}"
+        " WHERE __stored = __emitted_at) c ON h.id = c.__id AND h.emitted_at = c.__emitted_at"
         f" WHERE h.emitted_at BETWEEN TIMESTAMP {literal(earliest)} AND TIMESTAMP {literal(latest)}"
     )
 
@@ -56,15 +58,15 @@ def tied(dataset: Dataset, earliest: str, latest: str) -> str:
 JUDGED = (
     # Of equal contents the stored one stays, so that nothing is rewritten; then any rule that never changes.
     "SELECT file_no, line_no FROM (SELECT *, row_number() OVER (PARTITION BY id"
-    " ORDER BY text, file_no IS NOT NULL, source_file, source_line) AS _place FROM {ranked})"
-    " WHERE _place = 1 AND file_no IS NOT NULL"
+    " ORDER BY text, file_no IS NOT NULL, source_file, source_line) AS __place FROM {ranked})"
+    " WHERE __place = 1 AND file_no IS NOT NULL"
 )
 FRESH = (
-    "SELECT file_no, _stored IS NOT NULL AS _replaces, record.* FROM {candidates}"
-    " WHERE _n = 1 AND (_stored IS NULL OR _stored > _moment)"
+    "SELECT file_no AS __file_no, __stored IS NOT NULL AS __replaces, record.* FROM {candidates}"
+    " WHERE __n = 1 AND (__stored IS NULL OR __stored > __emitted_at)"
 )
 FRESH_OF_JUDGED = (
-    " UNION ALL SELECT c.file_no, _stored IS NOT NULL AS _replaces, record.* FROM {candidates} c"
+    " UNION ALL SELECT c.file_no AS __file_no, __stored IS NOT NULL AS __replaces, record.* FROM {candidates} c"
     " LEFT SEMI JOIN {judged} j ON c.file_no = j.file_no AND c.line_no = j.line_no"
 )
 
@@ -82,11 +84,11 @@ def into_history(dataset: Dataset, target: str, *, replaces: bool) -> str:
 
 
 def winners(dataset: Dataset, rows: str) -> str:
-    """The greatest record of each key in `rows`, with `_gone`, whether it is a delete."""
+    """The greatest record of each key in `rows`, with `__gone`, whether it is a delete."""
     return (
-        f"SELECT *, {_gone(dataset)} AS _gone FROM (SELECT {names(record_columns(dataset))}, row_number() OVER"
-        f" (PARTITION BY {names(dataset.key)} ORDER BY {quote(dataset.order)} DESC, id DESC) AS _place FROM {rows})"
-        " WHERE _place = 1"
+        f"SELECT *, {_gone(dataset)} AS __gone FROM (SELECT {names(record_columns(dataset))}, row_number() OVER"
+        f" (PARTITION BY {names(dataset.key)} ORDER BY {quote(dataset.order)} DESC, id DESC) AS __place FROM {rows})"
+        " WHERE __place = 1"
     )
 
 
@@ -113,11 +115,11 @@ def in_files(paths: Sequence[str]) -> str:
 
 
 def derived(dataset: Dataset) -> str:
-    """What the whole history says of each key in `touched`: its winner, or `_gone`."""
+    """What the whole history says of each key in `touched`: its winner, or `__gone`."""
     columns = [name for name in record_columns(dataset) if name not in dataset.key]
     history = f"(SELECT h.* FROM {{history}} h LEFT SEMI JOIN {{touched}} k ON {_same(dataset, 'h', 'k')})"
     return (
-        f"SELECT {names(dataset.key, 'k')}, {names(columns, 'w')}, coalesce(w._gone, true) AS _gone"
+        f"SELECT {names(dataset.key, 'k')}, {names(columns, 'w')}, coalesce(w.__gone, true) AS __gone"
         f" FROM {{touched}} k LEFT JOIN ({winners(dataset, history)}) w ON {_same(dataset, 'k', 'w')}"
     )
 
@@ -132,9 +134,9 @@ def _into(dataset: Dataset, target: str, when: str) -> str:
     columns = record_columns(dataset)
     return (
         f"MERGE INTO {target} t USING {{winners}} s ON {_same(dataset, 't', 's')}"
-        f" WHEN MATCHED AND {when} AND s._gone THEN DELETE"
+        f" WHEN MATCHED AND {when} AND s.__gone THEN DELETE"
         f" WHEN MATCHED AND {when} THEN UPDATE SET {_set(columns)}"
-        f" WHEN NOT MATCHED AND NOT s._gone THEN INSERT ({names(columns)}) VALUES ({names(columns, 's')})"
+        f" WHEN NOT MATCHED AND NOT s.__gone THEN INSERT ({names(columns)}) VALUES ({names(columns, 's')})"
     )
 
 

@@ -6,15 +6,21 @@ runs must not be read twice. Should an executor be lost with it, the run fails a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 
 from compactor.decode import batch_reader
-from compactor.engines.base import Change
+from compactor.decode.bulk import REJECTED
+from compactor.decode.decoded import Decoded
+from compactor.duck.relations import Relation, Relations
+from compactor.duck.sql import number
+from compactor.engines.base import Change, HistoryPlan
 from compactor.engines.local import wrong_count
 from compactor.engines.spark import statements
 from compactor.engines.spark.clone import cloned
@@ -22,118 +28,104 @@ from compactor.engines.spark.decode import CANONICAL, OBJECTS, Canonical, Decode
 from compactor.errors import SourceError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import DataFile, Snapshot, Table
-from compactor.merge.history import HistoryPlan
 from compactor.progress import Progress
 from compactor.registry.dataset import Dataset
 from compactor.source import Source, SourceObject
 
 _TASK_BYTES = 32 << 20  # compressed bytes of objects that one task reads, where there are many
-_REJECTED = pa.schema(
-    [
-        ("file_no", pa.int32()),
-        ("line_no", pa.int64()),
-        ("version", pa.int64()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("raw", pa.string()),
-    ]
-)
-_RECORDS = pa.schema([("file_no", pa.int32()), ("n", pa.int64()), ("unknown", pa.int64())])
+_COUNTS = {"file_no": "INTEGER", "n": "BIGINT", "unknown": "BIGINT"}
 _ROWS_AT_ONCE = 256  # rejected lines on their way to this process, each of up to `limits.line_bytes`
 
 
 class SparkBatch:
-    """A batch on a Spark session. See `compactor.engines.base.Batch`."""
+    """A batch on a Spark session. See `compactor.engines.base.Batch`; its rows are data frames.
 
-    def __init__(self, spark: SparkSession, lake: Lakehouse, con: duckdb.DuckDBPyConnection, dataset: Dataset) -> None:
-        self.con = con
-        self._spark, self._lake, self._dataset = spark, lake, dataset
-        self._dropped: set[int] = set()
-        self._decoded: DataFrame | None = None
-        self._fresh: DataFrame | None = None
+    The accounts (files, counts, rejected lines) lie in relations of a session of this process.
+    """
 
-    def read(self, source: Source, objects: Sequence[SourceObject], progress: Progress) -> batch_reader.Loaded:  # noqa: ARG002  each worker opens the source itself
-        batch_reader.register_files(self.con, [(o.key, o.etag, o.size) for o in objects])
+    def __init__(self, spark: SparkSession, lake: Lakehouse, relations: Relations, dataset: Dataset) -> None:
+        self.con: duckdb.DuckDBPyConnection = relations.con
+        self.relations = relations
+        self.spark, self._lake, self._dataset = spark, lake, dataset
+
+    def read(self, source: Source, objects: Sequence[SourceObject], progress: Progress) -> Decoded[DataFrame]:  # noqa: ARG002  each worker opens the source itself
+        files = batch_reader.register_files(self.relations, [(o.key, o.etag, o.size) for o in objects])
         size = sum(o.size for o in objects)
-        tasks = min(len(objects), max(self._spark.sparkContext.defaultParallelism, size // _TASK_BYTES + 1))
-        rows = [(number, o.key, o.etag, o.size) for number, o in enumerate(objects)]
-        listed = self._spark.createDataFrame(rows, OBJECTS).repartition(tasks)
+        tasks = min(len(objects), max(self.spark.sparkContext.defaultParallelism, size // _TASK_BYTES + 1))
+        numbered = [(number, o.key, o.etag, o.size) for number, o in enumerate(objects)]
+        listed = self.spark.createDataFrame(numbered, OBJECTS).repartition(tasks)
         decode = Decode(self._lake.config, self._dataset)
-        self._decoded = listed.mapInArrow(decode, decoded_schema(self._dataset)).localCheckpoint()
-        loaded = self._sums(self._decoded, objects)
-        self._dropped |= loaded.failed.keys()
-        rejected = "SELECT file_no, line_no, reject.* FROM {decoded} WHERE reject IS NOT NULL"
-        self._enter("rejected", _REJECTED, self._sql(rejected, decoded=self._decoded))
-        records = "SELECT file_no, count(*) AS n, count_if(unknown) AS unknown FROM {staged} GROUP BY file_no"
-        self._enter("records", _RECORDS, self._sql(records, staged=self._staged()))
-        self._drop_of_accounts(loaded.failed)
-        lines = sum(loaded.lines.values())
-        progress.advance(files=len(objects), lines=lines, raw_bytes=loaded.raw_bytes, compressed_bytes=size)
-        return loaded
+        rows = listed.mapInArrow(decode, decoded_schema(self._dataset)).localCheckpoint()
+        sums = self._sums(rows)
+        records = self._sql("SELECT * FROM {rows} WHERE record IS NOT NULL", rows=rows)
+        decoded = Decoded(
+            objects=objects,
+            records=records,
+            files=files,
+            counts=self._collected("counts", _COUNTS, self._sql(statements.COUNTS, records=records)),
+            rejected=self._collected("rejected", REJECTED, self._sql(statements.REJECTED, rows=rows)),
+            lines=sums.lines,
+            raw_bytes=sums.raw_bytes,
+            failed=sums.failed,
+        )
+        lines = sum(sums.lines.values())
+        progress.advance(files=len(objects), lines=lines, raw_bytes=sums.raw_bytes, compressed_bytes=size)
+        return self.drop(decoded, list(sums.failed))
 
-    def _sums(self, decoded: DataFrame, objects: Sequence[SourceObject]) -> batch_reader.Loaded:
-        loaded = batch_reader.Loaded(objects)
-        for row in self._sql("SELECT file_no, file.* FROM {decoded} WHERE file IS NOT NULL", decoded=decoded).collect():
+    def _sums(self, rows: DataFrame) -> batch_reader.Sums:
+        sums = batch_reader.Sums()
+        for row in self._sql("SELECT file_no, file.* FROM {rows} WHERE file IS NOT NULL", rows=rows).collect():
             if row.stopped:
                 raise SourceError(row.stopped)
-            loaded.lines[row.file_no] = row.lines
-            loaded.raw_bytes += row.raw_bytes
+            sums.lines[row.file_no] = row.lines
+            sums.raw_bytes += row.raw_bytes
             if row.failed:
-                loaded.failed[row.file_no] = row.failed
-        return loaded
+                sums.failed[row.file_no] = row.failed
+        return sums
 
-    def _enter(self, name: str, schema: pa.Schema, rows: DataFrame) -> None:
-        """Brings rows into a table of the session in this process, a few at a time."""
-        self.con.register("none", schema.empty_table())
-        self.con.execute(f"CREATE TABLE {name} AS SELECT * FROM none")
-        waiting: list[dict[str, Any]] = []
+    def _collected(self, word: str, columns: Mapping[str, str], rows: DataFrame) -> Relation:
+        """Rows in a relation of the session in this process, brought there a few at a time."""
+        relation = self.relations.empty(word, columns)
+        schema = self.con.execute(f"SELECT * FROM {relation} LIMIT 0").to_arrow_table().schema
+        waiting: Iterator[Row] = rows.toLocalIterator()
+        while some := list(islice(waiting, _ROWS_AT_ONCE)):
+            self.relations.append(relation, pa.Table.from_pylist([row.asDict() for row in some], schema))
+        return relation
 
-        def insert() -> None:
-            self.con.register("rows", pa.Table.from_pylist(waiting, schema))
-            self.con.execute(f"INSERT INTO {name} SELECT * FROM rows")
-            waiting.clear()
+    def drop(self, decoded: Decoded[DataFrame], file_nos: Sequence[int]) -> Decoded[DataFrame]:
+        if not file_nos:
+            return decoded
+        numbers = ", ".join(map(str, file_nos))
+        for relation in (decoded.files, decoded.counts, decoded.rejected):
+            self.con.execute(f"DELETE FROM {relation} WHERE file_no IN ({numbers})")
+        records = self._sql(f"SELECT * FROM {{records}} WHERE file_no NOT IN ({numbers})", records=decoded.records)
+        return replace(decoded, records=records)
 
-        for row in rows.toLocalIterator():
-            waiting.append(row.asDict())
-            if len(waiting) >= _ROWS_AT_ONCE:
-                insert()
-        if waiting:
-            insert()
+    def count_unknown(self, decoded: Decoded[DataFrame]) -> int:
+        return number(self.con, f"SELECT sum(unknown) FROM {decoded.counts}")
 
-    def drop(self, file_nos: Sequence[int]) -> None:
-        self._dropped |= set(file_nos)
-        self._drop_of_accounts(file_nos)
-
-    def _drop_of_accounts(self, file_nos: Sequence[int] | dict[int, str]) -> None:
-        batch_reader.drop_files(self.con, file_nos, tables=("files", "rejected", "records"))
-
-    def unknown_versions(self) -> Mapping[str, str]:
-        return batch_reader.unknown_versions(self.con)
-
-    def count_unknown(self) -> int:
-        return int(self.con.execute("SELECT coalesce(sum(unknown), 0) FROM records").fetchall()[0][0])
-
-    def plan(self, history: Table) -> tuple[HistoryPlan, Sequence[DataFile]]:
-        with cloned(self._spark, history) as clone:
-            stored = self._spark.table(clone.name)
-            candidates = self._sql(statements.CANDIDATES, staged=self._staged(), history=stored).localCheckpoint()
-            fresh, more = statements.FRESH, {}
+    def plan(self, relations: Relations, decoded: Decoded[DataFrame], history: Table) -> HistoryPlan[DataFrame]:  # noqa: ARG002  what lasts as long as the plan are data frames
+        with cloned(self.spark, history) as clone:
+            stored = self.spark.table(clone.name)
+            candidates = self._sql(statements.CANDIDATES, records=decoded.records, history=stored).localCheckpoint()
+            statement, more = statements.FRESH, {}
             if judged := self._judged(candidates, stored):
-                fresh, more = fresh + statements.FRESH_OF_JUDGED, {"judged": judged}
-            self._fresh = self._sql(fresh, candidates=candidates, **more).localCheckpoint()
+                statement, more = statement + statements.FRESH_OF_JUDGED, {"judged": judged}
+            fresh = self._sql(statement, candidates=candidates, **more).localCheckpoint()
         counts = self._sql(
-            "SELECT file_no, count_if(NOT _replaces) AS new, count_if(_replaces) AS replaced FROM {fresh}"
-            " GROUP BY file_no",
-            fresh=self._fresh,
+            "SELECT __file_no AS file_no, count_if(NOT __replaces) AS new, count_if(__replaces) AS replaced"
+            " FROM {fresh} GROUP BY __file_no",
+            fresh=fresh,
         ).collect()
         new = {row.file_no: row.new for row in counts if row.new}
-        return HistoryPlan(new, sum(row.replaced for row in counts), ()), []
+        return HistoryPlan(fresh=fresh, new=new, replaced=sum(row.replaced for row in counts))
 
     def _judged(self, candidates: DataFrame, stored: DataFrame) -> DataFrame | None:
         """The candidates that have the smallest canonical JSON of their id's; None if no id is contested."""
         (ties,) = self._sql(
-            "SELECT count_if(_n > 1 OR _stored = _moment) AS n, CAST(min(_moment) FILTER (WHERE _stored = _moment) AS"
-            " STRING) AS earliest, CAST(max(_moment) FILTER (WHERE _stored = _moment) AS STRING) AS latest"
+            "SELECT count_if(__n > 1 OR __stored = __emitted_at) AS n,"
+            " CAST(min(__emitted_at) FILTER (WHERE __stored = __emitted_at) AS STRING) AS earliest,"
+            " CAST(max(__emitted_at) FILTER (WHERE __stored = __emitted_at) AS STRING) AS latest"
             " FROM {candidates}",
             candidates=candidates,
         ).collect()
@@ -146,56 +138,51 @@ class SparkBatch:
         ranked = contested.mapInArrow(Canonical(self._lake.config.resources, self._dataset), CANONICAL)
         return self._sql(statements.JUDGED, ranked=ranked)
 
-    def history_change(self, history: Table, planned: HistoryPlan, rewrite: Sequence[DataFile]) -> Change:  # noqa: ARG002  the merge itself finds what to rewrite
-        with cloned(self._spark, history) as clone:
-            if planned.rows:
-                statement = statements.into_history(self._dataset, clone.name, replaces=bool(planned.replaced))
-                self._sql(statement, fresh=self._fresh)
+    def history_change(self, history: Table, plan: HistoryPlan[DataFrame]) -> Change:
+        with cloned(self.spark, history) as clone:
+            if plan.rows:  # the merge itself finds which files to rewrite
+                statement = statements.into_history(self._dataset, clone.name, replaces=bool(plan.replaced))
+                self._sql(statement, fresh=plan.fresh)
             change = clone.change()
-        more, due = _count(change.add) - _count(change.remove), planned.rows - planned.replaced
-        if more != due and not history.has_deletes:
-            raise wrong_count(history, _count(change.add), _count(change.remove) + due)
+        more, expected = _count(change.add) - _count(change.remove), plan.rows - plan.replaced
+        if more != expected and not history.has_deletes:
+            raise wrong_count(history, _count(change.add), _count(change.remove) + expected)
         return change
 
-    def take(self, history: Table, snapshot: Snapshot) -> None:
+    def adopt_snapshot(self, history: Table, snapshot: Snapshot) -> DataFrame:
         added, _ = history.changed_files(snapshot)
-        with cloned(self._spark, history) as clone:
+        with cloned(self.spark, history) as clone:
             rows = f"SELECT * FROM {clone.name} WHERE {statements.in_files([file.file_path for file in added])}"
-            self._fresh = self._sql(rows).localCheckpoint()
+            return self._sql(rows).localCheckpoint()
 
-    def current_change(self, current: Table, load_history: Callable[[], Table]) -> Change | None:
-        winners = self._sql(statements.winners(self._dataset, "{fresh}"), fresh=self._fresh)
+    def current_change(self, fresh: DataFrame, current: Table, load_history: Callable[[], Table]) -> Change | None:
+        winners = self._sql(statements.winners(self._dataset, "{fresh}"), fresh=fresh)
         if self._dataset.delete:
-            with cloned(self._spark, load_history()) as clone:
+            with cloned(self.spark, load_history()) as clone:
                 statement = statements.unburied(self._dataset)
-                winners = self._sql(statement, winners=winners, history=self._spark.table(clone.name)).localCheckpoint()
+                winners = self._sql(statement, winners=winners, history=self.spark.table(clone.name)).localCheckpoint()
         return self._merged(current, winners, statements.into_current)
 
     def derived_change(self, current: Table, history: Table, snapshot: Snapshot) -> Change | None:
         added, removed = ([file.file_path for file in files] for files in history.changed_files(snapshot))
-        with cloned(self._spark, history) as clone:
+        with cloned(self.spark, history) as clone:
             touched = statements.keys_in(self._dataset, clone.name, added)
             if removed:
                 before = f"{clone.name} VERSION AS OF {snapshot.parent_snapshot_id}"
                 touched = f"{touched} UNION {statements.keys_in(self._dataset, before, removed)}"
             winners = self._sql(
-                statements.derived(self._dataset), history=self._spark.table(clone.name), touched=self._sql(touched)
+                statements.derived(self._dataset), history=self.spark.table(clone.name), touched=self._sql(touched)
             ).localCheckpoint()
         return self._merged(current, winners, statements.as_derived)
 
     def _merged(self, current: Table, winners: DataFrame, merge: Callable[[Dataset, str], str]) -> Change | None:
-        with cloned(self._spark, current) as clone:
+        with cloned(self.spark, current) as clone:
             self._sql(merge(self._dataset, clone.name), winners=winners)
             change = clone.change()
         return change if change.add or change.remove else None
 
-    def _staged(self) -> DataFrame:
-        assert self._decoded is not None
-        dropped = f" AND file_no NOT IN ({', '.join(map(str, sorted(self._dropped)))})" if self._dropped else ""
-        return self._sql(f"SELECT * FROM {{decoded}} WHERE record IS NOT NULL{dropped}", decoded=self._decoded)
-
     def _sql(self, statement: str, **frames: Any) -> DataFrame:
-        return self._spark.sql(statement, **frames)
+        return self.spark.sql(statement, **frames)
 
 
 def _count(files: Sequence[DataFile]) -> int:

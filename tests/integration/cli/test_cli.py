@@ -28,13 +28,8 @@ from tests.support.lake import ROOT
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
-
-VERBS = ["compact", "drift", "infer", "migrate", "query", "replay", "status", "verify", "views"]
-
-
+VERBS = ["compact", "drift", "infer", "init", "migrate", "query", "replay", "status", "verify", "views"]
 START = datetime(2026, 11, 24, 4, tzinfo=UTC)
-
-
 DONE = RunReport("run-1", START, START, (DatasetReport("fan_profiles", objects=2, lines=5, new=5),))
 
 
@@ -82,24 +77,6 @@ def test_an_hour_that_is_none_is_wrong_usage(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "environment", "expected"),
-    [
-        ([], {}, "configs/local.yaml"),
-        ([], {"COMPACTOR_CONFIG": "other.yaml"}, "other.yaml"),
-        (["-c", "mine.yaml"], {"COMPACTOR_CONFIG": "other.yaml"}, "mine.yaml"),
-    ],
-)
-def test_the_config_comes_from_the_option_else_the_environment_else_the_default(
-    lake: Lake, words: list[str], environment: dict[str, str], expected: str
-) -> None:
-    lake.answer("status", StatusReport())
-
-    invoke(*words, "status", env=environment)
-
-    assert lake.call("config.load")[0] == (Path(expected),)
-
-
-@pytest.mark.parametrize(
     ("verb", "report", "code"),
     [
         ("compact", DONE, 0),
@@ -124,7 +101,7 @@ def test_the_report_decides_the_exit_code_in_both_forms(lake: Lake, verb: str, r
 
 
 @pytest.mark.parametrize(("words", "yes"), [(["--repair"], False), (["--repair", "--yes"], True)])
-def test_verify_repairs_only_if_told_yes(lake: Lake, words: list[str], yes: bool) -> None:
+def test_verify_repairs_only_with_yes(lake: Lake, words: list[str], yes: bool) -> None:
     plan = Repair("fan_profiles", "3 rows; 1 missing", "derive it", rows=4, files=1)
     report = VerifyReport((Check("each key once", "fan_profiles", ok=False),), (plan,))
     lake.answer("repair", report)
@@ -167,7 +144,7 @@ def test_views_are_statements_on_stdout_and_their_options_go_on(lake: Lake) -> N
     }
 
 
-def test_views_that_were_made_are_told(lake: Lake) -> None:
+def test_views_that_were_made_are_reported(lake: Lake) -> None:
     view = View("a_view", "What it answers.", "CREATE", "SELECT", "")
     lake.answer("views", ViewsReport("athena", "rover", (view,), made=True))
 
@@ -211,15 +188,15 @@ def test_an_error_of_ours_is_its_sentence_and_its_code(lake: Lake, error: Except
 def test_an_unforeseen_error_tells_type_and_place_but_not_its_message(lake: Lake) -> None:
     lake.answer("status", ValueError("jane@example.com"))
 
-    quiet, told = invoke("status", "--json"), invoke("-v", "status")
+    quiet, verbose = invoke("status", "--json"), invoke("-v", "status")
 
-    assert quiet.exit_code == told.exit_code == 1
+    assert quiet.exit_code == verbose.exit_code == 1
     assert "jane@example.com" not in quiet.output
-    assert quiet.stderr.startswith("unexpected error: ValueError at compactor.cli.main:")
+    assert quiet.stderr.startswith("unexpected error: ValueError at compactor.api:")
     assert "-v" in quiet.stderr
     assert json.loads(quiet.stdout)["exit_code"] == 1
-    assert told.stderr.rstrip().endswith("ValueError: jane@example.com")
-    assert told.stdout == ""
+    assert verbose.stderr.rstrip().endswith("ValueError: jane@example.com")
+    assert verbose.stdout == ""
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
@@ -229,14 +206,14 @@ def test_a_stopped_run_is_a_failed_one_and_says_how_to_go_on(lake: Lake, error: 
     result = invoke("compact", "--json")
 
     assert result.exit_code == 1
-    assert result.stderr.strip() == "stopped; nothing half-done is visible, run again to go on"
+    assert result.stderr.strip() == "stopped; nothing partial was published, run it again to continue"
     assert json.loads(result.stdout)["exit_code"] == 1
 
 
 def test_an_end_of_file_error_is_no_stop(lake: Lake) -> None:
     lake.answer("compact", EOFError())
 
-    assert invoke("compact").stderr.strip().startswith("unexpected error: EOFError at compactor.cli.main:")
+    assert invoke("compact").stderr.strip().startswith("unexpected error: EOFError at compactor.api:")
 
 
 @pytest.mark.parametrize(
@@ -266,26 +243,37 @@ def test_log_lines_stay_json_on_failure_too(lake: Lake) -> None:
     result = invoke("--log-format", "json", "-v", "status")
 
     lines = [json.loads(line) for line in result.stderr.splitlines()]
-    assert [(line["level"], line["message"]) for line in lines] == [("error", "cannot list"), ("debug", "the trace")]
+    assert [(line["level"], line["message"]) for line in lines] == [
+        ("error", "cannot list"),
+        ("debug", "the traceback"),
+    ]
     assert lines[0]["exit_code"] == result.exit_code == 1
-
-
-def test_the_config_decides_the_log_format_unless_the_option_does(lake: Lake) -> None:
-    lake.config.log.format = "json"
-    lake.answer("status", SourceError("cannot list"))
-
-    assert invoke("status").stderr.startswith("{")
-    assert invoke("--log-format", "text", "status").stderr.startswith("error: ")
 
 
 def test_every_verb_and_option_has_help_and_is_documented() -> None:
     page = (ROOT / "docs" / "commands.md").read_text()
     assert sorted(program.commands) == VERBS
+    shared = {option.name for option in program.params}
+    for option in program.params:
+        assert option.opts[-1] in page.split("\n## ")[0], option.opts
     for name, command in program.commands.items():
         assert command.get_short_help_str(), name
         assert page.count(f"\n## `{name}`\n") == 1, name
         section = page.split(f"\n## `{name}`\n")[1].split("\n## ")[0]
         assert f"    compactor {name}" in section, f"{name} has no example"
         for option in command.params:
-            if isinstance(option, click.Option):
+            if isinstance(option, click.Option) and option.name not in shared:
                 assert f"`{option.opts[0]}" in section, f"{name} {option.opts[0]}"
+
+
+def test_init_prints_what_it_wrote_and_the_next_command(tmp_path: Path) -> None:
+    people, programs = invoke("init", str(tmp_path / "a")), invoke("init", str(tmp_path / "b"), "--aws", "--json")
+
+    config = tmp_path / "a" / "compactor.yaml"
+    assert people.exit_code == programs.exit_code == 0
+    assert f"wrote {config}\n" in people.stdout
+    assert people.stdout.endswith(f"  compactor -c {config} compact\n")
+    assert json.loads(programs.stdout)["next"] == f"compactor -c {tmp_path / 'b' / 'compactor.yaml'} infer --check"
+    again = invoke("init", str(tmp_path / "a"))
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert str(config) in again.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,20 @@ def test_sigterm_stops_the_program_as_ctrl_c_does(tmp_path: Path) -> None:
     )
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.strip().startswith("stopped;")
+
+
+def test_the_completion_script_of_bash_completes_verbs_and_options(tmp_path: Path) -> None:
+    """Evaluated by a real bash, with a `compactor` on its path."""
+    command = tmp_path / "compactor"
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m compactor "$@"\n')
+    command.chmod(0o755)
+    script = """
+        eval "$(_COMPACTOR_COMPLETE=bash_source compactor)"
+        COMP_WORDS=(compactor ver) COMP_CWORD=1 COMPREPLY=()
+        _compactor_completion compactor; echo "${COMPREPLY[@]}"
+        COMP_WORDS=(compactor migrate apply --pl) COMP_CWORD=3 COMPREPLY=()
+        _compactor_completion compactor; echo "${COMPREPLY[@]}"
+    """
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["verify", "--plan"]

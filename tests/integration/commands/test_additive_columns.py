@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from compactor.commands.migrate import migrate
+from compactor.lake import table_changes
 from compactor.lake.table import Table
 from tests.support.versioned_fans import FANS, Fans, fan
 
@@ -57,7 +58,7 @@ def test_a_run_killed_between_the_two_tables_leaves_a_column_that_the_next_run_c
     fans = Fans(tmp_path)
     fans.write(f"{FANS}additive: evolve\n")
     fans.lake.deliver_unmodelled("things", seats(100, 120, seat=7), part="c")
-    original = Table.reshape
+    original = table_changes.change_columns
 
     def killed(table: Table, *arguments: Any, **options: Any) -> Any:
         if table.name == "things":
@@ -65,7 +66,7 @@ def test_a_run_killed_between_the_two_tables_leaves_a_column_that_the_next_run_c
         return original(table, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Table, "reshape", killed)
+        patch.setattr(table_changes, "change_columns", killed)
         with pytest.raises(KeyboardInterrupt):
             fans.lake.compact()
     assert ("seat" in fans.columns("things_history"), "seat" in fans.columns("things")) == (True, False)

@@ -34,7 +34,8 @@ from compactor.commands.verify.athena import verify
 from compactor.commands.views import athena_client
 from compactor.commands.views.views import views
 from compactor.errors import CompactorError, UsageError
-from compactor.lake.catalog import FILES, RUNS
+from compactor.lake import table_facts
+from compactor.lake.own_tables import FILES, RUNS
 from compactor.reports.report import Check, VerifyReport
 from tests.support.aws_lake import AwsLake
 from tests.support.fans import Fans
@@ -49,7 +50,7 @@ def failed(report: VerifyReport) -> dict[tuple[str, str], str]:
     return {(check.name, check.table): check.detail for check in report.checks if not check.ok}
 
 
-def told(report: VerifyReport, name: str) -> list[Check]:
+def named(report: VerifyReport, name: str) -> list[Check]:
     return [check for check in report.checks if check.name == name]
 
 
@@ -75,10 +76,10 @@ def test_the_tables_that_compact_makes_are_what_athena_takes(local: Lake) -> Non
 
     assert failed(report) == {}
     assert report.exit_code == 0
-    assert "not Glue" in told(report, "the entry in Glue")[0].detail
-    assert [check.table for check in told(report, "types")] == ["5 tables"]
+    assert "not Glue" in named(report, "the entry in Glue")[0].detail
+    assert [check.table for check in named(report, "types")] == ["5 tables"]
     files = sum(len(local.tables.table(name).files) for name in ("fan_profiles", "fan_profiles_history", FILES, RUNS))
-    assert told(report, "file sizes")[0].detail.startswith(f"{files} files")
+    assert named(report, "file sizes")[0].detail.startswith(f"{files} files")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,9 @@ def test_the_tables_that_compact_makes_are_what_athena_takes(local: Lake) -> Non
         (StructType(NestedField(9, "in", ListType(10, FixedType(4), False))), "odd.in.element", "fixed[4]"),
     ],
 )
-def test_a_type_that_athena_has_not_is_found_however_deep(local: Lake, kind: IcebergType, path: str, says: str) -> None:
+def test_a_type_that_athena_does_not_have_is_found_however_deep(
+    local: Lake, kind: IcebergType, path: str, says: str
+) -> None:
     replaced(local, "fan_profiles", ("fine", TimestampType()), ("odd", kind))
 
     report = verify(local.config, local.registry)
@@ -123,13 +126,13 @@ def test_a_namespace_that_glue_does_not_keep_is_found(tmp_path: Path) -> None:
 def test_columns_of_past_schemas_count_for_what_a_commit_sends_to_glue(
     local: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = local.tables.table("fan_profiles").iceberg
+    table = local.tables.load_iceberg("fan_profiles")
     with table.update_schema() as update:
         update.add_column("was_here", StringType())
     with table.update_schema() as update:
         update.delete_column("was_here")
-    schemas = local.tables.table("fan_profiles").iceberg.metadata.schemas
-    assert "was_here" in [each["Name"] for each in athena.sent_columns(schemas)]
+    schemas = local.tables.load_iceberg("fan_profiles").metadata.schemas
+    assert "was_here" in [each["Name"] for each in table_facts.sent_columns(schemas)]
 
     monkeypatch.setattr(athena, "COLUMNS_BYTES", 100)
     wrong = failed(verify(local.config, local.registry))["columns fit into a request to Glue", "fan_profiles"]
@@ -157,14 +160,14 @@ def entry(form: str, content: str, spec: int = 0) -> Any:
         ([("PUFFIN", "POSITION_DELETES")], False, "does not read its 1 deletion vectors"),
     ],
 )
-def test_delete_files_are_told_and_deletion_vectors_refused(
+def test_delete_files_are_reported_and_deletion_vectors_refused(
     local: Lake, monkeypatch: pytest.MonkeyPatch, entries: list[tuple[str, str]], ok: bool, detail: str
 ) -> None:
     """Manifests as other engines write them: the library writes no delete file."""
     manifest = SimpleNamespace(
         partition_spec_id=0, fetch_manifest_entry=lambda io, discard_deleted: [entry(*each) for each in entries]
     )
-    snapshot = type(local.tables.table("fan_profiles").iceberg.current_snapshot())
+    snapshot = type(local.tables.load_iceberg("fan_profiles").current_snapshot())
     monkeypatch.setattr(snapshot, "manifests", lambda self, io: [manifest])
     monkeypatch.setattr(type(local.tables), "exists", lambda self, name: name == "fan_profiles")
 
@@ -172,16 +175,16 @@ def test_delete_files_are_told_and_deletion_vectors_refused(
 
     assert (report.exit_code == 0) is ok
     name = "delete files" if ok else "no deletion vectors"
-    assert detail in told(report, name)[0].detail
+    assert detail in named(report, name)[0].detail
 
 
-def test_tags_are_told_with_the_snapshot_that_athena_knows_them_by(local: Lake) -> None:
-    table = local.tables.table("fan_profiles").iceberg
+def test_tags_are_reported_with_the_snapshot_that_athena_knows_them_by(local: Lake) -> None:
+    table = local.tables.load_iceberg("fan_profiles")
     snapshot = table.current_snapshot()
     assert snapshot is not None
     table.manage_snapshots().create_tag(snapshot.snapshot_id, "before").commit()
 
-    (check,) = told(verify(local.config, local.registry), "tags")
+    (check,) = named(verify(local.config, local.registry), "tags")
 
     assert check.ok
     assert f"before: FOR VERSION AS OF {snapshot.snapshot_id}" in check.detail
@@ -217,7 +220,7 @@ def test_on_aws_the_entries_in_glue_are_what_athena_looks_for(on_aws: AwsLake) -
     report = verify(on_aws.config, on_aws.registry)
 
     assert failed(report) == {}
-    assert told(report, "the entry in Glue")[0].detail == "ICEBERG, external, at the newest metadata"
+    assert named(report, "the entry in Glue")[0].detail == "ICEBERG, external, at the newest metadata"
 
 
 def test_an_entry_that_glue_has_otherwise_is_found(on_aws: AwsLake) -> None:
@@ -262,9 +265,9 @@ def test_a_workgroup_that_is_not_there_is_wrong_usage(on_aws: AwsLake) -> None:
 def test_a_missing_right_is_named(on_aws: AwsLake, aws_server: AwsServer, action: str) -> None:
     aws_server.denied = {f"athena:{action}"}
 
-    with pytest.raises(CompactorError, match=f"grant athena:{action} on workgroup primary") as told:
+    with pytest.raises(CompactorError, match=f"grant athena:{action} on workgroup primary") as error:
         apply(on_aws, "canonical_fans")
-    assert told.value.exit_code == 1
+    assert error.value.exit_code == 1
 
 
 def test_a_failed_statement_says_why() -> None:

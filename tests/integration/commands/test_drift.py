@@ -17,6 +17,7 @@ from compactor.commands.drift import drift as module
 from compactor.commands.drift.drift import drift
 from compactor.registry import loader
 from compactor.registry.dataset import Promotion
+from compactor.registry.fields import type_of
 from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift
 from tests.support.lake import SCHEMAS, Lake
 
@@ -159,6 +160,9 @@ AWKWARD = {
     "Loyalty-Tier": "silver",
     "home": {"city": "Oslo"},
     "${HOME}": "no reference",
+    "updated_at_day": "as the partition is called",
+    "__file": "as the program calls a column of its own",
+    "rowid": 7,
     "": "no name",
 }
 
@@ -180,6 +184,8 @@ def test_the_suggested_yaml_loads_and_its_columns_hold_the_values(tmp_path: Path
     }
     assert (columns["traits", "2fa"], columns["traits", "日本"]) == ("key_2fa", "key")
     assert (columns["traits", "id"], columns["traits", "extra"]) == ("traits_id", "traits_extra")
+    assert (columns["traits", "__file"], columns["traits", "rowid"]) == ("file", "traits_rowid")
+    assert columns["traits", "updated_at_day"] == "traits_updated_at_day"
     assert {column for (_, key), column in columns.items() if key in ("loyaltyTier", "Loyalty-Tier")} == {
         "loyalty_tier",
         "traits_loyalty_tier",
@@ -211,8 +217,8 @@ def test_a_file_with_promotions_gets_the_whole_list_to_paste(tmp_path: Path, sch
     assert by_key(found)["traits", "spend"].promoted == "money"
     path.write_text(before + found.promote)
     assert loader.load(schemas).get(PROFILES).promoted == (
-        Promotion("traits", "spend", "money", "decimal(8,2)"),
-        Promotion("traits", "tier", "tier", "string"),
+        Promotion("traits", "spend", "money", type_of("decimal(8,2)")),
+        Promotion("traits", "tier", "tier", type_of("string")),
     )
     assert "in place of its promote:" in shown(DriftReport(7, (found,)))
 

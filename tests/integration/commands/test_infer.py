@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from compactor.cli.main import program
 from compactor.registry import loader
+from compactor.types.field_type import STRING
 from tests.support.export import EMAIL, TRAIT, Export, moment
 from tests.support.lake import ROOT, SCHEMAS
 
@@ -53,7 +54,7 @@ def test_the_sample_export_gives_the_registry_that_it_comes_with(sample_export: 
             dataset.delete,
         )
         columns = {(field.json, field.column, field.type) for field in dataset.newest.fields}
-        more = {("sessionID", "session_id", "string")} if name == "fan_track_events" else set()  # of a newer app
+        more = {("sessionID", "session_id", STRING)} if name == "fan_track_events" else set()  # of a newer app
         assert {(field.json, field.column, field.type) for field in found.newest.fields} == columns | more
         required = {field.json for field in dataset.newest.fields if field.required}
         assert {field.json for field in found.newest.fields if field.required} >= required
@@ -123,12 +124,12 @@ def test_other_names_are_found_by_what_they_do(renamed: Export) -> None:
     assert (actions.kind, actions.key, actions.order, actions.delete) == ("events", ("id",), "time", None)
     assert (handles.kind, handles.key, handles.order) == ("state", ("handle_type", "handle_value"), "changed")
     for dataset in found.values():
-        columns = {field.json: (field.column, field.type) for field in dataset.newest.fields}
+        columns = {field.json: (field.column, field.type.name) for field in dataset.newest.fields}
         assert dataset.newest.number == 3
         assert columns["record_id"] == ("id", "string")
         assert columns["schema_version"] == ("version", "long")
         assert columns["sent_at"] == ("emitted_at", "timestamp")
-    assert {field.json: field.type for field in actions.newest.fields}["amount"] == "double"
+    assert {field.json: field.type.name for field in actions.newest.fields}["amount"] == "double"
 
 
 def test_the_evidence_stands_beside_each_guess_and_a_weak_one_is_marked(renamed: Export) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from compactor.commands.infer.draft import draft
 from compactor.commands.infer.evidence import gather
-from compactor.decode.exact import Reject, read_line
+from compactor.decode.exact import read_line
+from compactor.decode.rejects import Reject
 from compactor.errors import ConfigError
 from compactor.registry import loader
 from tests.support.export import EMAIL, PHONE, TRAIT, Export, moment, plain
@@ -49,7 +50,7 @@ def test_a_field_has_a_type_only_if_every_value_fits_it(export: Export) -> None:
     lines.append(json.dumps({**record(199), "vast": 7777}).replace("7777", "1e999").encode())
     export.deliver("things", lines)
     text = export.text("things")
-    types = {field.json: (field.type, field.required) for field in export.inferred()["things"].newest.fields}
+    types = {field.json: (field.type.name, field.required) for field in export.inferred()["things"].newest.fields}
     assert types == {
         "id": ("string", True),
         "version": ("long", True),
@@ -141,9 +142,11 @@ def test_names_that_may_be_values_are_not_shown(export: Export) -> None:
 
 def test_odd_names_and_clashing_columns_still_load(export: Export) -> None:
     odd = {"userId": "a", "user_id": "b", "extra": "c", "null": "d", "a b.c": "e", "$type": "f", "yes": "g", "x:y": "h"}
-    export.deliver("things", [plain(number, **odd) for number in range(10)])
+    odd |= {"__file": "i", "rowid": "j", "ok": "k", "top": "l", "file_no": "m", "line_no": "n", "updated_at_day": "o"}
+    export.deliver("things", [plain(number, updatedAt=moment(number), **odd) for number in range(10)])
     columns = {field.json: field.column for field in export.inferred()["things"].newest.fields}
     assert odd.keys() <= columns.keys()
+    assert all(columns[name] == name for name in ("ok", "top", "file_no", "line_no"))
     assert len(set(columns.values())) == len(columns)
 
 

@@ -52,7 +52,7 @@ def test_a_value_that_cannot_be_converted_goes_to_the_quarantine_with_its_row(fa
     assert fans.ids() == ["r5", "r6", "r7"], "the newest record of t2 that can be kept is its current row"
     (line,) = fans.lake.quarantine()
     assert (line["reason"], line["version"]) == ("bad_value", 1)
-    assert line["detail"] == "column joined_at, made of an older version's: not a timestamp"
+    assert line["detail"] == "column joined_at, converted from an older version: not a timestamp"
     assert json.loads(line["raw"]) == json.loads(fan(8)) | {
         "joinedAt": "soon",
         "traits": {"spend": "8"},
@@ -111,7 +111,7 @@ def test_the_time_before_the_migration_still_answers_with_the_old_names(fans: Fa
     ]
     assert sorted(row["id"] for row in rows) == [f"r{n}" for n in range(9)]
     assert {row["fan_tier"] for row in rows} == {"gold"}
-    location = table.iceberg.metadata_location
+    location = table.metadata_location
     statement = f"SELECT count(fan_tier), sum(score) FROM iceberg_scan('{location}', snapshot_from_id = {snapshot})"
     reader = query(fans.lake.config, fans.lake.registry, statement)
     assert [tuple(row.values()) for batch in reader for row in batch.to_pylist()] == [(9, 36)]
@@ -124,8 +124,13 @@ def test_a_rollback_tells_what_it_drops_and_makes_that_pending_again(fans: Fans)
     line = json.dumps({**json.loads(fan(10)), "version": 2, "channel": "app"})
     fans.lake.deliver_unmodelled("things", [line.replace("fanTier", "loyaltyTier").encode(), fan(11)], part="c")
     fans.lake.compact()
-    told = fans.roll_back(confirmed=False)
-    assert (told.done, told.datasets[0].objects, told.datasets[0].lines, told.datasets[0].new) == (False, 1, 2, 2)
+    report = fans.roll_back(confirmed=False)
+    assert (report.done, report.datasets[0].objects, report.datasets[0].lines, report.datasets[0].new) == (
+        False,
+        1,
+        2,
+        2,
+    )
     assert "loyalty_tier" in fans.columns()
     assert fans.roll_back().done
     assert {name: sorted(map(repr, fans.lake.rows(name))) for name in old} == old
@@ -188,7 +193,7 @@ def test_a_promoted_key_is_filled_from_the_history_and_a_night_before_goes_on_wi
     ("old", "new", "sentence"),
     [
         ("score: long", "score: string", "a field changes its type by a new version"),
-        ("score: long", "score: long\n      size: long", "any other comes with a new version"),
+        ("score: long", "score: long\n      size: long", "list any other in a new version"),
         ('"decimal(10,2)"', '"decimal(10,4)"', "a field changes its type by a new version"),
     ],
 )

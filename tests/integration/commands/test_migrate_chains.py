@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from compactor.commands.migrate import migrate
+from compactor.commands.migrate.rollback import rollback
 from compactor.commands.replay import replay
 from compactor.commands.verify.verify import verify
 from compactor.errors import UsageError
@@ -48,7 +49,7 @@ class Things:
         return migrate.apply(self.lake.config, self.lake.registry, plan_id=plan_id, progress=QUIET)
 
     def roll_back(self) -> Any:
-        return migrate.rollback(self.lake.config, self.lake.registry, confirmed=True, progress=QUIET)
+        return rollback(self.lake.config, self.lake.registry, confirmed=True, progress=QUIET)
 
     def replay(self) -> int:
         return replay(self.lake.config, self.lake.registry, progress=QUIET).exit_code
@@ -61,8 +62,8 @@ class Things:
 
     def assert_equals_model(self) -> None:
         assert self.rows("things_history") == self.chain.history(self.lines)
-        due = {row["id"]: row for row in self.chain.current(self.lines).values()}
-        assert self.rows("things") == due
+        expected = {row["id"]: row for row in self.chain.current(self.lines).values()}
+        assert self.rows("things") == expected
         self.assert_sound()
 
     def assert_sound(self) -> None:

@@ -62,14 +62,14 @@ def test_the_worked_example_of_the_documentation_holds(tmp_path: Path) -> None:
     schemas.mkdir()
     (schemas / "fans.yaml").write_text(written("version 1"))
     lake = Lake(tmp_path / "lake", schemas=schemas)
-    due: dict[str, Row] = {}
+    expected: dict[str, Row] = {}
     commands = [line.strip().partition("#") for line in EXAMPLE.splitlines() if line.startswith("    compactor ")]
     assert len(commands) == 14
     for number, (command, _, comment) in enumerate(commands):
         if night := re.search(r"night (\d)", comment):
             versions = {1: [1], 2: [1], 3: [1], 4: [1, 2], 5: [1, 2], 6: [2]}[int(night[1])]
             records = [record_of(chance, int(night[1]) * 100 + n, chance.choice(versions)) for n in range(12)]
-            due |= {row["id"]: row for _, row in records}
+            expected |= {row["id"]: row for _, row in records}
             lines = [line for line, _ in records]
             lake.deliver_unmodelled("fans", [*lines, lines[0]], hour=f"2026-11-0{night[1]}T23", part=f"n{night[1]}")
         run = CliRunner().invoke(program, ["-c", str(lake.file), *command.split()[1:]])
@@ -77,14 +77,14 @@ def test_the_worked_example_of_the_documentation_holds(tmp_path: Path) -> None:
         assert run.exit_code == code, f"{command}: {run.stderr}"
         if command.strip() == "compactor migrate plan":
             shown = re.sub(r"\d+ rows, \d+ files, [\d.]+ MB|plan \w+|--plan \w+|compactor -c \S+", "…", run.stdout)
-            told = re.sub(r"\d+ rows, \d+ files, [\d.]+ MB|plan \w+|--plan \w+", "…", EXAMPLE.split("```\n")[-2])
-            assert shown.startswith(told.split("…\nplan")[0].split("\n…\n")[0])
+            shown_there = re.sub(r"\d+ rows, \d+ files, [\d.]+ MB|plan \w+|--plan \w+", "…", EXAMPLE.split("```\n")[-2])
+            assert shown.startswith(shown_there.split("…\nplan")[0].split("\n…\n")[0])
         if number == 3:
             (schemas / "fans.yaml").write_text(written("version 1") + written("version 2"))
     found = {row["id"]: row for row in lake.rows("fans_history")}
-    assert found == due
+    assert found == expected
     winners: dict[str, Row] = {}
-    for row in sorted(due.values(), key=lambda row: (row["updated_at"], row["id"])):
+    for row in sorted(expected.values(), key=lambda row: (row["updated_at"], row["id"])):
         winners[row["rover_id"]] = row
     assert {row["rover_id"]: row for row in lake.rows("fans")} == winners
     assert len(lake.rows("fans")) == len(winners)

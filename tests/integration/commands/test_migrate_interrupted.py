@@ -28,7 +28,7 @@ def seen(fans: Fans, table: str) -> str:
 
 @pytest.mark.parametrize("first", [1, pytest.param(0, marks=pytest.mark.soak)])
 def test_killed_in_the_middle_of_apply_running_it_again_completes(tmp_path: Path, first: int) -> None:
-    """At every twenty-second of its writes, under soak at each; readers see the old or the new table at each moment."""
+    """At every twenty-second of its writes, under soak at each; readers see the old or the new table at any time."""
     fans = Fans(tmp_path)
     fans.write(FANS + IN_PLACE + RETYPE)
     warehouse, before = fans.lake.folder / "warehouse", tmp_path / "before"
@@ -62,7 +62,7 @@ def test_killed_in_the_middle_of_apply_running_it_again_completes(tmp_path: Path
         for step in STEPS
     ],
 )
-def test_a_run_overtaken_by_a_migration_begins_again_with_the_new_shape(
+def test_a_run_overtaken_by_a_migration_starts_again_with_the_new_table_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     fans = Fans(tmp_path)

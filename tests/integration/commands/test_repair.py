@@ -1,4 +1,4 @@
-"""verify --repair: tables that were damaged for real, by other engines and by lost files, and what mends them."""
+"""verify --repair: tables that were damaged for real, by other engines and by lost files, and how they are repaired."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compactor.commands.query import query
 from compactor.commands.verify import repair as repair_module
 from compactor.commands.verify.verify import verify
 from compactor.errors import CompactorError, ConflictError
-from compactor.lake.catalog import FILES, QUARANTINE
+from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.reports.report import Repair, VerifyReport
 from tests.support.crashes import WRITES, CrashError
 from tests.support.damage import (
@@ -34,13 +34,13 @@ from tests.support.damage import (
     deliver_and_compact,
     drop,
     key_is,
-    mend,
     path_of,
     repeat_accounts,
     repeat_events,
     repeat_records,
     repeat_records_with_later_content,
     rows_of,
+    run_repair,
     stop_in_the_middle_of_a_batch,
     with_column,
 )
@@ -103,7 +103,7 @@ def failed(report: VerifyReport) -> set[tuple[str, str]]:
     return {(check.table, check.name) for check in report.checks if not check.ok}
 
 
-def told(report: VerifyReport) -> dict[str, Repair]:
+def repairs(report: VerifyReport) -> dict[str, Repair]:
     """What the operator has to do, by table."""
     assert report.repairs is not None
     return {each.table: each for each in report.repairs if not each.possible}
@@ -121,7 +121,7 @@ def test_the_plan_names_the_tables_and_changes_nothing_and_yes_carries_it_out(
         each(lake)
     before = contents(lake)
 
-    plan = mend(lake, yes=False)
+    plan = run_repair(lake, yes=False)
 
     assert contents(lake) == before
     assert plan.exit_code == 1
@@ -129,7 +129,7 @@ def test_the_plan_names_the_tables_and_changes_nothing_and_yes_carries_it_out(
     assert {each.table for each in plan.repairs if each.possible} == set.union(*(ALONE[each] for each in damage))
     assert [each for each in plan.repairs if each.done or not each.possible] == []
 
-    report = mend(lake, yes=True)
+    report = run_repair(lake, yes=True)
 
     assert report.exit_code == 0, failed(report)
     assert report.repairs is not None
@@ -140,7 +140,7 @@ def test_the_plan_names_the_tables_and_changes_nothing_and_yes_carries_it_out(
 def test_a_sound_lake_has_an_empty_plan(lake: Lake) -> None:
     before = contents(lake)
     for yes in (False, True):
-        report = mend(lake, yes=yes)
+        report = run_repair(lake, yes=yes)
         assert (report.exit_code, report.repairs) == (0, ())
         assert report.to_json()["repairs"] == []
     assert contents(lake) == before
@@ -159,25 +159,25 @@ def test_a_missing_file_of_a_history_is_named_and_what_can_be_repaired_is(lake: 
         "rows = new lines of the ledger",
     }
     assert all(str(path_of(file)) in check.detail for check in checks if check.table == EVENTS and not check.ok)
-    report = mend(lake, yes=True)
+    report = run_repair(lake, yes=True)
 
     assert report.exit_code == 1
     assert {table for table, _ in failed(report)} == {EVENTS}
     assert [each.table for each in report.repairs or () if each.done] == [PAST]
-    loss = told(report)[EVENTS]
+    loss = repairs(report)[EVENTS]
     assert f"with {file.record_count} rows are missing, such as {path_of(file)}" in loss.wrong
     assert "from the bucket's versions or a backup" in loss.action
     path_of(file).write_bytes(saved)
-    assert mend(lake, yes=False).exit_code == 0
+    assert run_repair(lake, yes=False).exit_code == 0
     lake.assert_equals_model(DATASETS)
 
 
 def test_a_dataset_loaded_anew_as_the_plan_says_is_sound(lake: Lake) -> None:
     for file in lake.tables.table(PAST).files:
         path_of(file).unlink()
-    report = mend(lake, yes=True)
+    report = run_repair(lake, yes=True)
     assert report.exit_code == 1
-    advice = told(report)[PAST].action
+    advice = repairs(report)[PAST].action
     assert f"drop {PAST} and {STATE} in the catalog" in advice
     for table in (PAST, STATE):
         drop(lake, table)
@@ -186,7 +186,7 @@ def test_a_dataset_loaded_anew_as_the_plan_says_is_sound(lake: Lake) -> None:
         delete(lake, table, f"dataset = '{STATE}'")
     assert f"`compactor compact --dataset {STATE} --full-scan`" in advice
     lake.compact(datasets=(STATE,), full_scan=True)
-    assert mend(lake, yes=False).exit_code == 0
+    assert run_repair(lake, yes=False).exit_code == 0
     lake.assert_equals_model(DATASETS)
 
 
@@ -198,19 +198,19 @@ def test_a_current_row_that_may_be_the_only_copy_of_a_lost_record_is_left_alone(
     for row in others.to_pylist():
         delete(lake, STATE, key_is(row))
 
-    report = mend(lake, yes=True)
+    report = run_repair(lake, yes=True)
 
     assert report.exit_code == 1
     assert {each.table for each in report.repairs or () if each.done} == {STATE}
-    assert "2 records that were loaded are no longer in it" in told(report)[PAST].wrong
-    assert "the rows of 2 keys may be the only copy" in told(report)[STATE].wrong
+    assert "2 records that were loaded are no longer in it" in repairs(report)[PAST].wrong
+    assert "the rows of 2 keys may be the only copy" in repairs(report)[STATE].wrong
     assert lake.current(STATE) == lake.model.current(STATE)
     assert (
         f"`INSERT INTO {PAST} SELECT * FROM {STATE} WHERE id NOT IN (SELECT id FROM {PAST})`"
-        in told(report)[STATE].action
+        in repairs(report)[STATE].action
     )
     append(lake, PAST, only)
-    assert mend(lake, yes=False).exit_code == 0
+    assert run_repair(lake, yes=False).exit_code == 0
     lake.assert_equals_model(DATASETS)
 
 
@@ -225,7 +225,7 @@ def test_what_the_tables_do_not_tell_is_left_to_the_operator(lake: Lake) -> None
     append(lake, EVENTS, with_column(rows_of(lake, EVENTS).slice(0, 1), "id", pa.array(["foreign"])))
     before = contents(lake)
 
-    report = mend(lake, yes=True)
+    report = run_repair(lake, yes=True)
 
     assert contents(lake) == before
     assert report.exit_code == 1
@@ -252,20 +252,21 @@ def test_a_table_that_cannot_be_read_fails_its_own_checks_and_no_other(lake: Lak
     """Of the quarantine. What needs it waits, and is not half done."""
     stop_in_the_middle_of_a_batch(lake)
     table = lake.tables.table(QUARANTINE)
-    snapshot = table.iceberg.current_snapshot()
+    iceberg = lake.tables.load_iceberg(QUARANTINE)
+    snapshot = iceberg.current_snapshot()
     assert snapshot is not None
     path = {
         "data file": table.files[0].file_path,
-        "manifest": snapshot.manifests(table.iceberg.io)[0].manifest_path,
+        "manifest": snapshot.manifests(iceberg.io)[0].manifest_path,
         "manifest list": snapshot.manifest_list,
-        "metadata": table.iceberg.metadata_location,
+        "metadata": table.metadata_location,
     }[lost]
     file = Path(path.removeprefix("file://"))
     saved = file.read_bytes()
     file.unlink()
     before = contents(lake)
 
-    report = mend(lake, yes=True)
+    report = run_repair(lake, yes=True)
 
     assert contents(lake) == before
     assert ("fan_track_events", "each record once") not in failed(report)
@@ -274,10 +275,10 @@ def test_a_table_that_cannot_be_read_fails_its_own_checks_and_no_other(lake: Lak
         "each rejected line once",
         "rows = quarantined lines of the ledger",
     }
-    assert "from the bucket's versions or a backup" in told(report)[QUARANTINE].action
-    assert told(report)[PAST].action.startswith(f"first mend {QUARANTINE}")
+    assert "from the bucket's versions or a backup" in repairs(report)[QUARANTINE].action
+    assert repairs(report)[PAST].action.startswith(f"first repair {QUARANTINE}")
     file.write_bytes(saved)
-    assert mend(lake, yes=True).exit_code == 0
+    assert run_repair(lake, yes=True).exit_code == 0
     lake.assert_equals_model(DATASETS)
 
 
@@ -290,12 +291,12 @@ def test_a_repair_killed_at_a_write_is_completed_by_the_next_one(lake: Lake, poi
             damage(lake)
         try:
             with crashing(point):
-                mend(lake, yes=True)
+                run_repair(lake, yes=True)
         except CrashError:
             crashes += 1
         else:
             break
-        report = mend(lake, yes=True)
+        report = run_repair(lake, yes=True)
         assert report.exit_code == 0, (point, failed(report))
         lake.assert_equals_model(DATASETS)
     assert crashes >= 2, "too few writes: the test shows too little"
@@ -314,9 +315,9 @@ def test_a_repair_overtaken_by_a_run_damages_nothing(
     monkeypatch.setitem(STEPS, "check", (repair_module, "_carry_out"))
 
     with overtaken(monkeypatch, step, count, lambda: deliver_and_compact(lake, 90 + count)):
-        mend(lake, yes=True)
+        run_repair(lake, yes=True)
 
-    assert mend(lake, yes=True).exit_code == 0
+    assert run_repair(lake, yes=True).exit_code == 0
     lake.assert_equals_model(DATASETS)
 
 
@@ -327,7 +328,7 @@ def test_a_repair_that_others_keep_from_committing_says_what_to_do(lake: Lake, m
     delete_current_rows(lake)
     monkeypatch.setattr(repair_module, "_derive", always_late)
     with pytest.raises(CompactorError, match=f"{STATE}: another writer .* run again for the rest$"):
-        mend(lake, yes=True)
+        run_repair(lake, yes=True)
 
 
 @contextmanager

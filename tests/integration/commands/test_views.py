@@ -23,7 +23,7 @@ from compactor.commands.query import query
 from compactor.commands.replay import replay
 from compactor.commands.views.views import views
 from compactor.errors import CompactorError, ConfigError, UsageError
-from compactor.lake.catalog import FILES
+from compactor.lake.own_tables import FILES
 from compactor.progress import NullProgress
 from compactor.registry.loader import load
 from compactor.reports.report import View

@@ -136,7 +136,7 @@ def test_a_run_that_is_told_to_stop_does_so_within_seconds_and_says_how_to_go_on
     _, errors = run.communicate(timeout=60)
     assert time.monotonic() - began < 10
     assert run.returncode == 1
-    assert "stopped; nothing half-done is visible, run again to go on" in errors
+    assert "stopped; nothing partial was published, run it again to continue" in errors
     lake.file.write_text(text)
     assert_next_run_completes(lake)
 

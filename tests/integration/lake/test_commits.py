@@ -26,7 +26,7 @@ def test_rows_that_another_engine_deleted_stay_deleted_however_many_commits_foll
     expected = [row for row in by_id(rows(130)) if row["id"] not in deleted]
     assert [row["id"] for row in lake.by_duckdb()] == [row["id"] for row in expected]
     assert [row["id"] for row in lake.by_arrow(["id"])] == [row["id"] for row in expected]
-    snapshot = lake.table.iceberg.current_snapshot()
+    snapshot = lake.iceberg.current_snapshot()
     assert snapshot is not None
-    manifests = snapshot.manifests(lake.table.iceberg.io)
+    manifests = snapshot.manifests(lake.iceberg.io)
     assert len([manifest for manifest in manifests if manifest.content == ManifestContent.DATA]) < 25

@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from compactor.commands.verify.verify import verify
 from compactor.errors import CompactorError, ConflictError, UsageError
-from compactor.lake.catalog import RUNS, Lakehouse
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import RUNS
 from tests.support.histories import History
 from tests.support.lake import Lake
 from tests.support.postgres_server import PostgresServer, postgres_lake
@@ -53,7 +54,7 @@ def test_first_runs_may_make_catalog_namespace_and_tables_at_the_same_moment(
             together.wait(timeout=60)
             tables = Lakehouse(lake.config)
             tables.ensure(lake.registry, MINE)
-            return [str(tables.table(name).iceberg.metadata.table_uuid) for name in (RUNS, *MINE)]
+            return [str(tables.load_iceberg(name).metadata.table_uuid) for name in (RUNS, *MINE)]
 
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(begin, range(4)))
@@ -126,9 +127,7 @@ def test_a_server_that_goes_away_within_a_commit_fails_the_run_with_a_sentence_a
 
     with monkeypatch.context() as patch:
         at_commit(patch, 1, stop_then_commit)
-        with pytest.raises(
-            CompactorError, match=r"database cannot be used.*does not tell whether it landed.*run again"
-        ):
+        with pytest.raises(CompactorError, match=r"database cannot be used.*does not say whether it landed.*run again"):
             lake.compact(datasets=MINE, full_scan=True)
     postgres.start()
     assert lake.history("fan_profiles") == {}

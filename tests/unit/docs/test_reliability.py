@@ -1,4 +1,4 @@
-"""docs/reliability.md promises that each of its rows is a test of that name."""
+"""docs/reliability.md: each row names a test that exists, and each test of faults has a row."""
 
 from __future__ import annotations
 

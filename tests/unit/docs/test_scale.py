@@ -1,4 +1,4 @@
-"""docs/scale.md shows what the model of costs prints."""
+"""docs/scale.md has the table that the cost model prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a schema file may say, what it means, and how the mistakes of a whole folder are told."""
+"""What a registry file may say, what it means, and how the mistakes of a whole folder are reported."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from compactor.errors import ConfigError, UsageError
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset, DeleteRule, Partition, Promotion, TableLayout
 from compactor.registry.fields import Field, column_name
+from compactor.types.field_type import LONG, MAP, STRING, TIMESTAMP, decimal
 
 SCHEMAS = Path(__file__).parents[3] / "configs" / "schemas"
 
@@ -87,9 +88,9 @@ def test_the_shipped_datasets_say_what_the_source_describes() -> None:
         assert [field.column for field in dataset.newest.fields][:4] == ["id", "version", "rover_id", "emitted_at"]
         required = {column for column, _, required in dataset.columns if required}
         assert required >= {"id", "version", "rover_id", "emitted_at", *dataset.key, dataset.order}
-        assert dataset.version_field == Field("version", "version", "long", True)
-    assert profiles.columns[-2:] == (("updated_at", "timestamp", True), ("traits", "map", False))
-    assert events.columns[-2:] == (("attributes", "map", False), ("device", "map", False))
+        assert dataset.version_field == Field("version", "version", LONG, True)
+    assert profiles.columns[-2:] == (("updated_at", TIMESTAMP, True), ("traits", MAP, False))
+    assert events.columns[-2:] == (("attributes", MAP, False), ("device", MAP, False))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_what_a_state_dataset_leaves_out_has_a_default(tmp_path: Path) -> None:
     assert dataset.current == TableLayout(by_day, ("thing_id",))
     assert dataset.history == TableLayout(by_day, ("thing_id", "updated_at"))
     assert (dataset.delete, dataset.promoted) == (None, ())
-    assert dataset.newest.fields[5] == Field("state", "state", "string", False)
+    assert dataset.newest.fields[5] == Field("state", "state", STRING, False)
 
 
 def test_what_an_events_dataset_leaves_out_has_a_default(tmp_path: Path) -> None:
@@ -155,10 +156,10 @@ promote:
 """
     dataset = one(tmp_path, STATE + promote)
     assert dataset.promoted == (
-        Promotion("notes", "loyaltyTier", "loyalty_tier", "string"),
-        Promotion("extra", "spend", "spent", "decimal(10,2)"),
+        Promotion("notes", "loyaltyTier", "loyalty_tier", STRING),
+        Promotion("extra", "spend", "spent", decimal(10, 2)),
     )
-    assert dataset.columns[-2:] == (("loyalty_tier", "string", False), ("spent", "decimal(10,2)", False))
+    assert dataset.columns[-2:] == (("loyalty_tier", STRING, False), ("spent", decimal(10, 2), False))
 
 
 def test_a_word_that_yaml_may_take_for_a_boolean_stays_a_word(tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ versions:
         "accounts.yaml:14: field 'plan' has the unknown type 'strng'; did you mean 'string'?",
         "accounts.yaml:15: column 'updated_at' should be required: it is in 'order'",
         (
-            "accounts.yaml:16: field 'source_file': column 'source_file' is one that every table has by itself; "
+            "accounts.yaml:16: field 'source_file': column 'source_file' is in each table already; "
             "give it another `column`"
         ),
         "visits.yaml:1: dataset 'visit' should be in a file named visit.yaml",
@@ -242,7 +243,7 @@ versions:
             "visits.yaml:4: no column 'operation' in the newest version; known here: id, version, emitted_at, "
             "occurred_at, attributes"
         ),
-        "visits.yaml:6: 'atributes' is no map column of the newest version; did you mean 'attributes'?",
+        "visits.yaml:6: 'atributes' is not a map column of the newest version; did you mean 'attributes'?",
         (
             "visits.yaml:6: promotion of 'page' has the unknown type 'map'; known here: string, long, double, "
             "boolean, timestamp, date, decimal(P,S)"
@@ -271,10 +272,10 @@ versions:
             ("order: updated_at", "order: thing_id\ntables: {current: {partition: none}, history: {partition: none}}"),
             "4: order column 'thing_id' is a string; it should be one of timestamp, long, date",
         ),
-        (("kind: state", "kind: events"), "3: events are told apart by 'id' alone; remove 'key'"),
+        (("kind: state", "kind: events"), "3: events are identified by 'id' alone; remove 'key'"),
         (("  1:\n", "  0:\n"), "6: version '0' should be a positive whole number"),
         (("  1:\n", "  v1:\n"), "6: version 'v1' should be a positive whole number"),
-        (("      id: {type: string, required: true}\n", ""), "7: version 1 has no field for column 'id'; every record"),
+        (("      id: {type: string, required: true}\n", ""), "7: version 1 has no field for column 'id'; add"),
         (
             ("id: {type: string, required: true}", "id: string"),
             "8: column 'id' should be required: every record has it",
@@ -291,9 +292,10 @@ versions:
         ),
         (
             ("state: string", "state: {type: string, column: extra}"),
-            "13: field 'state': column 'extra' is one that every",
+            "13: field 'state': column 'extra' is in each table already",
         ),
-        (("state: string", "ok: string"), "13: field 'ok': column 'ok' has a name that the program itself uses"),
+        (("state: string", "__ok: string"), "13: field '__ok': column '__ok' begins with '__', as only the program's"),
+        (("state: string", "_pos: string"), "13: field '_pos': column '_pos' has a name that query engines keep"),
         (
             ("state: string", "rowID: {type: string, column: rowid}"),
             "13: field 'rowID': column 'rowid' has a",
@@ -306,7 +308,7 @@ versions:
             ("order: up", "promote: [{from: extra, key: updated_at_day, type: long}]\norder: up"),
             "5: partition day(updated_at) is named updated_at_day, as a column",
         ),
-        (("state: string", '"a\\0": {type: string, column: a}'), "13: the escape of character 0000 (hex) is no text"),
+        (("state: string", '"a\\0": {type: string, column: a}'), "13: the escape of character 0000 (hex) is not text"),
         (("order: up", 'delete: {column: state, equals: ["\\udfff"]}\norder: up'), "4: the escape of character dfff"),
         (("  1:\n", '  "1\u0663":\n'), "6: version '1\u0663' should be a positive whole number"),
         (("order: updated_at", "order: rank"), "4: partition day(rank) is by time, but 'rank' is a long; use"),
@@ -326,7 +328,7 @@ versions:
             "4: delete column 'rank' is a long; it should",
         ),
         (("order: up", "promote: [{from: notes, type: long, column: x}]\norder: up"), "4: missing key 'key' in this"),
-        (("order: up", "promote: [{from: state, key: x, type: long}]\norder: up"), "4: 'state' is no map column of"),
+        (("order: up", "promote: [{from: state, key: x, type: long}]\norder: up"), "4: 'state' is not a map column of"),
         (("order: up", "promote:\n- {from: notes, key: rank, type: long}\norder: up"), "5: column 'rank' is taken"),
         (
             ("order: up", "promote:\n- {from: notes, key: x, column: extra, type: long}\norder: up"),
@@ -344,7 +346,7 @@ def test_a_mistake_is_refused_alone_at_its_line(tmp_path: Path, change: tuple[st
     assert found[0].startswith(f"{name}.yaml:{problem}")
 
 
-def test_a_decimal_or_bucket_cut_by_a_flow_mappings_comma_is_told_to_be_quoted(tmp_path: Path) -> None:
+def test_a_decimal_or_bucket_cut_by_a_flow_mappings_comma_is_to_be_quoted(tmp_path: Path) -> None:
     text = STATE.replace("score: double", "score: {type: decimal(10,2)}")
     text += "tables:\n  current: {partition: bucket(4, rank)}\n"
     found = problems(write(tmp_path, text))
@@ -363,7 +365,7 @@ def test_a_file_that_would_not_be_read_is_refused(tmp_path: Path) -> None:
     assert problems(tmp_path) == ["more.yml:1: only *.yaml is read here; name it more.yaml"]
 
 
-def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder, reason in (("none", "no such folder"), ("file", "no such folder"), ("x" * 5_000, "cannot be read: ")):
         with pytest.raises(ConfigError, match=reason):

@@ -1,4 +1,4 @@
-"""Data files written anew with other columns: what they keep, leave out and cost."""
+"""Data files written again with other columns: what they keep, leave out and cost."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from compactor.errors import ConflictError
-from compactor.evolution.schema import TargetColumn, evolved_schema, rewrite
 from compactor.lake import parquet
+from compactor.lake.rewrite import rewrite
+from compactor.lake.schema_change import TargetColumn, evolved_schema
+from compactor.lake.table_changes import change_columns
 from tests.support.evolving import PARSE, RENAMED, RETYPED, by_sql, parsed, renamed, reshape, rewritten
 from tests.support.warehouse import COLUMNS, Warehouse, columns, in_file, new, rows
 
@@ -28,18 +30,20 @@ def test_a_rewrite_keeps_partition_order_statistics_and_bloom_filters(
     lake.append(rows(2000))
     lake.append(rows(2000, 2000), "more")
     table = lake.table
-    old_files, told = table.files, []
+    old_files, calls = table.files, []
     schema = evolved_schema(table, RETYPED)
 
     with duckdb.connect() as con:
-        added = rewritten(table, schema, by_sql(con, PARSE), on_progress=lambda files, done: told.append((files, done)))
+        added = rewritten(
+            table, schema, by_sql(con, PARSE), on_progress=lambda files, done: calls.append((files, done))
+        )
     assert [(file.partition, file.record_count, file.sort_order_id) for file in added] == [
         (file.partition, file.record_count, file.sort_order_id) for file in old_files
     ]
-    assert told == sorted(told)
-    assert told[-1] == (len(old_files), 4000)
-    snapshot = table.reshape(
-        schema, added, old_files, properties={}, summary={"compactor.verb": "migrate"}, commit_id="retype"
+    assert calls == sorted(calls)
+    assert calls[-1] == (len(old_files), 4000)
+    snapshot = change_columns(
+        table, schema, added, old_files, properties={}, summary={"compactor.verb": "migrate"}, commit_id="retype"
     )
 
     table = lake.table
@@ -47,9 +51,9 @@ def test_a_rewrite_keeps_partition_order_statistics_and_bloom_filters(
     found = table.find("retype")
     assert found is not None
     assert (found.schema_id, found.summary and found.summary["compactor.verb"]) == (table.schema_id, "migrate")
-    due = [parsed(row) for row in rows(4000)]
-    assert lake.by_arrow() == due
-    assert lake.by_duckdb() == due
+    expected = [parsed(row) for row in rows(4000)]
+    assert lake.by_arrow() == expected
+    assert lake.by_duckdb() == expected
     fields = {field.field_id: field.name for field in schema.fields}
     for file in table.files:
         keys = in_file(table, file, table.sort_columns)
@@ -72,7 +76,7 @@ def test_a_file_whose_rows_all_go_gives_no_file(tmp_path: Path) -> None:
     with duckdb.connect() as con:
         added = rewritten(table, schema, by_sql(con, PARSE + " WHERE dayname(updated_at) <> 'Sunday'"))
     assert (len(table.files), len(added)) == (10, 8)
-    table.reshape(schema, added, table.files, properties={}, summary={}, commit_id="fewer")
+    change_columns(table, schema, added, table.files, properties={}, summary={}, commit_id="fewer")
     assert lake.by_arrow() == [parsed(row) for row in rows(100) if row["updated_at"].isoweekday() != 7]
 
 
@@ -95,10 +99,10 @@ def test_a_rewrite_leaves_out_what_another_engine_deleted_and_follows_changes_in
     schema = evolved_schema(table, [*kept, new("joined_at", "timestamp")])
     with duckdb.connect() as con:
         added = rewritten(table, schema, by_sql(con, PARSE))
-    table.reshape(schema, added, table.files, properties={}, summary={}, commit_id="retype")
-    due = [renamed(parsed(row)) for row in rows(3000) if row["id"] not in gone]
-    assert len(due) == 2994
-    assert lake.by_arrow() == lake.by_duckdb() == due
+    change_columns(table, schema, added, table.files, properties={}, summary={}, commit_id="retype")
+    expected = [renamed(parsed(row)) for row in rows(3000) if row["id"] not in gone]
+    assert len(expected) == 2994
+    assert lake.by_arrow() == lake.by_duckdb() == expected
 
 
 def test_a_rewrite_that_fails_leaves_no_file_behind(tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ def test_a_rewrite_that_fails_leaves_no_file_behind(tmp_path: Path) -> None:
         return reader
 
     with pytest.raises(ValueError, match="third"):
-        rewritten(table, table.iceberg.schema(), breaks)
+        rewritten(table, table.iceberg_schema, breaks)
     assert sorted(tmp_path.rglob("*.parquet")) == before
     schema = evolved_schema(table, columns(tier=new("tier", "string", required=True)), rewritten=True)
     with pytest.raises(ValueError, match="null values to non-nullable"):
@@ -131,7 +135,7 @@ def test_a_file_that_is_no_longer_in_the_table_is_not_rewritten(tmp_path: Path) 
     with pytest.raises(ConflictError, match="no longer in the table"):
         rewrite(
             lake.table,
-            lake.table.iceberg.schema(),
+            lake.table.iceberg_schema,
             old,
             lambda reader: reader,
             target_bytes=1 << 30,

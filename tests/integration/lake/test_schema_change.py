@@ -15,8 +15,9 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 
 from compactor.errors import CompactorError, ConflictError, UsageError
-from compactor.evolution.schema import TargetColumn, evolved_schema
-from compactor.lake.table import RESHAPE_ID
+from compactor.lake.schema_change import TargetColumn, evolved_schema
+from compactor.lake.table_changes import CHANGE_ID, change_columns, roll_back, tag
+from compactor.types.field_type import DATE, DOUBLE, MAP, STRING, decimal
 from tests.support.evolving import PARSE, RENAMED, RETYPED, by_sql, parsed, renamed, reshape, rewritten
 from tests.support.warehouse import Warehouse, columns, new, paths, rows
 
@@ -32,37 +33,37 @@ def test_a_change_in_place_rewrites_no_file_and_every_reader_sees_the_new_column
     table = lake.table
     assert (paths(table), table.snapshot_id) == (before, snapshot)
     assert table.schema.names == [column.name for column in RENAMED]
-    due = [renamed(row) for row in rows(100)]
-    assert lake.by_arrow() == due
-    assert lake.by_duckdb() == due
+    expected = [renamed(row) for row in rows(100)]
+    assert lake.by_arrow() == expected
+    assert lake.by_duckdb() == expected
     assert lake.by_arrow(["score", "device"]) == [{"score": None, "device": None}] * 100
-    assert lake.by_arrow(where={"level": "gold"}) == [row for row in due if row["level"] == "gold"]
-    assert (table.properties[RESHAPE_ID], table.properties["kept"]) == ("rename", "2")
+    assert lake.by_arrow(where={"level": "gold"}) == [row for row in expected if row["level"] == "gold"]
+    assert (table.properties[CHANGE_ID], table.properties["kept"]) == ("rename", "2")
     assert {name for name in table.properties if name.startswith(bloom)} == {f"{bloom}level", f"{bloom}id"}
     assert "gone" not in table.properties
 
     more = {**renamed(rows(1, 100)[0]), "score": 0.5, "device": {"os": "iOS"}, "visits": None}
     more["spend"] = Decimal("1234567890.12")
     lake.append([more], "after")
-    assert lake.by_arrow() == [*due, more]
-    assert lake.by_duckdb() == [*due, more]
+    assert lake.by_arrow() == [*expected, more]
+    assert lake.by_duckdb() == [*expected, more]
 
 
 def test_a_column_dropped_and_added_under_its_name_is_empty_and_the_tag_shows_the_old_one(tmp_path: Path) -> None:
     lake = Warehouse.in_folder(tmp_path, "month")
     snapshot = lake.append(rows(50))
-    assert lake.table.tag("before") == snapshot
-    assert lake.table.tag("before") == snapshot
-    old_id = lake.table.iceberg.schema().find_field("joined_at").field_id
+    assert tag(lake.table, "before") == snapshot
+    assert tag(lake.table, "before") == snapshot
+    old_id = lake.table.iceberg_schema.find_field("joined_at").field_id
 
     reshape(lake.table, RETYPED)
 
     table = lake.table
-    assert table.iceberg.schema().find_field("joined_at").field_id > old_id
+    assert table.iceberg_schema.find_field("joined_at").field_id > old_id
     assert table.schema.field("joined_at").type == pa.timestamp("us", "UTC")
-    due = [{**row, "joined_at": None} for row in rows(50)]
-    assert lake.by_arrow() == due
-    assert lake.by_duckdb() == due
+    expected = [{**row, "joined_at": None} for row in rows(50)]
+    assert lake.by_arrow() == expected
+    assert lake.by_duckdb() == expected
     assert table.tagged("before") == snapshot
     assert table.at(snapshot).schema.field("joined_at").type == pa.string()
     assert lake.by_arrow(snapshot_id=snapshot) == rows(50)
@@ -75,22 +76,22 @@ def test_a_column_dropped_and_added_under_its_name_is_empty_and_the_tag_shows_th
 def test_a_commit_in_between_is_a_conflict_and_nothing_changes(tmp_path: Path, what: str) -> None:
     lake = Warehouse.in_folder(tmp_path)
     lake.append(rows(10))
-    lake.table.tag("before")
+    tag(lake.table, "before")
     schema_id = lake.table.schema_id
     table = lake.table
     files = lake.write(table, rows(10, 20))
     steps: dict[str, Callable[[], Any]] = {
         "columns": lambda: reshape(table, RENAMED),
         "columns and files": lambda: reshape(table, RENAMED, add=files),
-        "tag": lambda: table.tag("late"),
-        "roll back": lambda: table.roll_back("before", schema_id=schema_id, properties={}, commit_id="back"),
+        "tag": lambda: tag(table, "late"),
+        "roll back": lambda: roll_back(table, "before", schema_id=schema_id, properties={}, commit_id="back"),
     }
     lake.append(rows(10, 10), "in between")
-    after, kept = lake.table.iceberg.metadata_location, paths(lake.table)
+    after, kept = lake.table.metadata_location, paths(lake.table)
 
     with pytest.raises(ConflictError, match="another writer committed first"):
         steps[what]()
-    assert (lake.table.iceberg.metadata_location, paths(lake.table)) == (after, kept)
+    assert (lake.table.metadata_location, paths(lake.table)) == (after, kept)
 
 
 def test_a_writer_under_way_with_the_old_columns_conflicts(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_a_lost_answer_is_found_out(
         return None
 
     monkeypatch.setattr(SqlCatalog, "commit_table", answer_lost)
-    tagged = act(lambda: lake.table.tag("before"))
+    tagged = act(lambda: tag(lake.table, "before"))
     assert tagged == lake.table.tagged("before") == (lake.table.snapshot_id if landed else None)
     act(lambda: reshape(lake.table, RENAMED))
     assert ("level" in lake.table.schema.names) == landed
@@ -138,7 +139,7 @@ def test_a_lost_answer_is_found_out(
         same = [TargetColumn(column.name, column.type, column.required, column.name) for column in RENAMED]
         assert reshape(lake.table, same, "more", add=files) == lake.table.snapshot_id
         assert len(lake.by_arrow()) == 11
-        lake.table.roll_back("before", schema_id=schema_id, properties={}, commit_id="back")
+        roll_back(lake.table, "before", schema_id=schema_id, properties={}, commit_id="back")
         assert lake.by_arrow() == rows(10)
 
 
@@ -146,8 +147,8 @@ def test_rolling_back_restores_columns_and_rows_and_work_goes_on(tmp_path: Path)
     lake = Warehouse.in_folder(tmp_path, "day", {"write.metadata.metrics.column.tier": "full"})
     snapshot = lake.append(rows(100))
     schema_id = lake.table.schema_id
-    lake.table.tag("before")
-    ids = set(lake.table.iceberg.schema().field_ids)
+    tag(lake.table, "before")
+    ids = set(lake.table.iceberg_schema.field_ids)
     for attempt in range(3):
         table = lake.table
         schema = evolved_schema(table, [*RENAMED[:4], new("joined_at", "timestamp"), *RENAMED[5:]])
@@ -159,12 +160,12 @@ def test_rolling_back_restores_columns_and_rows_and_work_goes_on(tmp_path: Path)
             added_columns = "NULL::DOUBLE AS score, NULL::MAP(VARCHAR, VARCHAR) AS device"
             sql = f"SELECT * RENAME (tier AS level), {added_columns} FROM ({PARSE})"
             added = rewritten(table, schema, by_sql(con, sql))
-        table.reshape(schema, added, table.files, properties={"v": "2"}, summary={}, commit_id=f"up {attempt}")
+        change_columns(table, schema, added, table.files, properties={"v": "2"}, summary={}, commit_id=f"up {attempt}")
         lake.append([renamed(parsed(row)) for row in rows(10, 100)], f"used {attempt}")
         assert lake.by_arrow() == [renamed(parsed(row)) for row in rows(110)]
         assert lake.table.properties["write.metadata.metrics.column.level"] == "full"
 
-        lake.table.roll_back("before", schema_id=schema_id, properties={"v": None}, commit_id=f"down {attempt}")
+        roll_back(lake.table, "before", schema_id=schema_id, properties={"v": None}, commit_id=f"down {attempt}")
 
         table = lake.table
         assert (table.snapshot_id, table.schema_id) == (snapshot, schema_id)
@@ -182,8 +183,8 @@ def test_a_schema_that_the_table_has_had_keeps_its_id(tmp_path: Path) -> None:
     lake = Warehouse.in_folder(tmp_path)
     lake.append(rows(10))
     first = lake.table.schema_id
-    there = columns(tier=TargetColumn("level", "string", False, "tier"))
-    back = columns(tier=TargetColumn("tier", "string", False, "level"))
+    there = columns(tier=TargetColumn("level", STRING, False, "tier"))
+    back = columns(tier=TargetColumn("tier", STRING, False, "level"))
     seen = [first]
     for number in range(2):
         reshape(lake.table, there, f"there {number}")
@@ -192,22 +193,22 @@ def test_a_schema_that_the_table_has_had_keeps_its_id(tmp_path: Path) -> None:
         seen.append(lake.table.schema_id)
     assert seen == [first, first + 1, first, first + 1, first]
     reshape(lake.table, columns(), "nothing")
-    assert len(lake.table.iceberg.metadata.schemas) == 2
+    assert len(lake.iceberg.metadata.schemas) == 2
     assert lake.by_arrow() == rows(10)
 
 
 def test_a_table_without_rows_is_changed_and_rolled_back_to_none(tmp_path: Path) -> None:
     lake = Warehouse.in_folder(tmp_path, "day")
     schema_id = lake.table.schema_id
-    assert lake.table.tag("before") is None
-    assert lake.table.tag("before") is None
+    assert tag(lake.table, "before") is None
+    assert tag(lake.table, "before") is None
     assert reshape(lake.table, RENAMED) is None
     assert lake.table.snapshot_id is None
     lake.append([renamed(row) for row in rows(10)])
     with pytest.raises(UsageError, match="on another snapshot"):
-        lake.table.tag("before")
+        tag(lake.table, "before")
 
-    lake.table.roll_back("before", schema_id=schema_id, properties={}, commit_id="back")
+    roll_back(lake.table, "before", schema_id=schema_id, properties={}, commit_id="back")
 
     assert (lake.table.snapshot_id, lake.table.schema_id) == (None, schema_id)
     assert (lake.by_arrow(), lake.by_duckdb()) == ([], [])
@@ -218,14 +219,14 @@ def test_a_table_without_rows_is_changed_and_rolled_back_to_none(tmp_path: Path)
 def test_a_tag_or_schema_that_is_not_there_is_refused(tmp_path: Path) -> None:
     lake = Warehouse.in_folder(tmp_path)
     lake.append(rows(10))
-    lake.table.tag("before")
+    tag(lake.table, "before")
     lake.append(rows(10, 10), "more")
     with pytest.raises(UsageError, match="has no tag 'befor'"):
-        lake.table.roll_back("befor", schema_id=lake.table.schema_id, properties={}, commit_id="back")
+        roll_back(lake.table, "befor", schema_id=lake.table.schema_id, properties={}, commit_id="back")
     with pytest.raises(UsageError, match="has no schema 7"):
-        lake.table.roll_back("before", schema_id=7, properties={}, commit_id="back")
+        roll_back(lake.table, "before", schema_id=7, properties={}, commit_id="back")
     with pytest.raises(UsageError, match="on another snapshot"):
-        lake.table.tag("before")
+        tag(lake.table, "before")
     with pytest.raises(CompactorError, match="no longer kept"):
         lake.table.scan(["id"], snapshot_id=1)
     assert lake.by_arrow() == rows(20)
@@ -234,28 +235,40 @@ def test_a_tag_or_schema_that_is_not_there_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        (columns(spend=TargetColumn("spend", "decimal(12,3)", False, "spend")), "cannot become a decimal(12, 3) in pl"),
-        (columns(spend=TargetColumn("spend", "decimal(8,2)", False, "spend")), "cannot become a decimal(8, 2) in pl"),
-        (columns(visits=TargetColumn("visits", "string", True, "visits")), "cannot become a string in place"),
-        (columns(visits=TargetColumn("visits", "double", True, "visits")), "cannot become a double in place"),
-        (columns(joined_at=TargetColumn("joined_at", "date", False, "joined_at")), "cannot become a date in place"),
-        (columns(traits=TargetColumn("traits", "string", False, "traits")), "cannot become a string in place"),
-        (columns(tier=TargetColumn("tier", "map", False, "tier")), "cannot become a map<string, string> in place"),
-        (columns(tier=TargetColumn("tier", "string", True, "tier")), "cannot become required in place"),
+        (
+            columns(spend=TargetColumn("spend", decimal(12, 3), False, "spend")),
+            "cannot become a decimal(12, 3) in pl",
+        ),
+        (
+            columns(spend=TargetColumn("spend", decimal(8, 2), False, "spend")),
+            "cannot become a decimal(8, 2) in pl",
+        ),
+        (columns(visits=TargetColumn("visits", STRING, True, "visits")), "cannot become a string in place"),
+        (columns(visits=TargetColumn("visits", DOUBLE, True, "visits")), "cannot become a double in place"),
+        (
+            columns(joined_at=TargetColumn("joined_at", DATE, False, "joined_at")),
+            "cannot become a date in place",
+        ),
+        (columns(traits=TargetColumn("traits", STRING, False, "traits")), "cannot become a string in place"),
+        (
+            columns(tier=TargetColumn("tier", MAP, False, "tier")),
+            "cannot become a map<string, string> in place",
+        ),
+        (columns(tier=TargetColumn("tier", STRING, True, "tier")), "cannot become required in place"),
         (columns(extra=new("extra", "long", required=True)), "is new and required"),
         (columns(updated_at=None), "'updated_at' partitions the table"),
         (columns(updated_at=new("updated_at", "date")), "'updated_at' partitions the table"),
         (columns(visits=None), "'visits' sorts the table"),
         (columns(id=new("id", "long")), "'id' is an identifier field"),
-        (columns(id=TargetColumn("id", "string", False, "id")), "'id' is an identifier field"),
-        (columns(extra=new("tier", "long")), "'tier' is there twice"),
-        (columns(extra=TargetColumn("extra", "string", False, "tier")), "has the source 'tier', as another has"),
-        (columns(extra=TargetColumn("extra", "string", False, "nothing")), "'nothing', which is no column"),
+        (columns(id=TargetColumn("id", STRING, False, "id")), "'id' is an identifier field"),
+        (columns(extra=new("tier", "long")), "'tier' is a duplicate"),
+        (columns(extra=TargetColumn("extra", STRING, False, "tier")), "has the source 'tier', as another has"),
+        (columns(extra=TargetColumn("extra", STRING, False, "nothing")), "'nothing', which is not a column"),
         (columns(extra=new("updated_at_day", "long")), "has the name of a partition field"),
-        (columns(extra=new("Extra", "long")), "has a name that not all engines take"),
-        (columns(extra=new("1st", "long")), "has a name that not all engines take"),
-        (columns(extra=new("x" * 256, "long")), "has a name that not all engines take"),
-        (columns(extra=new("", "long")), "has a name that not all engines take"),
+        (columns(extra=new("Extra", "long")), "has a name that not all engines accept"),
+        (columns(extra=new("1st", "long")), "has a name that not all engines accept"),
+        (columns(extra=new("x" * 256, "long")), "has a name that not all engines accept"),
+        (columns(extra=new("", "long")), "has a name that not all engines accept"),
     ],
 )
 def test_a_change_that_would_be_read_wrong_is_refused(

@@ -1,0 +1,97 @@
+"""How a table is laid out in Iceberg: the types of its columns, its partition spec and its sort order.
+
+The registry says the layout in its own words (`TableLayout`, and (name, type, required) for each column).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
+from pyiceberg.transforms import BucketTransform, DayTransform, IdentityTransform, MonthTransform, Transform
+from pyiceberg.types import NestedField
+
+from compactor.errors import UsageError
+from compactor.lake.iceberg_type import iceberg_type
+from compactor.lake.table import Table
+from compactor.registry.dataset import Dataset, TableLayout
+from compactor.types.field_type import FieldType
+
+_FIRST_PARTITION_ID = 1000  # where the specification lets the ids of partition fields begin
+
+
+def iceberg_schema(columns: Sequence[tuple[str, FieldType, bool]], identifier: Sequence[str]) -> Schema:
+    """The schema of a new table.
+
+    Args:
+        columns: (name, type, required), in order.
+        identifier: the columns that identify a row.
+    """
+    nested = iter(range(len(columns) + 1, 10_000))
+    fields = [
+        NestedField(number, name, iceberg_type(kind, nested), required=required)
+        for number, (name, kind, required) in enumerate(columns, 1)
+    ]
+    ids = [field.field_id for field in fields if field.name in identifier]
+    return Schema(*fields, identifier_field_ids=ids)
+
+
+def partition_spec(schema: Schema, layout: TableLayout) -> PartitionSpec:
+    """The partition spec of a new table."""
+    partition = layout.partition
+    if partition.transform == "none" or partition.column is None:
+        return UNPARTITIONED_PARTITION_SPEC
+    transforms: dict[str, Transform[Any, Any]] = {"day": DayTransform(), "month": MonthTransform()}
+    transform = transforms.get(partition.transform) or BucketTransform(partition.buckets or 16)
+    source = schema.find_field(partition.column).field_id
+    name = f"{partition.column}_{partition.transform}"
+    return PartitionSpec(PartitionField(source, _FIRST_PARTITION_ID, transform, name))
+
+
+def sort_order(schema: Schema, layout: TableLayout) -> SortOrder:
+    """The sort order of a new table."""
+    if not layout.sort:
+        return UNSORTED_SORT_ORDER
+    return SortOrder(*(SortField(schema.find_field(name).field_id, IdentityTransform()) for name in layout.sort))
+
+
+def check_dataset(table: Table, dataset: Dataset) -> None:
+    """Raises UsageError where one of the dataset's tables is not what the registry says of the table's version."""
+    layout = dataset.current if table.name == dataset.current_table else dataset.history
+    assert layout is not None
+    schema = iceberg_schema(dataset.table_columns, ())
+    check(table, schema, partition_spec(schema, layout))
+
+
+def check(table: Table, schema: Schema, spec: PartitionSpec) -> None:
+    """Raises UsageError where an existing table lacks a column, or has another type or partition, than expected.
+
+    The table may have more columns.
+    """
+    today = table._iceberg.schema()
+    found = {field.name: str(field.field_type) for field in today.fields}
+    for field in schema.fields:
+        if field.name not in found:
+            raise UsageError(
+                f"table {table.identifier} has no column '{field.name}', which the registry now lists in the version"
+                " of the table; promote a field that came unannounced from `extra`, and list any other in a new version"
+            )
+        if found[field.name] != str(field.field_type):
+            raise UsageError(
+                f"column '{field.name}' of table {table.identifier} is a {found[field.name]}, but the registry says"
+                f" {field.field_type}; put the old type back: a field changes its type by a new version (`retype`)"
+            )
+    there, expected = _in_words(today, table._iceberg.spec()), _in_words(schema, spec)
+    if there != expected:
+        raise UsageError(
+            f"table {table.identifier} is partitioned by {there}, but the registry says {expected}; put the old"
+            " partition back: the partition of a table does not change with the registry"
+        )
+
+
+def _in_words(schema: Schema, spec: PartitionSpec) -> str:
+    parts = [f"{field.transform}({schema.find_field(field.source_id).name})" for field in spec.fields]
+    return ", ".join(parts) or "none"

@@ -1,0 +1,131 @@
+"""Upserts into the program's own tables: the ledger, the quarantine, the runs.
+
+All three change by `put`: rows replace those with the same key, in one commit that is planned again after a conflict. A
+put is idempotent, so that the next run can finish what an interrupted one has begun.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import duckdb
+
+from compactor.duck.relations import Relation, Relations
+from compactor.duck.sql import quote
+from compactor.errors import ConflictError
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.table import RUN_ID, DataFile, Table
+from compactor.publish import past
+from compactor.publish.retry import on_conflict
+
+OBJECT = ("dataset", "key", "etag")
+LINES_OF_OBJECT = ("dataset", "source_file", "etag")
+RUN = ("run_id", "dataset")
+_BATCH_ROWS = 65_536
+
+
+def put(
+    lake: Lakehouse,
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    key: Sequence[str],
+    rows: Callable[[Relations, Table], Relation | None],
+    *,
+    commit_id: str,
+    run_id: str,
+    existing: Literal["replace", "keep"] = "replace",
+    scope: Relation | None = None,
+) -> None:
+    """Puts rows into one of the program's own tables.
+
+    Args:
+        name: the table.
+        key: the columns that identify a row, or a group of rows.
+        rows: gives the rows, with the table's columns, or None if another run has put them already. Called after the
+            table was loaded, at each attempt: what is committed after that call makes this commit a conflict.
+        existing: what happens to rows that the table has under the same key: they are replaced, or they stay and the
+            incoming ones are dropped.
+        scope: has the key columns of the rows that are replaced. Default: those of `rows`.
+
+    Raises ConflictError when other writers were first at each of `commit.attempts` attempts.
+    """
+    for attempt in on_conflict(lake.config.commit.attempts):
+        with attempt, Relations(con) as relations:
+            table = lake.table(name)
+            incoming = rows(relations, table)
+            if incoming is not None:
+                _put(relations, table, incoming, scope or incoming, key, existing, lake, run_id, commit_id)
+
+
+def _put(
+    relations: Relations,
+    table: Table,
+    incoming: Relation,
+    scope: Relation,
+    key: Sequence[str],
+    existing: str,
+    lake: Lakehouse,
+    run_id: str,
+    commit_id: str,
+) -> None:
+    """Plans one attempt on the table as it was loaded, writes the files and commits them."""
+    con, keys = relations.con, ", ".join(map(quote, key))
+    replaced = relations.table("replaced", f"SELECT DISTINCT {keys} FROM {scope}")
+    scan = table.scan(key, with_file=True)
+    with relations.arrow("stored_keys", scan.batches) as stored:
+        found = relations.table(
+            "found", f"SELECT DISTINCT {keys}, __file FROM {stored} SEMI JOIN {replaced} USING ({keys})"
+        )
+    names = ", ".join(quote(column) for column in table.schema.names)
+    statement = f"SELECT {names} FROM {incoming}"
+    remove: list[DataFile] = []
+    if existing == "keep":
+        statement += f" ANTI JOIN {found} USING ({keys})"
+    else:
+        remove = [scan.files[n] for (n,) in con.execute(f"SELECT DISTINCT __file FROM {found} ORDER BY 1").fetchall()]
+    order = ", ".join(quote(column) for column in table.sort_columns)
+    staying = table.scan(table.schema.names, paths=[file.file_path for file in remove])
+    with relations.arrow("staying", staying.batches) as kept:
+        if remove:
+            statement += f" UNION ALL SELECT {names} FROM {kept} ANTI JOIN {replaced} USING ({keys})"
+        with table.writer(target_bytes=int(lake.config.tables.target_file_bytes)) as writer:
+            ordered = con.execute(f"SELECT * FROM ({statement}) ORDER BY {order}")
+            added = writer.write_all(ordered.to_arrow_reader(_BATCH_ROWS))
+    if not added and not remove:
+        return
+    try:
+        table.commit(added, remove, {RUN_ID: run_id}, commit_id=commit_id)
+    except ConflictError:
+        table.discard(added)
+        raise
+
+
+def restore(
+    lake: Lakehouse,
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    key: Sequence[str],
+    dataset: str,
+    tag: str,
+    *,
+    run_id: str,
+) -> None:
+    """Puts a dataset's rows of one of the program's own tables back as they were when it was tagged."""
+    with Relations(con) as relations:
+        table, where = lake.table(name), {"dataset": dataset}
+        restored = relations.stored("restored", past.scan(table, table.schema.names, where, tag))
+        keys = ", ".join(map(quote, key))
+        with relations.arrow("keys_now", table.scan(key, where=where).batches) as now:
+            scope = relations.table("scope", f"SELECT {keys} FROM {now} UNION SELECT {keys} FROM {restored}")
+        put(
+            lake,
+            con,
+            name,
+            key,
+            lambda _relations, _table: restored,
+            scope=scope,
+            commit_id=uuid.uuid4().hex,
+            run_id=run_id,
+        )
