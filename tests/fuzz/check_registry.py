@@ -132,8 +132,6 @@ def _table(dataset: Dataset, layout: TableLayout) -> Table:
     """A table of this layout, as far as a partition needs one."""
     schema = layout_of.iceberg_schema(dataset.table_columns, ())
     spec, order = layout_of.partition_spec(schema, layout), layout_of.sort_order(schema, layout)
-    table = Table.__new__(Table)
-    table._iceberg = mock.Mock(
-        **{"schema.return_value": new_table_metadata(schema, spec, order, "file:///nowhere").schema()}
-    )
-    return table
+    metadata = new_table_metadata(schema, spec, order, "file:///nowhere")
+    catalog = mock.Mock(**{"load_table.return_value.schema.return_value": metadata.schema()})
+    return Table(catalog, "fuzzed.things")

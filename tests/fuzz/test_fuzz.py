@@ -34,7 +34,7 @@ def test_a_batch_is_a_function_of_seed_and_number_and_survives_its_file(target: 
 
 
 def test_a_defect_of_the_bulk_path_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(bulk, "_SUSPECT", ("a pattern that no line has",))
+    monkeypatch.setattr(bulk, "SUSPECT", ("a pattern that no line has",))
     found = ((made, check(made)) for made in (batch("lines", SEED, number) for number in range(20)))
     made, faults = next((made, faults) for made, faults in found if faults)
     small = runner.smallest(made, faults[0], seconds=5)

@@ -103,7 +103,7 @@ def test_a_run_that_cannot_finish_its_batch_says_so_and_the_next_one_does(
         raise ConflictError("somebody was faster")
 
     with monkeypatch.context() as patch:
-        patch.setattr(protocol, "_commit_current", always_late)
+        patch.setattr(protocol, "commit_current", always_late)
         with pytest.raises(CompactorError, match=r"^fan_profiles: other runs kept committing first; .*run again"):
             lake.compact(datasets=("fan_profiles",))
     assert lake.current("fan_profiles") == {}

@@ -172,7 +172,7 @@ def repeat_accounts(lake: Lake) -> None:
 
 def stop_in_the_middle_of_a_batch(lake: Lake) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocol, "_merge_current", crash)
+        patch.setattr(protocol, "merge_current", crash)
         with pytest.raises(CrashError):
             deliver_and_compact(lake, 7, (STATE,))
 

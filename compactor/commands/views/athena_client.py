@@ -70,7 +70,7 @@ def _make(client: AthenaClient, view: View, namespace: str, workgroup: str, outp
             f" {started['QueryExecutionId']} in workgroup {workgroup}, then run again"
         ) from error
     if ended["Status"]["State"] != "SUCCEEDED":
-        raise CompactorError(f"view '{view.name}': {_failed(ended['Status'].get('StateChangeReason', ''))}")
+        raise CompactorError(f"view '{view.name}': {why_failed(ended['Status'].get('StateChangeReason', ''))}")
 
 
 @tenacity.retry(
@@ -82,7 +82,7 @@ def _ended(client: AthenaClient, query: str) -> QueryExecutionTypeDef:
     return client.get_query_execution(QueryExecutionId=query)["QueryExecution"]
 
 
-def _failed(reason: str) -> str:
+def why_failed(reason: str) -> str:
     """Why a statement failed, with the right that Athena names where it was one."""
     if right := re.search(r"not authorized to perform: ([\w-]+:\w+)", reason):
         return f"access denied; grant {right[1]} to who runs this"

@@ -271,11 +271,11 @@ def test_a_missing_right_is_named(on_aws: AwsLake, aws_server: AwsServer, action
 
 
 def test_a_failed_statement_says_why() -> None:
-    assert "grant glue:CreateTable" in athena_client._failed(
+    assert "grant glue:CreateTable" in athena_client.why_failed(
         "User: arn:aws:iam::1:user/x is not authorized to perform: glue:CreateTable on resource: y"
     )
-    assert "s3:PutObject" in athena_client._failed("Access denied when writing output: Access Denied")
-    assert "line 3:1: mismatched input" in athena_client._failed("line 3:1: mismatched input")
+    assert "s3:PutObject" in athena_client.why_failed("Access denied when writing output: Access Denied")
+    assert "line 3:1: mismatched input" in athena_client.why_failed("line 3:1: mismatched input")
 
 
 def test_results_go_to_a_bucket_or_nowhere(on_aws: AwsLake) -> None:

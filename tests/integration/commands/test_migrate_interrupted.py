@@ -58,7 +58,7 @@ def test_killed_in_the_middle_of_apply_running_it_again_completes(tmp_path: Path
 @pytest.mark.parametrize(
     "step",
     [
-        step if step in ("plan", "swap of files", "settling") else pytest.param(step, marks=pytest.mark.soak)
+        step if step in ("plan", "commit", "settling") else pytest.param(step, marks=pytest.mark.soak)
         for step in STEPS
     ],
 )

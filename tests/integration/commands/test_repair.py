@@ -304,7 +304,7 @@ def test_a_repair_killed_at_a_write_is_completed_by_the_next_one(lake: Lake, poi
 
 @pytest.mark.parametrize(
     ("step", "count"),
-    [("check", 1), ("commit", 2), pytest.param("swap of files", 1, marks=SOAK), pytest.param("put", 1, marks=SOAK)],
+    [("check", 1), ("commit", 2), pytest.param("commit", 1, marks=SOAK), pytest.param("put", 1, marks=SOAK)],
 )
 def test_a_repair_overtaken_by_a_run_damages_nothing(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str, count: int
@@ -312,7 +312,7 @@ def test_a_repair_overtaken_by_a_run_damages_nothing(
     """Between the checks and the repair, and before a step of it, a run loads more of the same keys."""
     for damage in (repeat_records_with_later_content, repeat_events, delete_current_rows, repeat_accounts):
         damage(lake)
-    monkeypatch.setitem(STEPS, "check", (repair_module, "_carry_out"))
+    monkeypatch.setitem(STEPS, "check", (repair_module, "carry_out"))
 
     with overtaken(monkeypatch, step, count, lambda: deliver_and_compact(lake, 90 + count)):
         run_repair(lake, yes=True)
@@ -326,7 +326,7 @@ def test_a_repair_that_others_keep_from_committing_says_what_to_do(lake: Lake, m
         raise ConflictError(f"rover.{STATE}: another writer committed first")
 
     delete_current_rows(lake)
-    monkeypatch.setattr(repair_module, "_derive", always_late)
+    monkeypatch.setattr(repair_module, "derive", always_late)
     with pytest.raises(CompactorError, match=f"{STATE}: another writer .* run again for the rest$"):
         run_repair(lake, yes=True)
 
