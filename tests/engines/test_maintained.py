@@ -28,7 +28,7 @@ def test_what_another_engine_has_worked_on_is_read(
 
 
 @pytest.mark.parametrize("how", MAINTAINED)
-def test_a_night_after_maintenance_goes_on_and_verify_finds_nothing(foreign_lakes: Lakes, how: str) -> None:
+def test_a_night_after_maintenance_succeeds_and_verify_finds_nothing(foreign_lakes: Lakes, how: str) -> None:
     lake = foreign_lakes(how)
     lake.assert_equals_model([name for name in lake.record_tables if not name.endswith("_history")])
     assert lake.failed == []

@@ -119,7 +119,7 @@ def test_a_key_of_a_map_is_read(engine: Engine, check: Check, odd_lake: OddLake)
             assert dict(reader.entries("visits", "traits", key)) == due
 
 
-def test_rows_are_found_by_their_moment(engine: Engine, check: Check, odd_lake: OddLake) -> None:
+def test_rows_are_found_by_their_timestamp(engine: Engine, check: Check, odd_lake: OddLake) -> None:
     table = "visits_history"
     reader, due = engine.open(odd_lake), odd_lake.due(table)
     with check("times"):
@@ -130,7 +130,7 @@ def test_rows_are_found_by_their_moment(engine: Engine, check: Check, odd_lake: 
             assert_same_rows(reader.rows(table, [Condition("visited_at", "<", moment)]), before, f"< {moment}")
 
 
-def test_moments_can_be_written_as_text(engine: Engine, check: Check, odd_lake: OddLake) -> None:
+def test_timestamps_can_be_written_as_text(engine: Engine, check: Check, odd_lake: OddLake) -> None:
     reader, due = engine.open(odd_lake), odd_lake.due("visits")
     with check("literals"):
         for moment in map(parse_timestamp, ODD_TIMES):

@@ -115,7 +115,7 @@ def link_in(lake: Lake, path: Path, sample: Path) -> None:
 
 
 @pytest.mark.usefixtures("spark")
-def test_bad_lines_and_files_are_told_in_the_same_words(tmp_path: Path) -> None:
+def test_bad_lines_and_files_are_reported_in_the_same_words(tmp_path: Path) -> None:
     found = []
     for engine in ENGINES:
         lake = Lake(tmp_path / engine, settings=on_spark())
@@ -164,7 +164,7 @@ def test_spark_lays_rows_out_as_the_registry_says(tmp_path: Path, partition: str
 
 
 @pytest.mark.usefixtures("spark")
-def test_spark_goes_on_with_tables_that_were_migrated(tmp_path: Path) -> None:
+def test_spark_continues_with_tables_that_were_migrated(tmp_path: Path) -> None:
     """Also with columns that were renamed, whose files have the old names."""
     schemas = tmp_path / "schemas"
     shutil.copytree(SCHEMAS, schemas)

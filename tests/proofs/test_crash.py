@@ -36,7 +36,7 @@ def fill(lake: Lake, history: History, deliveries: int, lines: int) -> None:
 
 
 @pytest.mark.parametrize("kills", [5, *(pytest.param(n, marks=pytest.mark.soak) for n in (12, 50))])
-def test_killed_again_and_again_at_random_moments_the_next_run_completes(tmp_path: Path, kills: int) -> None:
+def test_killed_again_and_again_at_random_times_the_next_run_completes(tmp_path: Path, kills: int) -> None:
     chance = random.Random(kills)
     lake = Lake(tmp_path, settings="batch: {objects: 2}")
     history = History(kills, entities=20, replaces=False)

@@ -205,7 +205,7 @@ def test_a_lease_that_is_being_written_is_no_sign_of_life_by_itself(lake: Lake) 
         assert (found, waiting.pauses) == (other, 3)
 
 
-def test_who_is_to_ignore_it_goes_on_beside_the_other_and_leaves_its_lease_alone(lake: Lake) -> None:
+def test_a_run_that_ignores_the_lease_runs_beside_the_other_and_leaves_its_lease_alone(lake: Lake) -> None:
     other = elsewhere(lake)
     write(lake, other.content(0))
     waiting = Waiting()
@@ -214,7 +214,7 @@ def test_who_is_to_ignore_it_goes_on_beside_the_other_and_leaves_its_lease_alone
     assert path(lake).read_bytes() == other.content(0)
 
 
-def test_a_run_whose_lease_was_taken_goes_on_and_leaves_the_new_one_alone(
+def test_a_run_whose_lease_was_taken_continues_and_leaves_the_new_one_alone(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It stood still for too long, and is awake again."""
@@ -232,7 +232,7 @@ def test_a_run_whose_lease_was_taken_goes_on_and_leaves_the_new_one_alone(
 
 
 @pytest.mark.parametrize("method", ["open", "create", "delete"])
-def test_a_lease_that_cannot_be_kept_fails_no_run_and_is_told_once(
+def test_a_lease_that_cannot_be_kept_fails_no_run_and_is_logged_once(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
     original = getattr(Table, method)

@@ -133,7 +133,7 @@ def test_a_run_that_others_are_ahead_of_each_time_says_so_and_the_next_one_compl
     lake.assert_equals_model(("fan_profiles",))
 
 
-def test_two_first_runs_may_make_the_namespace_at_the_same_moment(
+def test_two_first_runs_may_make_the_namespace_at_the_same_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = Lake(tmp_path)

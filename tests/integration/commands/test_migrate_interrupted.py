@@ -57,10 +57,7 @@ def test_killed_in_the_middle_of_apply_running_it_again_completes(tmp_path: Path
 
 @pytest.mark.parametrize(
     "step",
-    [
-        step if step in ("plan", "commit", "settling") else pytest.param(step, marks=pytest.mark.soak)
-        for step in STEPS
-    ],
+    [step if step in ("plan", "commit", "settling") else pytest.param(step, marks=pytest.mark.soak) for step in STEPS],
 )
 def test_a_run_overtaken_by_a_migration_starts_again_with_the_new_table_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str

@@ -214,7 +214,7 @@ def test_a_current_row_that_may_be_the_only_copy_of_a_lost_record_is_left_alone(
     lake.assert_equals_model(DATASETS)
 
 
-def test_what_the_tables_do_not_tell_is_left_to_the_operator(lake: Lake) -> None:
+def test_what_the_tables_cannot_show_is_left_to_the_operator(lake: Lake) -> None:
     objects = rows_of(lake, FILES)
     append(lake, FILES, with_column(objects.slice(0, 1), "size", pa.array([1], pa.int64())))
     wrong = objects.slice(1, 1)

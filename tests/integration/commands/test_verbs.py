@@ -121,7 +121,7 @@ def test_an_object_left_pending_is_tried_again_however_old_it_gets(tmp_path: Pat
     assert sorted(lake.history("fan_track_events")) == ["e1", "e2", "e3"]
 
 
-def test_status_tells_rows_pending_objects_and_quarantine(tmp_path: Path) -> None:
+def test_status_reports_rows_pending_objects_and_quarantine(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     lake.deliver("fan_track_events", [event(1), event(2, hour=7), b"x"])
     assert status(lake.config, lake.registry).pending["fan_track_events"].objects == 1
@@ -258,7 +258,7 @@ def test_a_registry_that_a_table_does_not_fit_is_refused_before_anything_is_load
     assert set(changed.history("fan_track_events")) == {"e1"}
 
 
-def test_verify_tells_of_files_that_are_missing_and_of_files_left_over(tmp_path: Path) -> None:
+def test_verify_reports_files_that_are_missing_and_files_left_over(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     for delivery in History(3, datasets=("fan_profiles",)).deliveries(4, 20):
         lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)

@@ -154,7 +154,7 @@ def test_nothing_of_a_bad_file_is_in_any_table(waiting: Waiting, name: str) -> N
 
 
 @pytest.mark.parametrize("name", SAYS)
-def test_a_bad_file_is_loaded_once_it_is_mended(waiting: Waiting, name: str) -> None:
+def test_a_bad_file_is_loaded_once_it_is_repaired(waiting: Waiting, name: str) -> None:
     key = waiting.keys[name]
     assert {f"{name}-{number}" for number in range(60)} <= waiting.third.history.keys()
     entry = waiting.third.ledger[key]
@@ -178,7 +178,7 @@ def test_a_second_run_over_bad_files_changes_nothing(waiting: Waiting) -> None:
     assert second.report.exit_code == 1
 
 
-def test_after_bad_files_are_mended_nothing_is_pending(waiting: Waiting) -> None:
+def test_after_bad_files_are_repaired_nothing_is_pending(waiting: Waiting) -> None:
     assert waiting.third.report.exit_code == 3
     assert waiting.third.failed == {}
     assert waiting.third.pending == 0
@@ -217,7 +217,7 @@ def test_only_bad_files_leave_the_tables_empty_and_the_run_failed(tmp_path: Path
     lake.assert_equals_model(PROFILES)
 
 
-def test_a_bad_file_is_loaded_when_it_is_mended_weeks_later(tmp_path: Path) -> None:
+def test_a_bad_file_is_loaded_when_it_is_repaired_weeks_later(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     lake.deliver_unmodelled("fan_profiles", [], hour="2026-11-01T05", raw=FILES["cut off at 50 %"].data)
     for day in (3, 10, 17, 24):

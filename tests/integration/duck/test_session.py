@@ -120,7 +120,7 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_told_to_stop_does_so_within_seconds_and_says_how_to_go_on(
+def test_a_run_that_gets_a_signal_stops_within_seconds_and_says_how_to_continue(
     lake: Lake, interruptible: None, sent: signal.Signals
 ) -> None:
     deliver(lake, 3)

@@ -42,7 +42,7 @@ def assert_complete(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("catalog", ["sqlite", "postgresql"])
-def test_first_runs_may_make_catalog_namespace_and_tables_at_the_same_moment(
+def test_first_runs_may_make_catalog_namespace_and_tables_at_the_same_time(
     tmp_path: Path, postgres: PostgresServer, catalog: str
 ) -> None:
     for number in range(2):
@@ -175,7 +175,7 @@ def test_connections_that_are_cut_between_commits_are_made_again_with_pool_pre_p
     assert_complete(lake)
 
 
-def test_a_user_without_rights_is_told_which_to_grant(lake: Lake, postgres: PostgresServer) -> None:
+def test_a_missing_right_of_the_catalogs_user_is_named(lake: Lake, postgres: PostgresServer) -> None:
     lake.tables.ensure(lake.registry, MINE)
     postgres.execute("CREATE ROLE stranger LOGIN")
     lake.file.write_text(lake.file.read_text().replace("postgres@", "stranger@"))

@@ -16,7 +16,7 @@ from tests.support.outcomes import by_the_letter
 
 @pytest.mark.parametrize("examples", [30, pytest.param(300, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("dataset", sorted(DATASETS))
-def test_the_bulk_path_the_letter_and_the_model_agree(
+def test_the_bulk_path_the_exact_path_and_the_model_agree(
     con: duckdb.DuckDBPyConnection, dataset: str, examples: int
 ) -> None:
     @settings(STEADY, max_examples=examples)
@@ -32,7 +32,7 @@ def test_the_bulk_path_the_letter_and_the_model_agree(
 
 
 @pytest.mark.parametrize("examples", [60, pytest.param(600, marks=pytest.mark.soak)])
-def test_the_bulk_path_and_the_letter_agree_on_every_type_and_version(
+def test_the_bulk_path_and_the_exact_path_agree_on_every_type_and_version(
     con: duckdb.DuckDBPyConnection, things: Dataset, examples: int
 ) -> None:
     @settings(STEADY, max_examples=examples)

@@ -98,7 +98,7 @@ CASES: dict[str, tuple[bytes, Row]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_odd_line_becomes_exactly_the_row_that_is_due(con: duckdb.DuckDBPyConnection, name: str) -> None:
+def test_an_odd_line_becomes_exactly_the_expected_row(con: duckdb.DuckDBPyConnection, name: str) -> None:
     line, changes = CASES[name]
     due = ROW | changes
     assert by_the_letter(PROFILES, line) == due

@@ -197,7 +197,7 @@ def test_the_bulk_path_and_the_exact_path_agree_on_records_of_each_version_of_a_
     agree()
 
 
-def test_each_column_of_each_version_comes_to_the_newest_shape_or_was_removed(chain: Dataset) -> None:
+def test_each_column_of_each_version_comes_to_the_newest_version_or_was_removed(chain: Dataset) -> None:
     for number in chain.versions:
         upgrades = chain.upgrades(number)
         assert list(upgrades) == [field.column for field in chain.newest.fields]
@@ -216,7 +216,7 @@ def test_a_record_of_the_first_version_goes_through_the_whole_chain(chain: Datas
     assert found == due | {"price": Decimal("1.50"), "note": "one-two", "note_rest": 3, "colour": "red"}
 
 
-def test_a_record_that_cannot_come_to_the_newest_shape_is_rejected_with_the_column(chain: Dataset) -> None:
+def test_a_record_that_cannot_come_to_the_newest_version_is_rejected_with_the_column(chain: Dataset) -> None:
     line = (
         b'{"id":"t1","version":1,"emittedAt":"2026-11-01T05:00:00Z","happenedAt":"2026-11-01T05:00:00Z",'
         b'"note":"one two three"}'
