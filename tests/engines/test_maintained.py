@@ -24,7 +24,7 @@ def test_what_another_engine_has_worked_on_is_read(
     lake = foreign_lakes(how)
     reader = engine.open(lake)
     with check(how):
-        assert_all_same((table, reader.rows(table), lake.due(table)) for table in lake.record_tables)
+        assert_all_same((table, reader.rows(table), lake.expected(table)) for table in lake.record_tables)
 
 
 @pytest.mark.parametrize("how", MAINTAINED)

@@ -90,9 +90,9 @@ def _use_schema(folder: Path, text: bytes) -> None:
                 relations, dataset, decoder.records, {row["id"] for row, _ in found.values() if isinstance(row, dict)}
             )
         for number, line in enumerate(lines):
-            got, due = shown(found.get(number, (None, None))[0]), shown(by_the_letter(dataset, line))
-            if got != due:
-                raise AssertionError(f"{line!r}\nbecame {got!r}\nis due as {due!r}")
+            got, expected = shown(found.get(number, (None, None))[0]), shown(by_the_letter(dataset, line))
+            if got != expected:
+                raise AssertionError(f"{line!r}\nbecame {got!r}\nis expected as {expected!r}")
 
 
 def _make_tables(dataset: Dataset) -> None:

@@ -126,7 +126,7 @@ def _change(chance: Random, fields: list[Pair], pool: list[str]) -> None:
         case 1:
             fields[index] = (key(chance, 0.5), text)
         case 2:
-            fields.insert(chance.randint(0, len(fields)), (name, value(chance, 0.5)))  # the key stands twice
+            fields.insert(chance.randint(0, len(fields)), (name, value(chance, 0.5)))  # a duplicate key
         case 3:
             fields[index] = (name, chance.choice(WRONG))
         case 4:

@@ -40,7 +40,7 @@ SMALL_BATCHES = "batch: {objects: 3}"
 REASONS = re.compile(
     r"error: (?:"
     r"\w+: other runs kept committing first; the batch is in the history"
-    r"|[\w.]+: another writer committed first, time after time"
+    r"|[\w.]+: another writer committed first after \d+ attempts"
     r").*run again"
 )
 """All that a run which fails here may say. It is then the last line on stderr."""

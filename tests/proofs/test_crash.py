@@ -1,4 +1,4 @@
-"""A run that is killed leaves nothing half-done for good: the next run ends as if nothing had happened."""
+"""A run that is killed leaves nothing partial behind: the next run ends as if nothing had happened."""
 
 from __future__ import annotations
 

@@ -137,8 +137,8 @@ def test_a_living_run_is_waited_for_however_long_it_takes_and_named(
         assert found is None
         assert waiting.pauses == beats
         assert Holder.parse(path(lake).read_bytes()).run_id != "other-run"
-    told = "run other-run (replay, host elsewhere, process {}, since 1970-01-01) holds the lease; waiting for its end"
-    assert [record.message for record in caplog.records] == [told.format(other.pid)]
+    logged = "run other-run (replay, host elsewhere, process {}, since 1970-01-01) holds the lease; waiting for its end"
+    assert [record.message for record in caplog.records] == [logged.format(other.pid)]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": "x"}', b"\xff"])

@@ -1,4 +1,4 @@
-"""A run that is overtaken at any step of a batch, by a run or a replay, still ends with the tables that are due."""
+"""A run that is overtaken at any step of a batch, by a run or a replay, still ends with the expected tables."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_run_that_others_are_ahead_of_each_time_says_so_and_the_next_one_compl
     with monkeypatch.context() as patch:
         patch.setattr(Table, "commit", overtaken_always)
         message = (
-            "rover.fan_profiles_history: another writer committed first, time after time; run again, or raise commit"
+            "rover.fan_profiles_history: another writer committed first after 2 attempts; run again, or raise commit"
         )
         with pytest.raises(CompactorError, match=f"^{message}.attempts$"):
             lake.compact(datasets=("fan_profiles",))

@@ -193,11 +193,11 @@ def mutations(line: bytes) -> st.SearchStrategy[bytes]:
 
 def assert_all_agree(con: duckdb.DuckDBPyConnection, dataset: Dataset, lines: list[bytes]) -> None:
     """The decoder, however the lines are cut into chunks, and `strict` agree on each line and each value."""
-    due = [by_the_letter(dataset, line) for line in lines]
-    for outcome in due:
+    expected = [by_the_letter(dataset, line) for line in lines]
+    for outcome in expected:
         event(outcome[0] if isinstance(outcome, tuple) else "accepted" if outcome else "blank")
     together = decoded(con, dataset, lines)
     alone = decoded(con, dataset, lines, per_chunk=1)
-    for line, letter, one, other in zip(lines, due, together, alone, strict=True):
+    for line, letter, one, other in zip(lines, expected, together, alone, strict=True):
         assert shown(one) == shown(letter), line
         assert shown(other) == shown(letter), line

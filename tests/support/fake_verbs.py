@@ -15,7 +15,7 @@ from compactor.cli.main import program
 
 
 class Lake:
-    """Stands in for config, registry and the verbs: notes how each was called, answers or raises what it was told."""
+    """Stands in for config, registry and the verbs: records each call, and answers or raises what the test asks for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch

@@ -118,7 +118,7 @@ class AwsServer:
     def _hold(self, call: Call) -> None:
         meeting = self._meeting
         if meeting and call.action == "glue:UpdateTable" and call.resource.endswith(f":table/{meeting[0]}"):
-            with suppress(threading.BrokenBarrierError):  # nobody came: the test will tell
+            with suppress(threading.BrokenBarrierError):  # nobody came: the test will fail
                 meeting[1].wait(timeout=120)
 
 
@@ -137,7 +137,7 @@ def _of_glue(environ: dict[str, Any], signer: str) -> Iterator[Call]:
 
 
 def _of_athena(environ: dict[str, Any], signer: str) -> Iterator[Call]:
-    """Which workgroup a query is of only Athena knows, so it is told of the start alone."""
+    """Only Athena knows the workgroup of a query, so the start of one alone names it."""
     body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     environ["wsgi.input"] = io.BytesIO(body)
     workgroup = json.loads(body).get("WorkGroup", "*")

@@ -26,7 +26,7 @@ KINDS = {
     "new": 43,
     "delete": 10,  # of a dataset that has none: a new one
     "late": 5,  # older than all that came before
-    "same order value": 7,  # another record of an entity, of the same moment
+    "same order value": 7,  # another record of an entity, at the same time
     "duplicate": 11,
     "duplicate in other words": 5,  # the same record, its fields in another order
     "re-emitted": 5,  # the same id and content, emitted at another time: the earlier stays

@@ -21,7 +21,7 @@ def plain(row: dict[str, Any]) -> Row:
     for name, value in row.items():
         if isinstance(value, list):
             found[name] = dict(value)
-            assert len(found[name]) == len(value), f"a key stands twice in {name}: {value}"
+            assert len(found[name]) == len(value), f"duplicate keys in {name}: {value}"
         else:
             found[name] = value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
     return found

@@ -51,7 +51,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A lake with bad files among good ones: `first` ran over them, `second` ran again, `third` when all were mended.
+    """A lake with bad files among good ones: `first` ran over them, `second` ran again, `third` when all were repaired.
 
     `keys` are those of the bad files, `good` those of the others.
     """
@@ -223,7 +223,7 @@ def test_a_bad_file_is_loaded_when_it_is_repaired_weeks_later(tmp_path: Path) ->
     for day in (3, 10, 17, 24):
         lake.deliver("fan_profiles", good_lines(f"day{day}", 2), hour=f"2026-11-{day:02d}T00")
         assert lake.compact(datasets=PROFILES).exit_code == 1
-    lake.deliver("fan_profiles", good_lines("mended", 2), hour="2026-11-01T05")
+    lake.deliver("fan_profiles", good_lines("repaired", 2), hour="2026-11-01T05")
     assert lake.compact(datasets=PROFILES).exit_code == 0
     lake.assert_equals_model(PROFILES)
 

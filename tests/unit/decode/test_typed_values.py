@@ -20,7 +20,7 @@ from tests.support.outcomes import by_the_letter, shown, sign
 BAD = object()
 
 
-TYPED: list[tuple[str, str, Any]] = [  # field, JSON text, the value that is due
+TYPED: list[tuple[str, str, Any]] = [  # field, JSON text, the expected value
     ("count", "9223372036854775807", 2**63 - 1),
     ("count", "-9223372036854775808", -(2**63)),
     ("count", "9223372036854775808", BAD),
@@ -102,20 +102,20 @@ TYPED: list[tuple[str, str, Any]] = [  # field, JSON text, the value that is due
 ]
 
 
-@pytest.mark.parametrize(("field", "text", "due"), TYPED, ids=[f"{field} {text[:24]}" for field, text, _ in TYPED])
+@pytest.mark.parametrize(("field", "text", "expected"), TYPED, ids=[f"{field} {text[:24]}" for field, text, _ in TYPED])
 def test_a_value_of_each_type_is_exact_or_refused(
-    con: duckdb.DuckDBPyConnection, things: Dataset, field: str, text: str, due: Any
+    con: duckdb.DuckDBPyConnection, things: Dataset, field: str, text: str, expected: Any
 ) -> None:
     at = '"emittedAt":"2026-11-01T05:00:00Z","happenedAt":"2026-11-01T04:00:00Z"'
     line = f'{{"id":"t1","version":1,{at},"{field}":{text}}}'.encode()
     (found,) = decoded(con, things, [line])
     assert shown(found) == shown(by_the_letter(things, line))
-    if due is BAD:
+    if expected is BAD:
         assert isinstance(found, tuple)
         assert found[0] == "bad_value"
     else:
         assert isinstance(found, dict)
-        assert sign(found[{"endedAt": "ended_at"}.get(field, field)]) == sign(due)
+        assert sign(found[{"endedAt": "ended_at"}.get(field, field)]) == sign(expected)
 
 
 def test_fields_may_have_any_name_a_json_key_has(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:

@@ -103,9 +103,9 @@ def test_a_conversion_is_the_same_for_one_value_and_for_a_column(
     values = [*SAMPLES[source], None]
     expression = Converted(Column("old", type_of(source)), type_of(to), unit)
     found = by_sql(con, expression, values, source)
-    due = [by_value(expression, value) for value in values]
-    assert [(f, d) for f, d in zip(found, due, strict=True) if f is not ... and (f != d or str(f) != str(d))] == []
-    assert due[-1] is None
+    expected = [by_value(expression, value) for value in values]
+    assert [(f, d) for f, d in zip(found, expected, strict=True) if f is not ... and (f != d or str(f) != str(d))] == []
+    assert expected[-1] is None
     if (source, to) != ("decimal(38,20)", "double"):
         assert any(value is not ... and value is not None for value in found), "the column's way is never taken"
 
@@ -210,10 +210,10 @@ def test_a_record_of_the_first_version_goes_through_the_whole_chain(chain: Datas
     record |= {"endedAt": "2026-11-01T04:30:00Z", "count": 1_793_000_000_123, "score": 7, "flag": True}
     record |= {"day": "2026-11-01", "price": 1.5, "wide": 3, "whole": 4, "note": "one two 3", "attributes": {}}
     found = exact.read_line(json.dumps(record | {"new": [1]}).encode(), chain)
-    due = {"id": "t1", "version": 1, "emitted_at": at("2026-11-01T05:00"), "extra": [("new", "[1]")]}
-    due |= {"happened_at": at("2026-11-01T04:00"), "ended_at": at("2026-11-01T04:30"), "score": 7, "flag": True}
-    due |= {"count": at("2026-10-26T07:33:20.123"), "whole": 4.0, "day": dt.date(2026, 11, 1), "attributes": []}
-    assert found == due | {"price": Decimal("1.50"), "note": "one-two", "note_rest": 3, "colour": "red"}
+    expected = {"id": "t1", "version": 1, "emitted_at": at("2026-11-01T05:00"), "extra": [("new", "[1]")]}
+    expected |= {"happened_at": at("2026-11-01T04:00"), "ended_at": at("2026-11-01T04:30"), "score": 7, "flag": True}
+    expected |= {"count": at("2026-10-26T07:33:20.123"), "whole": 4.0, "day": dt.date(2026, 11, 1), "attributes": []}
+    assert found == expected | {"price": Decimal("1.50"), "note": "one-two", "note_rest": 3, "colour": "red"}
 
 
 def test_a_record_that_cannot_come_to_the_newest_version_is_rejected_with_the_column(chain: Dataset) -> None:
