@@ -23,7 +23,7 @@ from compactor.progress import Progress
 from compactor.registry.dataset import Dataset
 from compactor.source import Source, SourceObject
 
-_CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 16 << 20
 _KEY = '"$key"'  # in a lambda: a column of the same name would be taken in its place
 _FILES = pa.schema([("file_no", pa.int32()), ("key", pa.string()), ("etag", pa.string()), ("size", pa.int64())])
 
@@ -124,7 +124,7 @@ def read_chunks(
             if isinstance(event, Block):
                 parts.append((event.file_no, event.first_line, event.data))
                 waiting += len(event.data)
-                if waiting >= _CHUNK_BYTES:
+                if waiting >= CHUNK_BYTES:
                     yield flush()
             elif isinstance(event, Done):
                 sums.raw_bytes += event.raw_bytes

@@ -38,7 +38,7 @@ from compactor.types.field_type import DOUBLE, LONG, MAP, FieldType
 # in any case, numbers that are long, have an exponent, escapes of control characters. Each pattern begins with a
 # literal byte: the engine skips to that byte, which is several times as fast as one combined pattern.
 _ODD_VALUE = r"-?([nN][aA]|[iI][nN]|[0-9.]{16}|[0-9.]+[eE]|0\.0000)"
-_SUSPECT = (
+SUSPECT = (
     rf",[ \t\r\n]*([}}\]]|{_ODD_VALUE})",
     rf":[ \t\r\n]*{_ODD_VALUE}",
     rf"\[[ \t\r\n]*{_ODD_VALUE}",
@@ -144,7 +144,7 @@ class Decoder:
     def _insert(self, plain: Relation, version: SchemaVersion, extra_keys: list[str]) -> str:
         """The statement that types all lines of `plain` and adds them, with `__sure` saying whether it was sure."""
         base: dict[str, str] = {}
-        conditions = [_SHALLOW, *(f"NOT regexp_matches(line, {literal(pattern)})" for pattern in _SUSPECT)]
+        conditions = [_SHALLOW, *(f"NOT regexp_matches(line, {literal(pattern)})" for pattern in SUSPECT)]
         for position, field in enumerate(version.fields, 1):
             text = (
                 f"struct_extract_at(s, {position})"  # to the engine `id` and `ID` are one name, and an empty name none

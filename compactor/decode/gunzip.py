@@ -21,7 +21,7 @@ from compactor.errors import DamagedObject, ObjectError
 _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # the stub takes the class for a value
 
 BLOCK_BYTES = 4 << 20
-_QUEUED_BLOCKS = 8
+QUEUED_BLOCKS = 8
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class _Readers:
     """What the reader threads share. In `events`, None means that a thread has ended."""
 
     def __init__(self, keys: Sequence[str], open_object: OpenObject, line_limit: int, file_limit: int) -> None:
-        self.events: queue.Queue[Event | BaseException | None] = queue.Queue(_QUEUED_BLOCKS)
+        self.events: queue.Queue[Event | BaseException | None] = queue.Queue(QUEUED_BLOCKS)
         self.stop = threading.Event()
         self._keys, self._open = keys, open_object
         self._line_limit, self._file_limit = line_limit, file_limit

@@ -53,7 +53,7 @@ def column_name(json: str) -> str:
 
 
 def type_of(text: str) -> FieldType:
-    """The type that a text names. For a text that names none, a stand-in of that name: it lets other checks go on."""
+    """The type that a text names. For a text that names none, a stand-in of that name, so that other checks can run."""
     return field_type.parse(text) or replace(STRING, name=text)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # The folders `date=` and `hour=` below a dataset may be links. Links further down are not followed: they are no part of
 # the layout, and could form a cycle.
 _LINKED_DEPTH = 2
-_BUFFER_BYTES = 256 * 1024
+BUFFER_BYTES = 256 * 1024
 
 
 class LocalSource:
@@ -66,7 +66,7 @@ class LocalSource:
     def open(self, obj: SourceObject) -> BinaryIO:
         path = self._root / obj.key
         try:
-            file = _File(obj.key, path)
+            file = ObjectFile(obj.key, path)
         except FileNotFoundError:
             raise deleted_object(str(path), obj.key) from None
         except OSError as error:
@@ -74,7 +74,7 @@ class LocalSource:
         if _etag(os.fstat(file.fileno())) != obj.etag:
             file.close()
             raise replaced_object(str(path), obj.key)
-        return io.BufferedReader(file, _BUFFER_BYTES)
+        return io.BufferedReader(file, BUFFER_BYTES)
 
     def _walk(self, folder: str, after: str, before: str, depth: int = 0) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Yields everything but folders, with a key strictly between `after` and `before`, ascending by key."""
@@ -132,7 +132,7 @@ def _is_folder(entry: os.DirEntry[str], *, links: bool) -> bool:
         raise
 
 
-class _File(io.FileIO):
+class ObjectFile(io.FileIO):
     """A file whose reads raise ObjectError: a disk or a network mount can fail at any of them."""
 
     def __init__(self, key: str, path: Path) -> None:

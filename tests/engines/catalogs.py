@@ -1,4 +1,4 @@
-"""Lakes in each kind of catalog, and what Trino and Spark are told to find it by."""
+"""Lakes in each kind of catalog, and the settings by which Trino and Spark find it."""
 
 from __future__ import annotations
 

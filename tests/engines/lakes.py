@@ -85,8 +85,8 @@ _VISITS = Dataset(
 class OddLake(Lake):
     """Three nights of all datasets, and a fifth that has each type there is, two promoted columns and odd values.
 
-    `due(table)` are the rows that a table must have, lineage apart. `before` are the snapshots that the tables had
-    after the second night, and `due_before` what was in the current ones then.
+    `expected(table)` are the rows that a table must have, lineage apart. `before` are the snapshots that the tables had
+    after the second night, and `expected_before` what was in the current ones then.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -108,12 +108,12 @@ class OddLake(Lake):
             self.compact(full_scan=True)
             if night == 1:
                 self.before = {name: self.snapshot(name) for name in self.record_tables}
-                self.due_before = {name: self.due(name) for name in self.record_tables}
+                self.expected_before = {name: self.expected(name) for name in self.record_tables}
 
     def snapshot(self, table: str) -> int:
         return int(self.tables.load_iceberg(table).metadata.current_snapshot_id or 0)
 
-    def due(self, table: str) -> list[Row]:
+    def expected(self, table: str) -> list[Row]:
         """The rows of a table of records, as the model has them."""
         dataset = table.removesuffix("_history")
         rows = self.model.current(dataset) if table == dataset else self.model.history(dataset)
@@ -160,7 +160,7 @@ def _promoted(row: Row) -> Row:
 
 
 def _visits(chance: random.Random) -> Iterator[bytes]:
-    """Records with each odd text and time, and ordinary ones; each visit comes three times, mended each time."""
+    """Records with each odd text and time, and ordinary ones; each visit comes three times, corrected each time."""
     numbers = iter(range(10**6))
 
     def record(visit: str, at: str, **fields: Any) -> bytes:

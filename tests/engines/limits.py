@@ -57,7 +57,7 @@ LIMITS: dict[tuple[str, str], Limit] = {
     ("duckdb", "tag"): Limit("a snapshot is named by its id alone", "Could not convert string 'before-.*to UINT64"),
     ("polars", "tag"): Limit("a snapshot is named by its id alone", "unexpected keyword argument 'tag'"),
     ("sail", "pointer"): Limit(
-        "is told a folder, and takes the metadata file with the highest number in it", "21 rows instead of 39$"
+        "is given a folder, and takes the metadata file with the highest number in it", "21 rows instead of 39$"
     ),
     ("daft", "migrated_remove"): Limit(
         "files from before a column was removed cannot be decoded", "Failed to decode parquet column"

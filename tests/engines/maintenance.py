@@ -70,7 +70,7 @@ class ForeignLake(Lake):
         self.failed = [str(check) for check in checks if not check.ok]
         self.is_full = True
 
-    def due(self, table: str) -> list[Row]:
+    def expected(self, table: str) -> list[Row]:
         dataset = table.removesuffix("_history")
         rows = self.model.current(dataset) if table == dataset else self.model.history(dataset)
         return [row for row in rows.values() if dataset not in DELETED_FROM or row["rover_id"] != self._gone]

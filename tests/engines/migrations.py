@@ -99,7 +99,7 @@ KINDS = {
 class MigratedLake(Lake):
     """Two nights of version 1, the migration of all tables, and a night of both versions.
 
-    `due` is table -> rows now, `due_before` those from before the migration, and `tags` the name of that snapshot.
+    `expected` is table -> rows now, `expected_before` those before the migration, `tags` the name of that snapshot.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -108,8 +108,8 @@ class MigratedLake(Lake):
         for name in KINDS:
             (self._schemas / f"{name}.yaml").write_text(TABLE.format(name=name), encoding="utf-8")
         super().__init__(folder / "lake", schemas=self._schemas)
-        self.due: dict[str, list[Row]] = {}
-        self.due_before: dict[str, list[Row]] = {}
+        self.expected: dict[str, list[Row]] = {}
+        self.expected_before: dict[str, list[Row]] = {}
         self.tags: dict[str, str] = {}
 
     def fill(self) -> None:
@@ -118,7 +118,7 @@ class MigratedLake(Lake):
         old = {f"t{n}": _record(n, night) for night in range(2) for n in range(night * 5, 10 + night * 5)}
         new = {f"t{n}": _record(n, 2) for n in range(12, 20)}
         for name, kind in KINDS.items():
-            self.due_before[name] = [_row(record, name=None) for record in old.values()]
+            self.expected_before[name] = [_row(record, name=None) for record in old.values()]
             path = self._schemas / f"{name}.yaml"
             text = path.read_text()
             path.write_text(text.replace("versions:", f"{kind.text}versions:") if kind.promotes else text + kind.text)
@@ -131,7 +131,7 @@ class MigratedLake(Lake):
             self._deliver(2, lines, only=name)
             newest = {thing: kind.change(record) for thing, record in old.items()}
             newest |= {thing: {**kind.change(record), "version": version} for thing, record in new.items()}
-            self.due[name] = [_row(record, name) for record in newest.values()]
+            self.expected[name] = [_row(record, name) for record in newest.values()]
             refs = self.tables.load_iceberg(name).metadata.refs
             self.tags[name] = next((ref for ref in refs if ref.startswith("before-")), "")
 
@@ -162,7 +162,7 @@ def _record(number: int, night: int) -> Record:
 
 
 def _row(record: Record, name: str | None) -> Row:
-    """The row of a record in the shape that the table `name` has after its migration; None: before it."""
+    """The row of a record with the columns that the table `name` has after its migration; None: before it."""
     row = {re.sub("([A-Z])", r"_\1", key).lower(): value for key, value in record.items()} | {"extra": {}}
     for column in (*TIMES, *(["joined"] if name == "retype" else [])):
         row[column] = None if row[column] is None else parse_timestamp(row[column])

@@ -35,7 +35,7 @@ def metadata_of(lake: Lake) -> MetadataOf:
 
 @dataclass(frozen=True)
 class Text:
-    """In a condition: this moment, written as text. Engines that take no text are given the moment."""
+    """In a condition: this timestamp, written as text. Engines that take no text are given the timestamp."""
 
     moment: datetime
 
@@ -56,7 +56,7 @@ class Reader(ABC):
 
     @abstractmethod
     def files(self, table: str, where: Where) -> int:
-        """How many data files a query opens, as the engine's plan or its counters tell."""
+        """How many data files a query opens, by the engine's plan or its counters."""
 
 
 class SqlReader(Reader):
@@ -101,11 +101,11 @@ class SqlReader(Reader):
         return str(value)
 
     def moment(self, value: datetime) -> str:
-        """A moment as exactly as the engine can be told."""
+        """A time, as exactly as the engine accepts it."""
         return self.literal(Text(value))
 
     def text(self, text: str) -> str:
-        """A moment as one would write it."""
+        """A time, as a person would write it."""
         return f"TIMESTAMP '{text} UTC'"
 
 
@@ -149,7 +149,7 @@ class SparkReader(SqlReader):
 
 
 class SailReader(SparkReader):
-    """By the table's folder: Sail has no way to be told a metadata file."""
+    """By the table's folder: Sail takes no metadata file."""
 
     def __init__(self, worker: Worker, metadata: MetadataOf) -> None:
         self._worker, self._metadata = worker, metadata

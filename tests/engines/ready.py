@@ -1,4 +1,4 @@
-"""Servers of the tests' own: a port, and the moment from which on they answer."""
+"""Servers of the tests' own: a port, and a wait until they answer."""
 
 from __future__ import annotations
 

@@ -12,19 +12,19 @@ LINEAGE = ("source_file", "source_line")
 
 
 def assert_all_same(found: Iterable[tuple[str, Result, Iterable[Row]]]) -> None:
-    """The same for several tables: (table, rows, what is due). What differs is told of all of them."""
-    told = []
-    for table, result, due in found:
+    """The same for several tables: (table, rows, expected rows). What differs is shown for all of them."""
+    shown = []
+    for table, result, expected in found:
         try:
-            assert_same_rows(result, due, table)
+            assert_same_rows(result, expected, table)
         except AssertionError as error:
-            told.append(str(error).partition("\n")[0])
-    assert not told, "\n".join(told)
+            shown.append(str(error).partition("\n")[0])
+    assert not shown, "\n".join(shown)
 
 
-def assert_same_rows(found: Result, due: Iterable[Row], what: str) -> None:
-    """Every value of every row, in whatever order they came, lineage apart. An id stands once in each table."""
-    rows, wanted = found.dicts, {row["id"]: row for row in due}
+def assert_same_rows(found: Result, expected: Iterable[Row], what: str) -> None:
+    """Every value of every row, in any order, lineage apart. Each table has an id once."""
+    rows, wanted = found.dicts, {row["id"]: row for row in expected}
     assert len(rows) == len(wanted), f"{what}: {len(rows)} rows instead of {len(wanted)}"
     differing: dict[str, tuple[Any, Any]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Other engines may work on the tables: all go on reading the same rows, and so does the next night."""
+"""Other engines may work on the tables: all engines still read the same rows, and so does the next night."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def test_what_another_engine_has_worked_on_is_read(
     lake = foreign_lakes(how)
     reader = engine.open(lake)
     with check(how):
-        assert_all_same((table, reader.rows(table), lake.due(table)) for table in lake.record_tables)
+        assert_all_same((table, reader.rows(table), lake.expected(table)) for table in lake.record_tables)
 
 
 @pytest.mark.parametrize("how", MAINTAINED)
-def test_a_night_after_maintenance_goes_on_and_verify_finds_nothing(foreign_lakes: Lakes, how: str) -> None:
+def test_a_night_after_maintenance_succeeds_and_verify_finds_nothing(foreign_lakes: Lakes, how: str) -> None:
     lake = foreign_lakes(how)
     lake.assert_equals_model([name for name in lake.record_tables if not name.endswith("_history")])
     assert lake.failed == []

@@ -22,9 +22,9 @@ def test_a_filter_on_a_day_opens_the_files_of_that_day_alone(engine: Engine, che
         Condition("occurred_at", "<", FIRST + timedelta(days=1)),
     ]
     with check("days"):
-        due = [row for row in odd_lake.due(table) if row["occurred_at"].date() == DAY]
-        assert due
-        assert_same_rows(reader.rows(table, where), due, "the day")
+        expected = [row for row in odd_lake.expected(table) if row["occurred_at"].date() == DAY]
+        assert expected
+        assert_same_rows(reader.rows(table, where), expected, "the day")
         opened = reader.files(table, where)
         assert opened == days[DAY] < sum(days.values()), f"{opened} files opened, the day has {days[DAY]}"
 

@@ -71,7 +71,7 @@ def test_every_row_and_every_value_is_read(engine: Engine, check: Check, odd_lak
     with check("values"):
         for table, count in own.items():
             assert len(reader.rows(table).rows) == count, table
-        assert_all_same((table, reader.rows(table), odd_lake.due(table)) for table in odd_lake.record_tables)
+        assert_all_same((table, reader.rows(table), odd_lake.expected(table)) for table in odd_lake.record_tables)
 
 
 def test_types_have_the_names_that_are_documented(engine: Engine, check: Check, odd_lake: OddLake) -> None:
@@ -85,13 +85,13 @@ def test_types_have_the_names_that_are_documented(engine: Engine, check: Check, 
 
 
 def test_count_min_and_max_of_each_column_are_right(engine: Engine, check: Check, odd_lake: OddLake) -> None:
-    due = odd_lake.due("visits_history")
+    expected = odd_lake.expected("visits_history")
     reader = engine.open(odd_lake)
     with check("extremes"):
         for column, kind in COLUMNS.items():
             if kind in ("map", "boolean") or column.startswith("source_"):
                 continue
-            values = [row[column] for row in due if row[column] is not None]
+            values = [row[column] for row in expected if row[column] is not None]
             assert reader.extremes("visits_history", column) == (len(values), min(values), max(values)), column
 
 
@@ -106,35 +106,35 @@ def test_rows_are_found_by_odd_texts(engine: Engine, check: Check, odd_lake: Odd
 def test_what_is_null_or_empty_is_read_as_that(engine: Engine, check: Check, odd_lake: OddLake) -> None:
     reader = engine.open(odd_lake)
     with check("nulls"):
-        due = {row["visit"]: row for row in odd_lake.due("visits")}
+        expected = {row["visit"]: row for row in odd_lake.expected("visits")}
         for visit in ("nulls", "empty"):
-            assert_same_rows(reader.rows("visits", [Condition("visit", "=", visit)]), [due[visit]], visit)
+            assert_same_rows(reader.rows("visits", [Condition("visit", "=", visit)]), [expected[visit]], visit)
 
 
 def test_a_key_of_a_map_is_read(engine: Engine, check: Check, odd_lake: OddLake) -> None:
     reader = engine.open(odd_lake)
     with check("maps"):
         for key in ("loyaltyTier", "none", "日本語"):
-            due = {row["id"]: (row["traits"] or {}).get(key) for row in odd_lake.due("visits")}
-            assert dict(reader.entries("visits", "traits", key)) == due
+            expected = {row["id"]: (row["traits"] or {}).get(key) for row in odd_lake.expected("visits")}
+            assert dict(reader.entries("visits", "traits", key)) == expected
 
 
-def test_rows_are_found_by_their_moment(engine: Engine, check: Check, odd_lake: OddLake) -> None:
+def test_rows_are_found_by_their_timestamp(engine: Engine, check: Check, odd_lake: OddLake) -> None:
     table = "visits_history"
-    reader, due = engine.open(odd_lake), odd_lake.due(table)
+    reader, expected = engine.open(odd_lake), odd_lake.expected(table)
     with check("times"):
         for moment in map(parse_timestamp, ODD_TIMES):
-            same = [row for row in due if row["visited_at"] == moment]
+            same = [row for row in expected if row["visited_at"] == moment]
             assert_same_rows(reader.rows(table, [Condition("visited_at", "=", moment)]), same, f"= {moment}")
-            before = [row for row in due if row["visited_at"] < moment]
+            before = [row for row in expected if row["visited_at"] < moment]
             assert_same_rows(reader.rows(table, [Condition("visited_at", "<", moment)]), before, f"< {moment}")
 
 
-def test_moments_can_be_written_as_text(engine: Engine, check: Check, odd_lake: OddLake) -> None:
-    reader, due = engine.open(odd_lake), odd_lake.due("visits")
+def test_timestamps_can_be_written_as_text(engine: Engine, check: Check, odd_lake: OddLake) -> None:
+    reader, expected = engine.open(odd_lake), odd_lake.expected("visits")
     with check("literals"):
         for moment in map(parse_timestamp, ODD_TIMES):
-            same = [row for row in due if row["visited_at"] == moment]
+            same = [row for row in expected if row["visited_at"] == moment]
             found = reader.rows("visits", [Condition("visited_at", "=", Text(moment))])
             assert_same_rows(found, same, f"= {moment}")
 
@@ -144,5 +144,5 @@ def test_a_snapshot_from_before_the_last_night_is_read(engine: Engine, check: Ch
     with check("snapshot"):
         tables = [table for table in odd_lake.record_tables if not table.startswith("visits")]
         assert_all_same(
-            (table, reader.rows(table, at=odd_lake.before[table]), odd_lake.due_before[table]) for table in tables
+            (table, reader.rows(table, at=odd_lake.before[table]), odd_lake.expected_before[table]) for table in tables
         )

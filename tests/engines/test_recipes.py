@@ -100,21 +100,21 @@ def in_trino(glue_lake: AwsLake, through_glue: Trino) -> Trino:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_trino_through_glue_answers_as_the_query_verb_does(glue_lake: AwsLake, in_trino: Trino, name: str) -> None:
-    due = here(glue_lake, f"SELECT * FROM {name}")
+    expected = here(glue_lake, f"SELECT * FROM {name}")
 
-    assert due
-    assert there(in_trino, f"SELECT * FROM {name}") == due
+    assert expected
+    assert there(in_trino, f"SELECT * FROM {name}") == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_trino_can_be_asked_as_the_files_show(glue_lake: AwsLake, in_trino: Trino, name: str) -> None:
-    due = here(glue_lake, unqualified(asks(glue_lake, "duckdb")[name], glue_lake))
+    expected = here(glue_lake, unqualified(asks(glue_lake, "duckdb")[name], glue_lake))
 
-    assert there(in_trino, asks(glue_lake, "trino")[name]) == due
+    assert there(in_trino, asks(glue_lake, "trino")[name]) == expected
 
 
 def test_the_statements_for_athena_run_in_trino_and_answer_the_same(glue_lake: AwsLake, in_trino: Trino) -> None:
-    """The nearest to Athena that can be run here. Its views have times without a zone; they are the same moments."""
+    """The nearest to Athena that can be run here. Its views have times without a zone; they are the same times."""
     report = views(glue_lake.config, glue_lake.registry, dialect="athena")
     try:
         for view in report.views:
@@ -190,8 +190,8 @@ def test_spark_answers_as_the_query_verb_does(
     spark_asks, own_asks = asks(sqlite_lake, "spark"), asks(sqlite_lake, "duckdb")
     for view in views(sqlite_lake.config, sqlite_lake.registry, dialect="spark").views:
         spark.query(view.create)
-        due = here(sqlite_lake, f"SELECT * FROM {view.name}")
-        assert there(spark, f"SELECT * FROM {view.name}") == due, view.name
+        expected = here(sqlite_lake, f"SELECT * FROM {view.name}")
+        assert there(spark, f"SELECT * FROM {view.name}") == expected, view.name
         assert there(spark, spark_asks[view.name]) == here(sqlite_lake, unqualified(own_asks[view.name], sqlite_lake))
     spark.query("SET spark.sql.session.timeZone = America/New_York")
     found = spark.query("SELECT id, CAST(day AS STRING) FROM canonical_events")

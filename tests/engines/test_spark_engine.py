@@ -115,7 +115,7 @@ def link_in(lake: Lake, path: Path, sample: Path) -> None:
 
 
 @pytest.mark.usefixtures("spark")
-def test_bad_lines_and_files_are_told_in_the_same_words(tmp_path: Path) -> None:
+def test_bad_lines_and_files_are_reported_in_the_same_words(tmp_path: Path) -> None:
     found = []
     for engine in ENGINES:
         lake = Lake(tmp_path / engine, settings=on_spark())
@@ -127,8 +127,8 @@ def test_bad_lines_and_files_are_told_in_the_same_words(tmp_path: Path) -> None:
             lake.deliver("fan_profiles", [], part=f"f{number}", raw=file.data)
         report = lake.compact(engine=engine)
         assert report.exit_code == 1  # some files stay pending
-        told = [repr({**each.__dict__, "seconds": 0, "snapshots": 0}) for each in report.datasets]
-        found.append({"report": told, **contents(lake)})
+        said = [repr({**each.__dict__, "seconds": 0, "snapshots": 0}) for each in report.datasets]
+        found.append({"report": said, **contents(lake)})
     assert len(found[0]["compactor_quarantine"]) >= len(LINES)
     assert_same(found[0], found[1])
 
@@ -164,7 +164,7 @@ def test_spark_lays_rows_out_as_the_registry_says(tmp_path: Path, partition: str
 
 
 @pytest.mark.usefixtures("spark")
-def test_spark_goes_on_with_tables_that_were_migrated(tmp_path: Path) -> None:
+def test_spark_continues_with_tables_that_were_migrated(tmp_path: Path) -> None:
     """Also with columns that were renamed, whose files have the old names."""
     schemas = tmp_path / "schemas"
     shutil.copytree(SCHEMAS, schemas)
@@ -243,15 +243,15 @@ def test_without_java_or_jars_the_run_says_what_is_needed(tmp_path: Path, monkey
     lake.deliver("fan_profiles", [record(1, 1)])
     monkeypatch.setenv("JAVA_HOME", str(places.java("spark")))
     run = start(lake, "compact")
-    _, told = run.communicate()
-    assert run.returncode == 2, told
-    assert "docs/spark.md" in told
+    _, said = run.communicate()
+    assert run.returncode == 2, said
+    assert "docs/spark.md" in said
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     run = start(lake, "compact")
-    _, told = run.communicate()
+    _, said = run.communicate()
     assert run.returncode == 2
-    assert "it needs Java 17" in told
-    assert "Traceback" not in told
+    assert "it needs Java 17" in said
+    assert "Traceback" not in said
 
 
 def test_spark_submit_runs_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,13 +32,13 @@ QUERY = "SELECT rover_id, updated_at, traits['loyaltyTier'] FROM fan_profiles"
 
 def test_trino_reads_the_embedded_catalog(small_lake: Lake, trino: NewTrino) -> None:
     engine = trino(trino_server.sqlite_catalog(small_lake.folder / "warehouse"))
-    due = small_lake.model.current("fan_profiles")["fan-1",]
-    assert engine.query(QUERY) == [("fan-1", due["updated_at"], "gold")]
+    expected = small_lake.model.current("fan_profiles")["fan-1",]
+    assert engine.query(QUERY) == [("fan-1", expected["updated_at"], "gold")]
 
 
 @pytest.mark.parametrize("version", ["3.5", "4.1"])
 def test_spark_reads_the_embedded_catalog(version: str, small_lake: Lake, request: pytest.FixtureRequest) -> None:
     spark: NewSpark = request.getfixturevalue(f"spark{version.replace('.', '')}")
     engine = spark(spark_session.sqlite_catalog(small_lake.folder / "warehouse"))
-    due = small_lake.model.current("fan_profiles")["fan-1",]
-    assert engine.query(QUERY) == [("fan-1", due["updated_at"], "gold")]
+    expected = small_lake.model.current("fan_profiles")["fan-1",]
+    assert engine.query(QUERY) == [("fan-1", expected["updated_at"], "gold")]

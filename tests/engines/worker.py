@@ -1,4 +1,4 @@
-"""An engine in an environment of its own: a child process that answers a JSON object a line with another.
+"""An engine in an environment of its own: a child process that answers one JSON object per line with another.
 
 The child is one of the modules in `workers/`, which know nothing of this project.
 """

@@ -63,8 +63,10 @@ def _wrong(batch: Batch, packed: bytes, found: dict[int, bytes], done: gunzip.Do
         # Python's module does not look at a header's checksum and spare flags. To do so is no fault.
         return "content passes for damage" if _sound(packed) else None
     lines = content.split(b"\n")
-    due = {at: line[: line_limit + 1] for at, line in enumerate(lines if lines[-1] else lines[:-1], 1)}
-    return None if {at: line[: line_limit + 1] for at, line in found.items()} == due else "the lines are other lines"
+    expected = {at: line[: line_limit + 1] for at, line in enumerate(lines if lines[-1] else lines[:-1], 1)}
+    return (
+        None if {at: line[: line_limit + 1] for at, line in found.items()} == expected else "the lines are other lines"
+    )
 
 
 def _unpacked(packed: bytes) -> bytes | None:

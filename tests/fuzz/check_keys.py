@@ -75,10 +75,10 @@ def _key(chance: Random) -> bytes:
 def faults(batch: Batch) -> Iterator[Fault]:
     for number, data in enumerate(batch.inputs):
         key = data.decode("utf-8", "surrogatepass")
-        found, due = source_object(key, "an-etag", 1), _export(key)
-        if (found and (found.dataset, str(found.hour))) != due:
-            yield Fault("keys: an object is another", f"{key!a}: {found!a}, due {due!a}", number)
-        if (str(hour) if (hour := Hour.of_key(key)) else None) != (due and due[1]):
+        found, expected = source_object(key, "an-etag", 1), _export(key)
+        if (found and (found.dataset, str(found.hour))) != expected:
+            yield Fault("keys: an object is another", f"{key!a}: {found!a}, expected {expected!a}", number)
+        if (str(hour) if (hour := Hour.of_key(key)) else None) != (expected and expected[1]):
             yield Fault("keys: of_key and source_object differ", f"{key!a}: {hour!a}", number)
         if found:
             after, before = key_window(found.dataset, found.hour, found.hour)
@@ -88,8 +88,8 @@ def faults(batch: Batch) -> Iterator[Fault]:
             read = str(Hour.parse(key))
         except UsageError:
             read = None
-        if read != (due_hour := _hour(key)):
-            yield Fault("keys: an hour is another", f"{key!a}: {read!a}, due {due_hour!a}", number)
+        if read != (expected_hour := _hour(key)):
+            yield Fault("keys: an hour is another", f"{key!a}: {read!a}, expected {expected_hour!a}", number)
 
 
 def _export(key: str) -> tuple[str, str] | None:

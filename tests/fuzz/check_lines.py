@@ -1,4 +1,4 @@
-"""Any line is a row or a rejection: the same one by the decoder, by the reading by the letter and by the model."""
+"""Any line is a row or a rejection: the same one by the bulk path, by the exact path and by the model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.lake import SCHEMAS
 from tests.support.model import DATASETS, ENVELOPE, BadLineError, parse_row
 from tests.support.model import Dataset as Spec
 from tests.support.odd_json import EVERY_TYPE
-from tests.support.outcomes import Outcome, by_the_letter, plain, shown
+from tests.support.outcomes import Outcome, by_exact_path, plain, shown
 
 THINGS = "things"
 
@@ -43,15 +43,19 @@ def faults(batch: Batch) -> Iterator[Fault]:
     dataset = _dataset(name)
     found = decoded(session(), dataset, batch)
     for number, line in enumerate(batch.inputs):
-        due, model = _due(dataset, line, limit), _modelled(name, line, limit)
+        expected, model = _due(dataset, line, limit), _modelled(name, line, limit)
         got, raw = found.get(number, (None, None))
-        if shown(got) != due:
+        if shown(got) != expected:
             yield Fault(
-                f"lines: decode, not strict, on {_where(shown(got), due)}", f"{got!r}\nis due as {due!r}", number
+                f"lines: decode, not strict, on {_where(shown(got), expected)}",
+                f"{got!r}\nis expected as {expected!r}",
+                number,
             )
-        if model != (due[0] if isinstance(due, tuple) else due):
+        if model != (expected[0] if isinstance(expected, tuple) else expected):
             yield Fault(
-                f"lines: strict, not the model, on {_where(due, model)}", f"{due!r}\nby the model {model!r}", number
+                f"lines: strict, not the model, on {_where(expected, model)}",
+                f"{expected!r}\nby the model {model!r}",
+                number,
             )
         if raw is not None and raw != line[:limit].rstrip(b"\r\n").decode("utf-8", "backslashreplace"):
             yield Fault("lines: the raw text of a reject is another", raw, number)
@@ -102,7 +106,7 @@ def _due(dataset: Dataset, line: bytes, limit: int) -> Any:
     """What a line has to become, by `strict`; the limit is judged before it."""
     if len(line) > limit:
         return ("line_too_long", f"longer than the limit of {limit} bytes", None)
-    return shown(by_the_letter(dataset, line))
+    return shown(by_exact_path(dataset, line))
 
 
 def _modelled(name: str, line: bytes, limit: int) -> Any:
@@ -134,13 +138,13 @@ def _roomy_stack() -> Iterator[None]:
         sys.setrecursionlimit(usual)
 
 
-def _where(got: Any, due: Any) -> str:
+def _where(got: Any, expected: Any) -> str:
     """Names the columns that differ, or what stands against what."""
-    if isinstance(got, dict) and isinstance(due, dict):
-        return ", ".join(sorted(str(name) for name in {*got, *due} if got.get(name) != due.get(name)))
+    if isinstance(got, dict) and isinstance(expected, dict):
+        return ", ".join(sorted(str(name) for name in {*got, *expected} if got.get(name) != expected.get(name)))
     names = [
         each if isinstance(each, str) else each[0] if isinstance(each, tuple) else "a row" if each else "nothing"
-        for each in (got, due)
+        for each in (got, expected)
     ]
     return " against ".join(names)
 

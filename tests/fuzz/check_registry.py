@@ -34,7 +34,7 @@ from tests.fuzz import registry
 from tests.fuzz.batch import Batch, Fault
 from tests.fuzz.check_lines import THINGS, outcomes, session
 from tests.fuzz.lines import record
-from tests.support.outcomes import by_the_letter, shown
+from tests.support.outcomes import by_exact_path, shown
 
 
 def make(chance: Random) -> Batch:
@@ -90,9 +90,9 @@ def _use_schema(folder: Path, text: bytes) -> None:
                 relations, dataset, decoder.records, {row["id"] for row, _ in found.values() if isinstance(row, dict)}
             )
         for number, line in enumerate(lines):
-            got, due = shown(found.get(number, (None, None))[0]), shown(by_the_letter(dataset, line))
-            if got != due:
-                raise AssertionError(f"{line!r}\nbecame {got!r}\nis due as {due!r}")
+            got, expected = shown(found.get(number, (None, None))[0]), shown(by_exact_path(dataset, line))
+            if got != expected:
+                raise AssertionError(f"{line!r}\nbecame {got!r}\nis expected as {expected!r}")
 
 
 def _make_tables(dataset: Dataset) -> None:
@@ -132,8 +132,6 @@ def _table(dataset: Dataset, layout: TableLayout) -> Table:
     """A table of this layout, as far as a partition needs one."""
     schema = layout_of.iceberg_schema(dataset.table_columns, ())
     spec, order = layout_of.partition_spec(schema, layout), layout_of.sort_order(schema, layout)
-    table = Table.__new__(Table)
-    table._iceberg = mock.Mock(
-        **{"schema.return_value": new_table_metadata(schema, spec, order, "file:///nowhere").schema()}
-    )
-    return table
+    metadata = new_table_metadata(schema, spec, order, "file:///nowhere")
+    catalog = mock.Mock(**{"load_table.return_value.schema.return_value": metadata.schema()})
+    return Table(catalog, "fuzzed.things")

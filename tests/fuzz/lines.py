@@ -1,4 +1,4 @@
-"""Lines to fuzz with: records around the shape of a dataset's, with odd values, odd structure and broken bytes.
+"""Lines to fuzz with: records like those of a dataset, with odd values, odd structure and broken bytes.
 
 All is a function of the `Random` that is handed in, so that a seed replays it on every platform.
 """
@@ -91,7 +91,7 @@ def lines(chance: Random, dataset: Dataset) -> list[bytes]:
 
 
 def record(chance: Random, dataset: Dataset, pool: list[str]) -> bytes:
-    """A line without a newline: most often of the right shape, with values from plain to impossible.
+    """A line without a newline: most often with the right keys, with values from plain to impossible.
 
     How odd it is differs from line to line. One that has a single oddity is the one that a short cut may let through.
     """
@@ -126,7 +126,7 @@ def _change(chance: Random, fields: list[Pair], pool: list[str]) -> None:
         case 1:
             fields[index] = (key(chance, 0.5), text)
         case 2:
-            fields.insert(chance.randint(0, len(fields)), (name, value(chance, 0.5)))  # the key stands twice
+            fields.insert(chance.randint(0, len(fields)), (name, value(chance, 0.5)))  # a duplicate key
         case 3:
             fields[index] = (name, chance.choice(WRONG))
         case 4:

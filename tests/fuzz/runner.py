@@ -86,7 +86,7 @@ def run(names: Sequence[str], seed: int, seconds: float, jobs: int, found: Calla
 def _heard(
     worker: _Worker, seed: int, tally: Tally, starts: dict[str, int], jobs: int, found: Callable[[Batch, Fault], None]
 ) -> str | None:
-    """Takes one message in. Returns None to go on, else why the worker is over: "" if as it should be."""
+    """Takes one message in. Returns None to continue, else why the worker has ended: "" if as it should be."""
     try:
         message = worker.connection.recv()
     except EOFError:
@@ -178,7 +178,7 @@ def smallest(batch: Batch, fault: Fault, how: Check = check, seconds: float = _S
 
     if fault.input is not None and shows(alone := batch.only([batch.inputs[fault.input]])):
         batch = alone
-    batch = batch.only(_fewer(batch.inputs, lambda inputs: shows(batch.only(inputs))))
+    batch = batch.only(fewer(batch.inputs, lambda inputs: shows(batch.only(inputs))))
     for number in range(len(batch.inputs)):
         batch = _shorter(batch, number, shows)
     return batch
@@ -190,10 +190,10 @@ def _shorter(batch: Batch, number: int, shows: Callable[[Batch], bool]) -> Batch
     def changed(data: bytes) -> Batch:
         return batch.only([*batch.inputs[:number], data, *batch.inputs[number + 1 :]])
 
-    return changed(_fewer(batch.inputs[number], lambda data: shows(changed(data))))
+    return changed(fewer(batch.inputs[number], lambda data: shows(changed(data))))
 
 
-def _fewer(items: Items, shows: Callable[[Items], bool]) -> Items:
+def fewer(items: Items, shows: Callable[[Items], bool]) -> Items:
     """Leaves out runs of items, long ones first, as long as what is left still shows it."""
     size = len(items) // 2
     while size:

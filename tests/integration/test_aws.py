@@ -177,12 +177,12 @@ def test_catalog_properties_reach_pyiceberg_untouched(
     catalog.Lakehouse(load(tmp_path / "config.yaml"))
 
     written = yaml.load(example, Loader=yaml.BaseLoader)["catalog"]["properties"]
-    due = {name: re.sub(r"\$\{(\w+)\}", r"value-of-\1", value) for name, value in written.items()}
-    assert given == {"s3.connect-timeout": "10", "s3.request-timeout": "60"} | due
+    expected = {name: re.sub(r"\$\{(\w+)\}", r"value-of-\1", value) for name, value in written.items()}
+    assert given == {"s3.connect-timeout": "10", "s3.request-timeout": "60"} | expected
 
 
 def test_columns_change_and_change_back_in_glue(aws_lake: AwsLake) -> None:
-    fans = Warehouse(aws_lake.tables._catalog, "day")
+    fans = Warehouse(aws_lake.catalog, "day")
     snapshot = fans.append(rows(30))
     schema_id, before = fans.table.schema_id, paths(fans.table)
     tag(fans.table, "before")

@@ -108,7 +108,7 @@ def test_an_object_left_pending_by_a_run_at_the_same_time_is_found_by_the_next_r
     assert pending(lake) == 1
 
 
-def test_runs_are_told_in_the_order_in_which_they_were_recorded(tmp_path: Path, clock: Clock) -> None:
+def test_runs_are_listed_in_the_order_in_which_they_were_recorded(tmp_path: Path, clock: Clock) -> None:
     lake = Lake(tmp_path)
     for night in range(3):
         lake.deliver(NAME, [record(night, 1)], hour=f"2026-11-0{night + 1}T00")

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 WRITERS = 4
 ROUND, LAKE = 60.0, 240.0  # seconds: tables are compared after each round, and a lake is given up for a new one
 SOAK = float(os.environ.get("CONCURRENCY_SECONDS", "1200"))
-SECONDS = [8, pytest.param(SOAK, marks=pytest.mark.soak, id="soak")]
+SECONDS = [5, pytest.param(SOAK, marks=pytest.mark.soak, id="soak")]
 SMALL_BATCHES = "batch: {objects: 3}"
 REASONS = re.compile(
     r"error: (?:"

@@ -1,4 +1,4 @@
-"""A run that is killed leaves nothing half-done for good: the next run ends as if nothing had happened."""
+"""A run that is killed leaves nothing partial behind: the next run ends as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def fill(lake: Lake, history: History, deliveries: int, lines: int) -> None:
         lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
 
 
-@pytest.mark.parametrize("kills", [12, pytest.param(50, marks=pytest.mark.soak)])
-def test_killed_again_and_again_at_random_moments_the_next_run_completes(tmp_path: Path, kills: int) -> None:
+@pytest.mark.parametrize("kills", [5, *(pytest.param(n, marks=pytest.mark.soak) for n in (12, 50))])
+def test_killed_again_and_again_at_random_times_the_next_run_completes(tmp_path: Path, kills: int) -> None:
     chance = random.Random(kills)
     lake = Lake(tmp_path, settings="batch: {objects: 2}")
     history = History(kills, entities=20, replaces=False)
@@ -102,7 +102,12 @@ WORK: dict[str, Callable[[Path], tuple[Lake, list[str]]]] = {
 
 @pytest.mark.parametrize(
     ("work", "kills", "share"),
-    [("a night", 3, 0), ("a night", 3, 1), ("a night", 3, 2), ("a first night", 3, 0), ("a replay", 2, 0)],
+    [
+        ("a night", 3, 0),
+        ("a first night", 2, 0),
+        ("a replay", 2, 0),
+        *(pytest.param("a night", 3, share, marks=pytest.mark.soak) for share in (1, 2)),
+    ],
 )
 def test_killed_at_some_of_its_writes_the_next_run_completes(tmp_path: Path, work: str, kills: int, share: int) -> None:
     """At some points, spread over the whole run; other ones for each `share`."""

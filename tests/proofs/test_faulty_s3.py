@@ -140,7 +140,7 @@ def test_an_object_replaced_between_listing_and_reading_stays_pending(faulty: Fa
     faulty.assert_loaded()
 
 
-def test_a_listing_page_that_fails_for_a_moment_is_asked_again(faulty: Faulty) -> None:
+def test_a_listing_page_that_fails_once_is_requested_again(faulty: Faulty) -> None:
     faults = iter([Answer.refusal(500, "InternalError"), Answer.refusal(503, "SlowDown")])
     faulty.hop.script = lambda request: next(faults, None) if request.lists else None
     assert faulty.compact().exit_code in (0, 3)

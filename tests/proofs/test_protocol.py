@@ -1,4 +1,4 @@
-"""A run that is overtaken at any step of a batch, by a run or a replay, still ends with the tables that are due."""
+"""A run that is overtaken at any step of a batch, by a run or a replay, still ends with the expected tables."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ def deliver(lake: Lake, history: History, count: int, lines: int) -> None:
         lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
 
 
+@pytest.mark.parametrize("nights", [1, pytest.param(2, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_run_overtaken_by_others_ends_as_the_model_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, count: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, count: int, nights: int
 ) -> None:
     lake = Lake(tmp_path)
     history = History(hash_of(step) + count, datasets=DATASETS, entities=3, days=2, replaces=False)
     deliver(lake, history, 4, 20)
     lake.compact(datasets=DATASETS, full_scan=True)
-    for _ in range(2):
+    for _ in range(nights):
         deliver(lake, history, 3, 20)
 
         def interlude() -> None:
@@ -53,7 +54,7 @@ def test_a_run_overtaken_by_others_ends_as_the_model_says(
     assert all(check.ok for check in verify(lake.config, lake.registry, rebuild=True).checks)
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("overtaker", ["replay", "compact"])
 def test_a_replay_and_a_run_that_meet_lose_no_line(
@@ -130,7 +131,7 @@ def test_a_run_that_others_are_ahead_of_each_time_says_so_and_the_next_one_compl
     lake.assert_equals_model(("fan_profiles",))
 
 
-def test_two_first_runs_may_make_the_namespace_at_the_same_moment(
+def test_two_first_runs_may_make_the_namespace_at_the_same_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = Lake(tmp_path)

@@ -157,7 +157,7 @@ def test_a_small_address_space_is_refused_before_anything_is_begun(lake: Lake) -
 def test_memory_that_runs_out_in_the_middle_ends_the_run_and_the_next_run_completes(
     lake: Lake, megabytes: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Exit 1, or an end by the libraries beneath, or none: then it is killed. Nothing half-done stays."""
+    """Exit 1, or an end by the libraries beneath, or none: then it is killed. Nothing partial stays."""
     lake.file.write_text(f"{lake.file.read_text()}\nbatch: {{objects: 1}}\n")
     run = start(lake, "compact", "--full-scan")
     assert run.stderr is not None

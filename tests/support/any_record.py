@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from compactor.registry.dataset import Dataset
 from tests.support.decoding import decoded
 from tests.support.odd_json import NUMBERS, ODD_NAMES, PIECES, TIMESTAMPS, WRONG
-from tests.support.outcomes import by_the_letter, shown
+from tests.support.outcomes import by_exact_path, shown
 
 STEADY = settings(
     derandomize=True,  # the same examples in every run: a red build is never luck
@@ -117,7 +117,7 @@ BY_TYPE: dict[str, st.SearchStrategy[str]] = {
 
 @st.composite
 def records(draw: st.DrawFn, dataset: Dataset) -> bytes:
-    """A line around the shape of the dataset's records: from right to beyond all hope."""
+    """A line like the records of the dataset: from correct to hopeless."""
     shape = dataset.versions[draw(st.sampled_from(sorted(dataset.versions)))]
     fields: list[tuple[str, str]] = []
     for field in shape.fields:
@@ -193,11 +193,11 @@ def mutations(line: bytes) -> st.SearchStrategy[bytes]:
 
 def assert_all_agree(con: duckdb.DuckDBPyConnection, dataset: Dataset, lines: list[bytes]) -> None:
     """The decoder, however the lines are cut into chunks, and `strict` agree on each line and each value."""
-    due = [by_the_letter(dataset, line) for line in lines]
-    for outcome in due:
+    expected = [by_exact_path(dataset, line) for line in lines]
+    for outcome in expected:
         event(outcome[0] if isinstance(outcome, tuple) else "accepted" if outcome else "blank")
     together = decoded(con, dataset, lines)
     alone = decoded(con, dataset, lines, per_chunk=1)
-    for line, letter, one, other in zip(lines, due, together, alone, strict=True):
+    for line, letter, one, other in zip(lines, expected, together, alone, strict=True):
         assert shown(one) == shown(letter), line
         assert shown(other) == shown(letter), line

@@ -124,7 +124,7 @@ class Chain:
         return json.dumps({name: value for name, value in record.items() if value is not None}).encode()
 
     def row(self, line: bytes) -> Row:
-        """The row of a line in the newest shape, maps as dicts. Raises BadLineError."""
+        """The row of a line in the newest version, maps as dicts. Raises BadLineError."""
         record = json.loads(line)
         version = record["version"]
         values: dict[str, Any] = {}

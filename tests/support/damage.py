@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from pyiceberg.catalog import load_catalog
 
 from compactor.commands.verify.repair import repair
 from compactor.lake.own_tables import FILES, QUARANTINE
@@ -50,8 +49,7 @@ def delete(lake: Lake, table: str, condition: str) -> None:
 
 
 def drop(lake: Lake, table: str) -> None:
-    properties = lake.config.catalog_properties()
-    load_catalog(lake.config.catalog.name, **properties).drop_table(f"{lake.config.namespace}.{table}")
+    lake.catalog.drop_table(f"{lake.config.namespace}.{table}")
 
 
 def with_column(rows: pa.Table, name: str, values: pa.Array) -> pa.Table:

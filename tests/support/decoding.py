@@ -79,7 +79,7 @@ def modelled(dataset: str, line: bytes) -> Row | str:
         return str(error)
 
 
-# Odd but valid lines, each with the row that is due
+# Odd but valid lines, each with its expected row
 
 FIELDS = {
     "id": '"r1"',

@@ -57,7 +57,7 @@ class Export:
         return loader.load(self.drafts).datasets
 
     def findings(self, *words: str) -> tuple[int, list[tuple[str, str, str]]]:
-        """Exit code and (dataset, what, detail) of each misfit of `--check`."""
+        """Exit code and (dataset, what, detail) of each finding of `--check`."""
         result = self.run("--check", "--json", *words)
         found = json.loads(result.stdout)["findings"]
         return result.exit_code, [(each["dataset"], each["what"], each["detail"]) for each in found if not each["fits"]]

@@ -15,23 +15,23 @@ from compactor.cli.main import program
 
 
 class Lake:
-    """Stands in for config, registry and the verbs: notes how each was called, answers or raises what it was told."""
+    """Stands in for config, registry and the verbs: records each call, and answers or raises what the test asks for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
         self.config = types.SimpleNamespace(schemas="the schemas", log=types.SimpleNamespace(format="text"))
         self.calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-        self._stand_in("compactor.config", "load", self.config)
-        self._stand_in("compactor.registry.loader", "load", "the registry")
+        self.stand_in_for("compactor.config", "load", self.config)
+        self.stand_in_for("compactor.registry.loader", "load", "the registry")
 
     def answer(self, verb: str, answer: Any) -> None:
         room = "verify" if verb == "repair" else verb
         folder = Path(compactor.__file__).parent / "commands" / room
-        self._stand_in(
+        self.stand_in_for(
             f"compactor.commands.{room}.{verb}" if folder.is_dir() else f"compactor.commands.{verb}", verb, answer
         )
 
-    def _stand_in(self, module: str, function: str, answer: Any) -> None:
+    def stand_in_for(self, module: str, function: str, answer: Any) -> None:
         def fake(*args: Any, **options: Any) -> Any:
             self.calls[f"{module.rpartition('.')[2]}.{function}"] = (args, options)
             if isinstance(answer, BaseException):

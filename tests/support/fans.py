@@ -59,7 +59,7 @@ class Fans:
         }
 
     def _put(self, dataset: str, fan: str, order: str, **fields: Any) -> None:
-        # Few moments, so that some records of an entity share one.
+        # Few times, so that some records of an entity share one.
         moment = MIDNIGHT + timedelta(
             days=self._random.randint(-2, 2), minutes=self._random.choice((-301, -1, 0, 1, 299))
         )

@@ -2,7 +2,7 @@
 
 A file that is made has four points: before it exists, empty, with half of its bytes, and whole. A deletion, and the
 making of a namespace, of a table or of a commit, have two: before and after. With N = 0 nothing is killed, and the
-number of points is told on stderr.
+number of points is printed on stderr.
 """
 
 from __future__ import annotations

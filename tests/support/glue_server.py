@@ -4,7 +4,7 @@ moto 5.2.5 takes no notice of UpdateTable's `VersionId`: a race between two comm
 where AWS refuses it. Here a stale version is refused, whether or not old versions are archived (`SkipArchive`), and
 calls that change Glue come one at a time.
 
-Fixture, for a test module to import under its second name: `aws_server`, `shared_aws_server`, one server for all tests.
+Fixture: `aws_server`, one server for all tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from urllib.parse import parse_qs, unquote
 import pytest
 from moto.glue.exceptions import GlueClientError
 from moto.glue.responses import GlueResponse
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
 
 ACCOUNT = "123456789012"  # moto's
 GLUE = f"arn:aws:glue:us-east-1:{ACCOUNT}:"
@@ -83,15 +84,15 @@ class AwsServer:
         self.calls: list[Call] = []
         self.denied: set[str] = set()
         self._meeting: tuple[str, threading.Barrier] | None = None
-        self._moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-        self._moto.start()
-        http = self._moto._server
-        assert http is not None
-        self._app, http.app = http.app, self._handle
-        self.url = f"http://127.0.0.1:{http.server_port}"
+        self._app = DomainDispatcherApplication(create_backend_app)
+        self._http = make_server("127.0.0.1", 0, self._handle, threaded=True, request_handler=MotoRequestHandler)
+        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
 
     def stop(self) -> None:
-        self._moto.stop()
+        self._http.shutdown()
+        self._thread.join()
 
     @contextmanager
     def meeting(self, table: str) -> Iterator[None]:
@@ -117,7 +118,7 @@ class AwsServer:
     def _hold(self, call: Call) -> None:
         meeting = self._meeting
         if meeting and call.action == "glue:UpdateTable" and call.resource.endswith(f":table/{meeting[0]}"):
-            with suppress(threading.BrokenBarrierError):  # nobody came: the test will tell
+            with suppress(threading.BrokenBarrierError):  # nobody came: the test will fail
                 meeting[1].wait(timeout=120)
 
 
@@ -136,7 +137,7 @@ def _of_glue(environ: dict[str, Any], signer: str) -> Iterator[Call]:
 
 
 def _of_athena(environ: dict[str, Any], signer: str) -> Iterator[Call]:
-    """Which workgroup a query is of only Athena knows, so it is told of the start alone."""
+    """Only Athena knows the workgroup of a query, so the start of one alone names it."""
     body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     environ["wsgi.input"] = io.BytesIO(body)
     workgroup = json.loads(body).get("WorkGroup", "*")

@@ -26,7 +26,7 @@ KINDS = {
     "new": 43,
     "delete": 10,  # of a dataset that has none: a new one
     "late": 5,  # older than all that came before
-    "same order value": 7,  # another record of an entity, of the same moment
+    "same order value": 7,  # another record of an entity, at the same time
     "duplicate": 11,
     "duplicate in other words": 5,  # the same record, its fields in another order
     "re-emitted": 5,  # the same id and content, emitted at another time: the earlier stays
@@ -204,7 +204,7 @@ class History:
         return self._moment().removesuffix("Z") + self._random.choice(["Z", ".000Z", "+00:00", ".000001Z"])
 
     def _moment(self) -> str:
-        # Few moments, so that entities have records at the same one.
+        # Few times, so that entities have records at the same one.
         return f"2026-10-{self._random.randint(1, self._days):02d}T{self._random.randint(0, 5):02d}:00:00Z"
 
     def _today(self) -> str:

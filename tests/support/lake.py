@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pyiceberg.catalog import Catalog, load_catalog
+
 from compactor import config
 from compactor.commands.compact import compact
 from compactor.config import Config
@@ -32,7 +34,7 @@ KEYS = {
 
 
 class Lake:
-    """A source folder and a warehouse below `folder`, and a model that is told the same."""
+    """A source folder and a warehouse below `folder`, and a model that is given the same."""
 
     def __init__(self, folder: Path, *, settings: str = "", schemas: Path = SCHEMAS) -> None:
         self.folder = folder
@@ -60,7 +62,7 @@ class Lake:
         part: str = "a",
         raw: bytes | None = None,
     ) -> str:
-        """Writes an object of these lines (or of the compressed bytes `raw`) and tells the model of the lines."""
+        """Writes an object of these lines (or of the compressed bytes `raw`) and gives the lines to the model."""
         key = self.deliver_unmodelled(dataset, lines, hour=hour, part=part, raw=raw)
         if raw is None:
             data = (self.source / key).read_bytes()
@@ -102,6 +104,11 @@ class Lake:
     def tables(self) -> Lakehouse:
         return Lakehouse(self.config)
 
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog as PyIceberg opens it, for what other engines do."""
+        return load_catalog(self.config.catalog.name, **self.config.catalog_properties())
+
     def rows(self, table: str) -> list[Row]:
         """All rows of a table, lineage columns apart."""
         if not self.tables.exists(table):
@@ -117,13 +124,13 @@ class Lake:
 
     def history(self, dataset: str) -> dict[str, Row]:
         found = self.rows(self.registry.get(dataset).history_table)
-        assert len({row["id"] for row in found}) == len(found), "an id stands twice in the history"
+        assert len({row["id"] for row in found}) == len(found), "a duplicate id in the history"
         return {row["id"]: row for row in found}
 
     def current(self, dataset: str) -> dict[tuple[str, ...], Row]:
         found = self.rows(dataset)
         rows = {tuple(row[name] for name in KEYS[dataset]): row for row in found}
-        assert len(rows) == len(found), "a key stands twice in the current table"
+        assert len(rows) == len(found), "a duplicate key in the current table"
         return rows
 
     def ledger(self) -> list[Row]:
@@ -157,9 +164,9 @@ class Lake:
         return {str(path) for path in (self.folder / "warehouse").rglob("*.parquet") if "/data/" in str(path)}
 
 
-def _assert_same(found: Mapping[Any, Row], due: Mapping[Any, Row], what: str) -> None:
-    differing = [key for key in found.keys() | due.keys() if found.get(key) != due.get(key)]
-    shown = [f"{key}\n  found {found.get(key)}\n  due   {due.get(key)}" for key in differing[:3]]
+def _assert_same(found: Mapping[Any, Row], expected: Mapping[Any, Row], what: str) -> None:
+    differing = [key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)]
+    shown = [f"{key}\n  found    {found.get(key)}\n  expected {expected.get(key)}" for key in differing[:3]]
     assert not differing, f"{what}: {len(differing)} rows differ\n" + "\n".join(shown)
 
 

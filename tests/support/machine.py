@@ -160,19 +160,19 @@ class LakeMachine(RuleBasedStateMachine):
     def nothing_is_doubled_lost_or_out_of_nowhere(self) -> None:
         ledger = self._rows(FILES, ["dataset", "key", "etag", "lines", "new", "duplicates", "quarantined"])
         entries = {(row["dataset"], row["key"], row["etag"]) for row in ledger}
-        assert len(entries) == len(ledger), "an object stands twice in the ledger"
+        assert len(entries) == len(ledger), "a duplicate object in the ledger"
         assert all(row["lines"] == row["new"] + row["duplicates"] + row["quarantined"] for row in ledger)
         assert self._done <= entries, "an object that was reported as loaded is not in the ledger"
         for dataset in self._lake.registry.datasets.values():
             history = self._rows(dataset.history_table, ["id"])
             ids = {row["id"] for row in history}
-            assert len(ids) == len(history), "an id stands twice in the history"
+            assert len(ids) == len(history), "a duplicate id in the history"
             assert ids <= self._lake.model.history(dataset.name).keys(), "a record that nobody delivered"
             assert sum(row["new"] for row in ledger if row["dataset"] == dataset.name) <= len(ids)
             if dataset.current_table:
                 key = KEYS[dataset.name]
                 current = self._rows(dataset.current_table, [*key, "id"])
-                assert len({tuple(row[name] for name in key) for row in current}) == len(current), "a key stands twice"
+                assert len({tuple(row[name] for name in key) for row in current}) == len(current), "a duplicate key"
                 assert {row["id"] for row in current} <= ids, "a current row that history does not have"
 
     def _rows(self, name: str, columns: list[str]) -> list[Row]:

@@ -264,7 +264,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 class Object(dict[str, Any]):
-    """A JSON object. Of a key that stands twice the last one wins, where it is a field; a text keeps both."""
+    """A JSON object. Of a duplicate key the last one wins, where it is a field; a text keeps both."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)

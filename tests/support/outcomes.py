@@ -1,4 +1,4 @@
-"""What becomes of a line, in one shape for all that read lines, so that `==` compares them."""
+"""What becomes of a line, in one form for all that read lines, so that `==` compares them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def plain(row: dict[str, Any]) -> Row:
     for name, value in row.items():
         if isinstance(value, list):
             found[name] = dict(value)
-            assert len(found[name]) == len(value), f"a key stands twice in {name}: {value}"
+            assert len(found[name]) == len(value), f"duplicate keys in {name}: {value}"
         else:
             found[name] = value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
     return found
 
 
-def by_the_letter(dataset: Dataset, line: bytes) -> Outcome:
-    """What `strict` makes of a line, in the shape of `decoded`."""
+def by_exact_path(dataset: Dataset, line: bytes) -> Outcome:
+    """What the exact path makes of a line, in the form of `decoded`."""
     found = exact.read_line(line, dataset)
     if isinstance(found, Reject):
         return found.reason, found.detail, found.version

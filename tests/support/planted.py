@@ -28,4 +28,4 @@ def pending(lake: Lake) -> int:
 def in_small_pieces(patch: pytest.MonkeyPatch) -> None:
     """Small blocks and chunks, so that a small file has many, and rows are staged before its end is seen."""
     patch.setattr(gunzip, "BLOCK_BYTES", BLOCK_BYTES)
-    patch.setattr(batch_reader, "_CHUNK_BYTES", 3 * BLOCK_BYTES)
+    patch.setattr(batch_reader, "CHUNK_BYTES", 3 * BLOCK_BYTES)

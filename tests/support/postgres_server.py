@@ -1,6 +1,6 @@
 """A PostgreSQL server of the tests' own: the binaries come with a wheel, the data folder goes when the tests end.
 
-Fixture, for a test module to import under its second name: `postgres`, `shared_postgres`, one server for all tests.
+Fixture: `postgres`, one server for all tests.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """An S3 server in this process, and a network hop before it that can be made to fail.
 
-Fixtures, for a `conftest.py` or a test module to import. Where two names are given, a test asks for the first, and
-the second is the one to import.
+Fixtures:
 
-    moto_server                               the server's URL; one server for all tests
-    aws_environment, clean_aws_environment    keys that the server takes, and nothing of the machine's own AWS set-up
-    bucket, fresh_bucket                      an empty bucket
-    hop, hop_before_server                    a `Hop` before the server
+    moto_server        the server's URL; one server for all tests
+    aws_environment    keys that the server takes, and nothing of the machine's own AWS set-up
+    bucket             an empty bucket
+    hop                a `Hop` before the server
+    no_backoff         the SDK does not wait before it sends a request again
 """
 
 from __future__ import annotations
@@ -205,8 +205,12 @@ def moto_server() -> Iterator[str]:
 
 @pytest.fixture
 def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_aws_environment(monkeypatch)
+
+
+def set_aws_environment(patch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+        patch.delenv(name)
     settings = {
         "AWS_ACCESS_KEY_ID": "test-key",
         "AWS_SECRET_ACCESS_KEY": "test-secret",
@@ -217,9 +221,9 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "NO_PROXY": "127.0.0.1",
     }
     for name, value in settings.items():
-        monkeypatch.setenv(name, value)
+        patch.setenv(name, value)
     # Else each new client parses the SDK's megabytes of JSON again, which takes longer than the test does.
-    monkeypatch.setattr("botocore.session.create_loader", _shared_loader)
+    patch.setattr("botocore.session.create_loader", _shared_loader)
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def repair(config: Config, registry: Registry, *, yes: bool) -> VerifyReport:
         return VerifyReport(_checks(findings), tuple(each for _, each in _plan(findings)))
     run_id = Run.begin("repair", lake, NullProgress()).run_id
     try:
-        _carry_out(lake, registry, run_id, plan)
+        carry_out(lake, registry, run_id, plan)
     except ConflictError as error:
         raise CompactorError(f"{error}; what was repaired before stays, run again for the rest") from error
     findings = list(inspect(lake, registry, rebuild=True, files=True))
@@ -85,7 +85,7 @@ def _plan(findings: Sequence[Finding]) -> list[tuple[Finding, Repair]]:
     return planned
 
 
-def _carry_out(lake: Lakehouse, registry: Registry, run_id: str, plan: Sequence[tuple[Finding, Repair]]) -> None:
+def carry_out(lake: Lakehouse, registry: Registry, run_id: str, plan: Sequence[tuple[Finding, Repair]]) -> None:
     if any(each.table == QUARANTINE for _, each in plan):
         _keep_one(lake, QUARANTINE, LINE, (), "quarantined_at DESC, run_id DESC", run_id)
     # Before the histories: the ledger's sums decide whether these lack records.
@@ -95,10 +95,10 @@ def _carry_out(lake: Lakehouse, registry: Registry, run_id: str, plan: Sequence[
         log.info("%s: repairing", dataset.name)
         lake.ensure(registry, [dataset.name])
         if dataset.current_table and file_inventory.take(lake.table(dataset.current_table)).lost:
-            _derive(lake, dataset, run_id)  # first, because nothing else can be done with a table that cannot be read
+            derive(lake, dataset, run_id)  # first, because nothing else can be done with a table that cannot be read
         _keep_one_record(lake, dataset, run_id)
         if dataset.current_table:
-            _derive(lake, dataset, run_id)
+            derive(lake, dataset, run_id)
             _forget(lake, dataset.current_table)
 
 
@@ -150,7 +150,7 @@ def _keep_one_record(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
             publish(lake, batch, dataset, history, plan, Entries(*none), run_id=run_id, open_batch=open_batch)
 
 
-def _derive(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
+def derive(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
     """Derives the rows of the keys that differ from history again, and takes missing files out of the table."""
     assert dataset.current_table is not None
     for attempt in on_conflict(lake.config.commit.attempts):

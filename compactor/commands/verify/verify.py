@@ -82,7 +82,7 @@ def _dataset(lake: Lakehouse, listed: Dataset, *, rebuild: bool) -> Iterator[Fin
     except FileNotFoundError:
         dataset = listed  # the checks report what is missing
     except CompactorError as error:
-        yield Finding(Check("one shape", listed.history_table, ok=False, detail=str(error)))
+        yield Finding(Check("one table version", listed.history_table, ok=False, detail=str(error)))
         return
     with session.session(lake.config.resources) as con, Relations(con) as relations:
         yield from check_dataset(lake, relations, dataset, rebuild=rebuild)

@@ -78,7 +78,7 @@ def _create(client: AthenaClient, view: View, namespace: str, workgroup: str, ou
             f" {started['QueryExecutionId']} in workgroup {workgroup}, then run again"
         ) from error
     if ended["Status"]["State"] != "SUCCEEDED":
-        raise CompactorError(f"view '{view.name}': {_failed(ended['Status'].get('StateChangeReason', ''))}")
+        raise CompactorError(f"view '{view.name}': {why_failed(ended['Status'].get('StateChangeReason', ''))}")
 
 
 @tenacity.retry(
@@ -90,7 +90,7 @@ def _ended(client: AthenaClient, query: str) -> QueryExecutionTypeDef:
     return client.get_query_execution(QueryExecutionId=query)["QueryExecution"]
 
 
-def _failed(reason: str) -> str:
+def why_failed(reason: str) -> str:
     """The reason of a failed statement. If a permission was missing, the sentence names it."""
     if right := re.search(r"not authorized to perform: ([\w-]+:\w+)", reason):
         return f"access denied; grant {right[1]} to the identity that runs this"

@@ -1,4 +1,4 @@
-"""How a worker and its test speak: a JSON object a line each way. Only the standard library is needed here.
+"""How a worker and its test speak: one JSON object per line, each way. Only the standard library is needed here.
 
 A time is {"$timestamp": microseconds since 1970, UTC}, a map {"$map": [[key, value], ...]}, a decimal
 {"$decimal": text}, a date {"$date": text}.

@@ -119,7 +119,7 @@ def test_verify_repairs_only_with_yes(lake: Lake, words: list[str], yes: bool) -
 
 def test_verify_for_athena_is_a_check_of_its_own(lake: Lake) -> None:
     report = VerifyReport((Check("types", "fan_profiles", ok=False, detail="column 'x' is a time"),))
-    lake._stand_in("compactor.commands.verify.athena", "verify", report)
+    lake.stand_in_for("compactor.commands.verify.athena", "verify", report)
 
     result = invoke("verify", "--athena", "--json")
 
@@ -188,7 +188,7 @@ def test_an_error_of_ours_is_its_sentence_and_its_code(lake: Lake, error: Except
     assert json.loads(programs.stdout) == {"error": str(error), "exit_code": code}
 
 
-def test_an_unforeseen_error_tells_type_and_place_but_not_its_message(lake: Lake) -> None:
+def test_an_unforeseen_error_shows_type_and_place_but_not_its_message(lake: Lake) -> None:
     lake.answer("status", ValueError("jane@example.com"))
 
     quiet, verbose = invoke("status", "--json"), invoke("-v", "status")
@@ -203,7 +203,7 @@ def test_an_unforeseen_error_tells_type_and_place_but_not_its_message(lake: Lake
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
-def test_a_stopped_run_is_a_failed_one_and_says_how_to_go_on(lake: Lake, error: BaseException) -> None:
+def test_a_stopped_run_is_a_failed_one_and_says_how_to_continue(lake: Lake, error: BaseException) -> None:
     lake.answer("compact", error)
 
     result = invoke("compact", "--json")

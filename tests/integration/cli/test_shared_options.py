@@ -78,7 +78,7 @@ def test_shared_options_stand_before_or_after_the_verb_and_the_later_one_counts(
 
 
 def test_shared_options_stand_after_a_verb_of_a_group_too(lake: Lake) -> None:
-    lake._stand_in("compactor.commands.migrate.migrate", "plan", MigrationPlan("an-id"))
+    lake.stand_in_for("compactor.commands.migrate.migrate", "plan", MigrationPlan("an-id"))
 
     for words in ("migrate plan -c x.yaml --json", "migrate -c x.yaml --json plan", "-c x.yaml --json migrate plan"):
         result = invoke(*words.split())

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 from moto.athena.models import athena_backends
 from pyiceberg.catalog import load_catalog
@@ -40,6 +41,7 @@ from tests.support.aws_lake import AwsLake
 from tests.support.fans import Fans
 from tests.support.glue_server import ACCOUNT, AwsServer
 from tests.support.lake import Lake
+from tests.support.s3_server import set_aws_environment
 
 NAMES = ["canonical_fans", "canonical_events", "daily_active_fans"]
 
@@ -194,17 +196,23 @@ def test_without_a_table_there_is_nothing_to_check(tmp_path: Path) -> None:
         verify(empty.config, empty.registry)
 
 
+@pytest.fixture(scope="module")
+def made_on_aws(tmp_path_factory: pytest.TempPathFactory, aws_server: AwsServer) -> Iterator[AwsLake]:
+    with pytest.MonkeyPatch.context() as environment:
+        set_aws_environment(environment)
+        lake = AwsLake(tmp_path_factory.mktemp("athena"), aws_server, environment)
+        for dataset in ("fan_profile_merges", "fan_track_events", "fan_profiles"):
+            lake.deliver(dataset, Fans(2, fans=4).lines(dataset))
+        lake.compact()
+        yield lake
+        lake.s3.close()
+
+
 @pytest.fixture
-def on_aws(
-    tmp_path: Path, aws_server: AwsServer, aws_environment: None, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[AwsLake]:
-    lake = AwsLake(tmp_path, aws_server, monkeypatch)
-    for dataset in ("fan_profile_merges", "fan_track_events", "fan_profiles"):
-        lake.deliver(dataset, Fans(2, fans=4).lines(dataset))
-    lake.compact()
+def on_aws(made_on_aws: AwsLake, aws_server: AwsServer) -> Iterator[AwsLake]:
+    """One lake for all tests here: a test that changes an entry in Glue restores it."""
     aws_server.calls.clear()
-    yield lake
-    lake.s3.close()
+    yield made_on_aws
     aws_server.denied = set()
 
 
@@ -216,12 +224,15 @@ def test_on_aws_the_entries_in_glue_are_what_athena_looks_for(on_aws: AwsLake) -
 
 
 def test_an_entry_that_glue_has_otherwise_is_found(on_aws: AwsLake) -> None:
-    glue = on_aws.tables._catalog.glue  # type: ignore[attr-defined]
+    glue = boto3.session.Session().client("glue")
     found = glue.get_table(DatabaseName=on_aws.database, Name="fan_profiles")["Table"]
     kept = {name: found[name] for name in ("Name", "StorageDescriptor", "Parameters")}
     glue.update_table(DatabaseName=on_aws.database, TableInput=kept | {"TableType": "MANAGED_TABLE"})
 
     assert list(failed(verify(on_aws.config, on_aws.registry))) == [("the entry in Glue", "fan_profiles")]
+
+    glue.update_table(DatabaseName=on_aws.database, TableInput=kept | {"TableType": found["TableType"]})
+    glue.close()
 
 
 def apply(lake: Lake, *names: str, **options: Any) -> Any:
@@ -260,11 +271,11 @@ def test_a_missing_right_is_named(on_aws: AwsLake, aws_server: AwsServer, action
 
 
 def test_a_failed_statement_says_why() -> None:
-    assert "grant glue:CreateTable" in athena_client._failed(
+    assert "grant glue:CreateTable" in athena_client.why_failed(
         "User: arn:aws:iam::1:user/x is not authorized to perform: glue:CreateTable on resource: y"
     )
-    assert "s3:PutObject" in athena_client._failed("Access denied when writing output: Access Denied")
-    assert "line 3:1: mismatched input" in athena_client._failed("line 3:1: mismatched input")
+    assert "s3:PutObject" in athena_client.why_failed("Access denied when writing output: Access Denied")
+    assert "line 3:1: mismatched input" in athena_client.why_failed("line 3:1: mismatched input")
 
 
 def test_results_go_to_a_bucket_or_nowhere(on_aws: AwsLake) -> None:

@@ -117,7 +117,7 @@ def test_the_time_before_the_migration_still_answers_with_the_old_names(fans: Fa
     assert [tuple(row.values()) for batch in reader for row in batch.to_pylist()] == [(9, 36)]
 
 
-def test_a_rollback_tells_what_it_drops_and_makes_that_pending_again(fans: Fans) -> None:
+def test_a_rollback_shows_what_it_drops_and_makes_that_pending_again(fans: Fans) -> None:
     old = {name: sorted(map(repr, fans.lake.rows(name))) for name in ("things", "things_history", "compactor_files")}
     fans.write(FANS + IN_PLACE + RETYPE)
     fans.apply()
@@ -169,7 +169,7 @@ PROMOTE = (
 )
 
 
-def test_a_promoted_key_is_filled_from_the_history_and_a_night_before_goes_on_without(fans: Fans) -> None:
+def test_a_promoted_key_is_filled_from_the_history_and_a_night_before_loads_without_it(fans: Fans) -> None:
     fans.lake.deliver_unmodelled("things", [fan(9, gate="north")], part="c")
     fans.write(FANS + PROMOTE)
     fans.lake.compact()

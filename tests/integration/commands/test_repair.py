@@ -214,7 +214,7 @@ def test_a_current_row_that_may_be_the_only_copy_of_a_lost_record_is_left_alone(
     lake.assert_equals_model(DATASETS)
 
 
-def test_what_the_tables_do_not_tell_is_left_to_the_operator(lake: Lake) -> None:
+def test_what_the_tables_cannot_show_is_left_to_the_operator(lake: Lake) -> None:
     objects = rows_of(lake, FILES)
     append(lake, FILES, with_column(objects.slice(0, 1), "size", pa.array([1], pa.int64())))
     wrong = objects.slice(1, 1)
@@ -249,7 +249,7 @@ def test_what_the_tables_do_not_tell_is_left_to_the_operator(lake: Lake) -> None
     "lost", ["metadata", *(pytest.param(kind, marks=SOAK) for kind in ("data file", "manifest", "manifest list"))]
 )
 def test_a_table_that_cannot_be_read_fails_its_own_checks_and_no_other(lake: Lake, lost: str) -> None:
-    """Of the quarantine. What needs it waits, and is not half done."""
+    """Of the quarantine. A repair that needs it waits, and does nothing."""
     stop_in_the_middle_of_a_batch(lake)
     table = lake.tables.table(QUARANTINE)
     iceberg = lake.tables.load_iceberg(QUARANTINE)
@@ -304,7 +304,7 @@ def test_a_repair_killed_at_a_write_is_completed_by_the_next_one(lake: Lake, poi
 
 @pytest.mark.parametrize(
     ("step", "count"),
-    [("check", 1), ("commit", 2), pytest.param("swap of files", 1, marks=SOAK), pytest.param("put", 1, marks=SOAK)],
+    [("check", 1), ("commit", 2), pytest.param("commit", 1, marks=SOAK), pytest.param("put", 1, marks=SOAK)],
 )
 def test_a_repair_overtaken_by_a_run_damages_nothing(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str, count: int
@@ -312,7 +312,7 @@ def test_a_repair_overtaken_by_a_run_damages_nothing(
     """Between the checks and the repair, and before a step of it, a run loads more of the same keys."""
     for damage in (repeat_records_with_later_content, repeat_events, delete_current_rows, repeat_accounts):
         damage(lake)
-    monkeypatch.setitem(STEPS, "check", (repair_module, "_carry_out"))
+    monkeypatch.setitem(STEPS, "check", (repair_module, "carry_out"))
 
     with overtaken(monkeypatch, step, count, lambda: deliver_and_compact(lake, 90 + count)):
         run_repair(lake, yes=True)
@@ -326,7 +326,7 @@ def test_a_repair_that_others_keep_from_committing_says_what_to_do(lake: Lake, m
         raise ConflictError(f"rover.{STATE}: another writer committed first")
 
     delete_current_rows(lake)
-    monkeypatch.setattr(repair_module, "_derive", always_late)
+    monkeypatch.setattr(repair_module, "derive", always_late)
     with pytest.raises(CompactorError, match=f"{STATE}: another writer .* run again for the rest$"):
         run_repair(lake, yes=True)
 

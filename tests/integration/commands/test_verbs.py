@@ -258,7 +258,7 @@ def test_a_registry_that_a_table_does_not_fit_is_refused_before_anything_is_load
     assert set(changed.history("fan_track_events")) == {"e1"}
 
 
-def test_verify_tells_of_files_that_are_missing_and_of_files_left_over(tmp_path: Path) -> None:
+def test_verify_reports_files_that_are_missing_and_files_left_over(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     for delivery in History(3, datasets=("fan_profiles",)).deliveries(4, 20):
         lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)

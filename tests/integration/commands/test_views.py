@@ -354,6 +354,6 @@ def test_no_view_is_created_before_its_tables(empty: Lake) -> None:
 
 
 def test_the_day_before_midnight_is_in_the_data(fans: Fans) -> None:
-    """Else the tests above could not tell a UTC day from another."""
+    """Else the tests above could not distinguish a UTC day from another."""
     times = [datetime.fromisoformat(each["occurredAt"]) for each in fans.records["fan_track_events"]]
     assert any(time.astimezone(UTC).date() != (time - timedelta(hours=5)).date() for time in times)

@@ -51,7 +51,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A lake with bad files among good ones: `first` ran over them, `second` ran again, `third` when all were mended.
+    """A lake with bad files among good ones: `first` ran over them, `second` ran again, `third` when all were repaired.
 
     `keys` are those of the bad files, `good` those of the others.
     """
@@ -75,7 +75,7 @@ class FailingDisk(io.FileIO):
         return super().readinto(buffer)
 
 
-class Unreliable(local._File, FailingDisk):
+class Unreliable(local.ObjectFile, FailingDisk):
     """What `LocalSource` opens, with faults by the name of the file."""
 
     def __init__(self, key: str, path: Path) -> None:
@@ -124,8 +124,8 @@ def waiting(tmp_path_factory: pytest.TempPathFactory) -> Waiting:
 
     with pytest.MonkeyPatch.context() as patch:
         in_small_pieces(patch)
-        patch.setattr(local, "_File", Unreliable)
-        patch.setattr(local, "_BUFFER_BYTES", 1_000)
+        patch.setattr(local, "ObjectFile", Unreliable)
+        patch.setattr(local, "BUFFER_BYTES", 1_000)
         first, second = run(), run()
     keys = {name: lake.deliver("fan_profiles", CONTENTS[name], part=part) for name, part in parts.items()}
     third = Tables.after_run(lake)
@@ -154,7 +154,7 @@ def test_nothing_of_a_bad_file_is_in_any_table(waiting: Waiting, name: str) -> N
 
 
 @pytest.mark.parametrize("name", SAYS)
-def test_a_bad_file_is_loaded_once_it_is_mended(waiting: Waiting, name: str) -> None:
+def test_a_bad_file_is_loaded_once_it_is_repaired(waiting: Waiting, name: str) -> None:
     key = waiting.keys[name]
     assert {f"{name}-{number}" for number in range(60)} <= waiting.third.history.keys()
     entry = waiting.third.ledger[key]
@@ -178,7 +178,7 @@ def test_a_second_run_over_bad_files_changes_nothing(waiting: Waiting) -> None:
     assert second.report.exit_code == 1
 
 
-def test_after_bad_files_are_mended_nothing_is_pending(waiting: Waiting) -> None:
+def test_after_bad_files_are_repaired_nothing_is_pending(waiting: Waiting) -> None:
     assert waiting.third.report.exit_code == 3
     assert waiting.third.failed == {}
     assert waiting.third.pending == 0
@@ -217,13 +217,13 @@ def test_only_bad_files_leave_the_tables_empty_and_the_run_failed(tmp_path: Path
     lake.assert_equals_model(PROFILES)
 
 
-def test_a_bad_file_is_loaded_when_it_is_mended_weeks_later(tmp_path: Path) -> None:
+def test_a_bad_file_is_loaded_when_it_is_repaired_weeks_later(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     lake.deliver_unmodelled("fan_profiles", [], hour="2026-11-01T05", raw=FILES["cut off at 50 %"].data)
     for day in (3, 10, 17, 24):
         lake.deliver("fan_profiles", good_lines(f"day{day}", 2), hour=f"2026-11-{day:02d}T00")
         assert lake.compact(datasets=PROFILES).exit_code == 1
-    lake.deliver("fan_profiles", good_lines("mended", 2), hour="2026-11-01T05")
+    lake.deliver("fan_profiles", good_lines("repaired", 2), hour="2026-11-01T05")
     assert lake.compact(datasets=PROFILES).exit_code == 0
     lake.assert_equals_model(PROFILES)
 

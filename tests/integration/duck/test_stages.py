@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -66,7 +66,8 @@ class Recorder:
         monkeypatch.setattr(Relations, name, recording)
 
     def _note(self, word: str, relation: Relation, statement: str) -> None:
-        place = sys._getframe(1)
+        place = inspect.currentframe()
+        assert place is not None
         while not (
             place.f_globals["__name__"].startswith("compactor.") and ".duck." not in place.f_globals["__name__"]
         ):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.serializers import ToOutputFile
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -41,7 +42,7 @@ def assert_complete(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("catalog", ["sqlite", "postgresql"])
-def test_first_runs_may_make_catalog_namespace_and_tables_at_the_same_moment(
+def test_first_runs_may_make_catalog_namespace_and_tables_at_the_same_time(
     tmp_path: Path, postgres: PostgresServer, catalog: str
 ) -> None:
     for number in range(2):
@@ -66,14 +67,14 @@ def test_of_two_commits_that_meet_in_the_database_the_second_is_a_conflict(
     """Both have been found to fit before either changes the row."""
     lake.tables.ensure(lake.registry, MINE)
     ours, theirs = lake.tables.table(RUNS), lake.tables.table(RUNS)
-    write_metadata = SqlCatalog._write_metadata
+    write_metadata = ToOutputFile.table_metadata  # between the check and the change
 
     def overtaken(*arguments: Any, **options: Any) -> None:
-        monkeypatch.setattr(SqlCatalog, "_write_metadata", staticmethod(write_metadata))
+        monkeypatch.setattr(ToOutputFile, "table_metadata", write_metadata)
         theirs.commit([], [], {}, commit_id="theirs")
         write_metadata(*arguments, **options)
 
-    monkeypatch.setattr(SqlCatalog, "_write_metadata", staticmethod(overtaken))
+    monkeypatch.setattr(ToOutputFile, "table_metadata", overtaken)
     with pytest.raises(ConflictError, match="another writer committed first") as caught:
         ours.commit([], [], {}, commit_id="ours")
     assert isinstance(caught.value.__cause__, CommitFailedException)
@@ -174,7 +175,7 @@ def test_connections_that_are_cut_between_commits_are_made_again_with_pool_pre_p
     assert_complete(lake)
 
 
-def test_a_user_without_rights_is_told_which_to_grant(lake: Lake, postgres: PostgresServer) -> None:
+def test_a_missing_right_of_the_catalogs_user_is_named(lake: Lake, postgres: PostgresServer) -> None:
     lake.tables.ensure(lake.registry, MINE)
     postgres.execute("CREATE ROLE stranger LOGIN")
     lake.file.write_text(lake.file.read_text().replace("postgres@", "stranger@"))

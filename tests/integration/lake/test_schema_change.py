@@ -143,7 +143,7 @@ def test_a_lost_answer_is_found_out(
         assert lake.by_arrow() == rows(10)
 
 
-def test_rolling_back_restores_columns_and_rows_and_work_goes_on(tmp_path: Path) -> None:
+def test_rolling_back_restores_columns_and_rows_and_work_continues(tmp_path: Path) -> None:
     lake = Warehouse.in_folder(tmp_path, "day", {"write.metadata.metrics.column.tier": "full"})
     snapshot = lake.append(rows(100))
     schema_id = lake.table.schema_id

@@ -34,7 +34,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return BucketStore(request.getfixturevalue("bucket"), prefix)
 
 
-def test_a_listed_object_tells_its_dataset_key_size_and_hour(store: Store) -> None:
+def test_a_listed_object_has_its_dataset_key_size_and_hour(store: Store) -> None:
     store.put(key_of(FIRST), b"12345")
     obj = only(store.source)
     assert (obj.dataset, obj.key, obj.size, obj.hour) == ("fan_profiles", key_of(FIRST), 5, FIRST)
@@ -129,7 +129,7 @@ def test_a_stream_may_be_closed_before_its_end(store: Store) -> None:
     assert stream.closed
 
 
-def test_a_replaced_key_is_told_apart_by_its_etag(store: Store) -> None:
+def test_a_replaced_key_has_another_etag(store: Store) -> None:
     store.put(key_of(FIRST), b"before")
     old = only(store.source)
     store.put(key_of(FIRST), b"afterwards")

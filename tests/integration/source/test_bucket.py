@@ -156,7 +156,7 @@ def test_a_service_that_ignores_ranges_does_not_repeat_the_start(remote: Remote)
         content_of(remote.source, obj)
 
 
-def test_a_request_that_fails_for_a_moment_is_sent_again(remote: Remote, no_backoff: None) -> None:
+def test_a_request_that_fails_once_is_sent_again(remote: Remote, no_backoff: None) -> None:
     obj = remote.put(key_of(FIRST), b"bytes")
     remote.hop.spoil_reads(Answer.refusal(503, "SlowDown"), Answer.refusal(500, "InternalError"))
     assert content_of(remote.source, obj) == b"bytes"

@@ -71,7 +71,7 @@ def test_an_encrypted_object_without_its_key_names_the_permission_for_the_key(re
         remote.source.open(obj)
 
 
-def test_a_refusal_without_a_body_is_told_by_its_status(remote: Remote) -> None:
+def test_a_refusal_without_a_body_is_recognised_by_its_status(remote: Remote) -> None:
     obj = remote.put(key_of(FIRST))
     remote.hop.script = lambda request: Answer(403, b"")
     with pytest.raises(ObjectError, match="access denied; grant s3:GetObject on this prefix"):

@@ -81,7 +81,7 @@ def test_a_file_without_permission_is_an_object_error(tmp_path: Path, monkeypatc
     store = FolderStore(tmp_path)
     store.put(key_of(FIRST))
     obj = only(store.source)
-    monkeypatch.setattr("compactor.source.folder._File", _denied)  # root may read any file
+    monkeypatch.setattr("compactor.source.folder.ObjectFile", _denied)  # root may read any file
     with pytest.raises(ObjectError, match="permission denied; make it readable, then run again"):
         store.source.open(obj)
 

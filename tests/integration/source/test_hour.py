@@ -30,6 +30,6 @@ def test_hours_compare_by_time() -> None:
     assert sorted([THIRD, SECOND, FIRST]) == [FIRST, SECOND, THIRD]
 
 
-def test_a_key_tells_its_hour() -> None:
+def test_an_hour_is_parsed_from_a_key() -> None:
     assert Hour.of_key(key_of(SECOND)) == SECOND
     assert [Hour.of_key(key) for key in FOREIGN] == [None] * len(FOREIGN)

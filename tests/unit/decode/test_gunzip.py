@@ -69,14 +69,14 @@ def test_only_a_line_over_the_limit_is_cut_and_it_still_shows(
     line = bytes(65 + number % 26 for number in range(length))
     for start in range(2, 3 * LIMIT):
         before = b"".join(b"%d\n" % (number % 10) for number in range(start // 2)) + b"\n" * (start % 2)
-        due = numbered(before + line + after)
+        expected = numbered(before + line + after)
         found = lines_of(gzip.compress(before + line + after, 1), line_limit=LIMIT)
         number = before.count(b"\n") + 1
         if length > LIMIT:
             assert len(found[number]) > LIMIT
-            assert due[number].startswith(found[number])
-            found[number] = due[number]
-        assert found == due
+            assert expected[number].startswith(found[number])
+            found[number] = expected[number]
+        assert found == expected
 
 
 def test_a_line_of_any_length_takes_no_more_memory_than_a_block_and_the_limit() -> None:
@@ -349,7 +349,7 @@ def test_a_consumer_that_fails_ends_all_threads() -> None:
 
 
 def test_readers_wait_for_a_slow_consumer() -> None:
-    readers, most = 3, 3 + gunzip._QUEUED_BLOCKS + 3
+    readers, most = 3, 3 + gunzip.QUEUED_BLOCKS + 3
     too_far = threading.Event()
     objects = Objects(*[gzip.compress(b"x\n")] * 100)
 

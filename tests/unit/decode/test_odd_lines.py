@@ -13,30 +13,33 @@ from tests.support.decoding import LIMIT, PROFILES, ROW, decoded, modelled, writ
 from tests.support.lake import Lake
 from tests.support.model import Row
 from tests.support.odd_json import NUMBERS, ODD_NAMES, STRINGS, TIMESTAMPS
-from tests.support.outcomes import Outcome, by_the_letter
+from tests.support.outcomes import Outcome, by_exact_path
 
 
-def number_case(text: str, due: str) -> tuple[bytes, Row]:
+def number_case(text: str, expected: str) -> tuple[bytes, Row]:
     """A number as a map's value, inside one, as an unknown field, inside one."""
     line = written(('"x"', text), ('"y"', f'{{"k":[{text}]}}'), traits=f'{{"a":{text},"b":[{text},{{"c":{text}}}]}}')
-    nested = f'[{due},{{"c":{due}}}]'
-    return line, {"traits": {"a": due, "b": nested}, "extra": {"x": due, "y": f'{{"k":[{due}]}}'}}
+    nested = f'[{expected},{{"c":{expected}}}]'
+    return line, {"traits": {"a": expected, "b": nested}, "extra": {"x": expected, "y": f'{{"k":[{expected}]}}'}}
 
 
-def string_case(text: str, due: str) -> tuple[bytes, Row]:
+def string_case(text: str, expected: str) -> tuple[bytes, Row]:
     """A text as a field, as a map's key and value, inside one, as an unknown field."""
     line = written(
         ('"x"', text), roverID=text, traits=f'{{{text}:{text},"in a list":[{text}],"in a map":{{{text}:{text}}}}}'
     )
-    quoted = json.dumps(due, ensure_ascii=False)
-    traits = {due: due, "in a list": f"[{quoted}]", "in a map": f"{{{quoted}:{quoted}}}"}
-    return line, {"rover_id": due, "traits": traits, "extra": {"x": quoted}}
+    quoted = json.dumps(expected, ensure_ascii=False)
+    traits = {expected: expected, "in a list": f"[{quoted}]", "in a map": f"{{{quoted}:{quoted}}}"}
+    return line, {"rover_id": expected, "traits": traits, "extra": {"x": quoted}}
 
 
 CASES: dict[str, tuple[bytes, Row]] = {
-    **{f"number {text[:30]}": number_case(text, due) for text, due in NUMBERS.items()},
-    **{f"string {text!a}": string_case(text, due) for text, due in STRINGS.items()},
-    **{f"time {text}": (written(updatedAt=f'"{text}"'), {"updated_at": due}) for text, due in TIMESTAMPS.items()},
+    **{f"number {text[:30]}": number_case(text, expected) for text, expected in NUMBERS.items()},
+    **{f"string {text!a}": string_case(text, expected) for text, expected in STRINGS.items()},
+    **{
+        f"time {text}": (written(updatedAt=f'"{text}"'), {"updated_at": expected})
+        for text, expected in TIMESTAMPS.items()
+    },
     **{f"name {ascii(text)[:40]}": (written((text, "1")), {"extra": {name: "1"}}) for text, name in ODD_NAMES.items()},
     "all odd names": (written(*((key, "[]") for key in ODD_NAMES)), {"extra": dict.fromkeys(ODD_NAMES.values(), "[]")}),
     "no map": (written(), {}),
@@ -98,20 +101,22 @@ CASES: dict[str, tuple[bytes, Row]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_odd_line_becomes_exactly_the_row_that_is_due(con: duckdb.DuckDBPyConnection, name: str) -> None:
+def test_an_odd_line_becomes_exactly_the_expected_row(con: duckdb.DuckDBPyConnection, name: str) -> None:
     line, changes = CASES[name]
-    due = ROW | changes
-    assert by_the_letter(PROFILES, line) == due
-    assert decoded(con, PROFILES, [line]) == [due]
-    assert modelled("fan_profiles", line) == due
+    expected = ROW | changes
+    assert by_exact_path(PROFILES, line) == expected
+    assert decoded(con, PROFILES, [line]) == [expected]
+    assert modelled("fan_profiles", line) == expected
 
 
 def test_odd_lines_are_the_same_rows_in_any_company(con: duckdb.DuckDBPyConnection) -> None:
     lines = [line for line, _ in CASES.values()]
-    due = [ROW | changes for _, changes in CASES.values()]
+    expected = [ROW | changes for _, changes in CASES.values()]
     for per_chunk in (len(lines), 7):
         found = decoded(con, PROFILES, lines, per_chunk=per_chunk)
-        assert {name: row for name, row, row_due in zip(CASES, found, due, strict=True) if row != row_due} == {}
+        assert {
+            name: row for name, row, row_expected in zip(CASES, found, expected, strict=True) if row != row_expected
+        } == {}
 
 
 def test_odd_lines_come_back_from_the_tables(tmp_path: Path) -> None:
@@ -121,8 +126,8 @@ def test_odd_lines_come_back_from_the_tables(tmp_path: Path) -> None:
     lake.deliver("fan_profiles", lines)
     assert lake.compact(datasets=("fan_profiles",)).exit_code == 0
     found = lake.history("fan_profiles")
-    due = {id_: ROW | changes | {"id": id_} for id_, (_, changes) in zip(ids, CASES.values(), strict=True)}
-    assert {id_: found.get(id_) for id_ in due if found.get(id_) != due[id_]} == {}
+    expected = {id_: ROW | changes | {"id": id_} for id_, (_, changes) in zip(ids, CASES.values(), strict=True)}
+    assert {id_: found.get(id_) for id_ in expected if found.get(id_) != expected[id_]} == {}
     assert lake.quarantine() == []
 
 
@@ -137,8 +142,8 @@ def test_how_deep_a_value_may_nest_depends_on_nothing_but_the_depth(
     for at in ("2026-11-01T04:00:00Z", "2026-11-01t04:00:00z"):  # the bulk path knows only the first of them
         fields = {"updatedAt": f'"{at}"'}
         line = written(traits=f'{{"a":{text}}}', **fields) if place == "map" else written(('"x"', text), **fields)
-        outcomes += [by_the_letter(PROFILES, line), *decoded(con, PROFILES, [line])]
-        outcomes += [called_from(300, lambda line=line: by_the_letter(PROFILES, line))]  # type: ignore[misc]
+        outcomes += [by_exact_path(PROFILES, line), *decoded(con, PROFILES, [line])]
+        outcomes += [called_from(300, lambda line=line: by_exact_path(PROFILES, line))]  # type: ignore[misc]
     assert outcomes == [outcomes[0]] * 6
     if depth <= 498:
         assert outcomes[0] == ROW | ({"traits": {"a": text}} if place == "map" else {"extra": {"x": text}})
@@ -157,9 +162,9 @@ def test_brackets_in_texts_and_beside_each_other_are_not_deep(con: duckdb.DuckDB
         traits=f'{{"a":"{"[" * 5_000}","b":"\\"{"{" * 5_000}"}}',
     )
     extra = {"x": "[" + ",".join(["[]", "{}"] * 500) + "]", "[[{": "1"}
-    due = ROW | {"traits": {"a": "[" * 5_000, "b": '"' + "{" * 5_000}, "extra": extra}
-    assert by_the_letter(PROFILES, line) == due
-    assert decoded(con, PROFILES, [line]) == [due]
+    expected = ROW | {"traits": {"a": "[" * 5_000, "b": '"' + "{" * 5_000}, "extra": extra}
+    assert by_exact_path(PROFILES, line) == expected
+    assert decoded(con, PROFILES, [line]) == [expected]
 
 
 def test_a_blank_line_over_the_limit_is_too_long(con: duckdb.DuckDBPyConnection) -> None:
@@ -170,7 +175,7 @@ def test_a_blank_line_over_the_limit_is_too_long(con: duckdb.DuckDBPyConnection)
 def test_hundreds_of_unknown_fields_are_all_kept(con: duckdb.DuckDBPyConnection) -> None:
     lines = [written(*((f'"u{number}"', str(number)) for number in range(first, first + 60))) for first in range(6)]
     lines += [written(*((f'"w{first}-{number}"', "1e5") for number in range(60))) for first in range(6)]
-    due = [{f"u{number}": str(number) for number in range(first, first + 60)} for first in range(6)]
-    due += [{f"w{first}-{number}": "100000.0" for number in range(60)} for first in range(6)]
+    expected = [{f"u{number}": str(number) for number in range(first, first + 60)} for first in range(6)]
+    expected += [{f"w{first}-{number}": "100000.0" for number in range(60)} for first in range(6)]
     for per_chunk in (1, 3, len(lines)):
-        assert decoded(con, PROFILES, lines, per_chunk=per_chunk) == [ROW | {"extra": extra} for extra in due]
+        assert decoded(con, PROFILES, lines, per_chunk=per_chunk) == [ROW | {"extra": extra} for extra in expected]

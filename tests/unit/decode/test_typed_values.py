@@ -15,12 +15,12 @@ from compactor.registry import loader
 from compactor.registry.dataset import Dataset
 from tests.support.decoding import decoded
 from tests.support.odd_json import EVERY_TYPE
-from tests.support.outcomes import by_the_letter, shown, sign
+from tests.support.outcomes import by_exact_path, shown, sign
 
 BAD = object()
 
 
-TYPED: list[tuple[str, str, Any]] = [  # field, JSON text, the value that is due
+TYPED: list[tuple[str, str, Any]] = [  # field, JSON text, the expected value
     ("count", "9223372036854775807", 2**63 - 1),
     ("count", "-9223372036854775808", -(2**63)),
     ("count", "9223372036854775808", BAD),
@@ -102,20 +102,20 @@ TYPED: list[tuple[str, str, Any]] = [  # field, JSON text, the value that is due
 ]
 
 
-@pytest.mark.parametrize(("field", "text", "due"), TYPED, ids=[f"{field} {text[:24]}" for field, text, _ in TYPED])
+@pytest.mark.parametrize(("field", "text", "expected"), TYPED, ids=[f"{field} {text[:24]}" for field, text, _ in TYPED])
 def test_a_value_of_each_type_is_exact_or_refused(
-    con: duckdb.DuckDBPyConnection, things: Dataset, field: str, text: str, due: Any
+    con: duckdb.DuckDBPyConnection, things: Dataset, field: str, text: str, expected: Any
 ) -> None:
     at = '"emittedAt":"2026-11-01T05:00:00Z","happenedAt":"2026-11-01T04:00:00Z"'
     line = f'{{"id":"t1","version":1,{at},"{field}":{text}}}'.encode()
     (found,) = decoded(con, things, [line])
-    assert shown(found) == shown(by_the_letter(things, line))
-    if due is BAD:
+    assert shown(found) == shown(by_exact_path(things, line))
+    if expected is BAD:
         assert isinstance(found, tuple)
         assert found[0] == "bad_value"
     else:
         assert isinstance(found, dict)
-        assert sign(found[{"endedAt": "ended_at"}.get(field, field)]) == sign(due)
+        assert sign(found[{"endedAt": "ended_at"}.get(field, field)]) == sign(expected)
 
 
 def test_fields_may_have_any_name_a_json_key_has(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_fields_may_have_any_name_a_json_key_has(con: duckdb.DuckDBPyConnection,
     for zone in ("Z", "z"):  # the bulk path knows only the first of them
         record = {"id": "t1", "version": 1, "emittedAt": at + zone, "happenedAt": at + zone}
         lines.append(json.dumps(record | {name: n for n, name in enumerate(names)}).encode())
-    for outcome in (*decoded(con, dataset, lines), *(by_the_letter(dataset, line) for line in lines)):
+    for outcome in (*decoded(con, dataset, lines), *(by_exact_path(dataset, line) for line in lines)):
         assert isinstance(outcome, dict)
         assert [outcome[f"c{n}"] for n in range(len(names))] == list(range(len(names)))
         assert (outcome["id"], outcome["version"], outcome["extra"]) == ("t1", 1, {})

@@ -24,6 +24,8 @@ SOURCES = (
     "deploy/*",
     "configs/**/*.yaml",
     "configs/**/*.sql",
+    "compactor/**/*.py",
+    "scripts/*.py",
 )
 
 

@@ -120,7 +120,7 @@ def test_another_seed_gives_other_ids(model: Model, tmp_path: Path) -> None:
         assert not model.history(dataset).keys() & other.history(dataset).keys()
 
 
-def test_every_key_tells_the_hour_in_which_it_was_written(out: Path) -> None:
+def test_every_key_has_the_hour_in_which_it_was_written(out: Path) -> None:
     for key in files(out):
         match = KEY.fullmatch(key)
         assert match, key
