@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from compactor.progress import LogProgress, Progress
-    from compactor.reports.data import DriftReport, FitReport, InferReport
+    from compactor.reports.data import DriftReport, InferReport, RegistryCheckReport
     from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
     from compactor.reports.report import (
         Check,
@@ -54,7 +54,6 @@ __all__ = [
     "ConflictError",
     "DatasetReport",
     "DriftReport",
-    "FitReport",
     "Hour",
     "InferReport",
     "InitReport",
@@ -66,6 +65,7 @@ __all__ = [
     "MissingTableError",
     "PendingObjects",
     "Progress",
+    "RegistryCheckReport",
     "Repair",
     "Report",
     "RollbackReport",
@@ -95,7 +95,7 @@ _MODULES = {
         "UsageError",
     ),
     "compactor.progress": ("LogProgress", "Progress"),
-    "compactor.reports.data": ("DriftReport", "FitReport", "InferReport"),
+    "compactor.reports.data": ("DriftReport", "RegistryCheckReport", "InferReport"),
     "compactor.reports.migration": ("MigrationPlan", "MigrationReport", "RollbackReport"),
     "compactor.reports.report": (
         "Check",

@@ -1,6 +1,6 @@
-"""What a failure of the machine or of a service beneath us means: one sentence with the next step, no record content.
+"""Explains failures of the machine and of services: one sentence with the next step, and no record content.
 
-Errors are told by the names of their modules and types, so that this module needs none of the libraries: the command
+Errors are recognized by the names of their modules and types, so this module imports none of the libraries. The command
 line imports it before any of them.
 """
 
@@ -18,23 +18,22 @@ _S3_ACTIONS = {
     "HeadObject": "s3:GetObject",
     "ListObjectsV2": "s3:ListBucket",
 }
-"""The right behind a request of Arrow's S3 client; all others write, and need s3:PutObject."""
+"""Request of Arrow's S3 client -> permission that it needs. All other requests write, and need s3:PutObject."""
 
 _SYSTEM = {
-    errno.ENOSPC: "the disk is full; free some space, or set resources.temp_dir and warehouse to where there is some",
+    errno.ENOSPC: "the disk is full; free some space, or set resources.temp_dir and warehouse to a disk that has space",
     errno.EDQUOT: "the disk quota is used up; free some space",
-    errno.EFBIG: "a file may not grow as large as is needed; raise the limit (ulimit -f)",
-    errno.EROFS: "the file system is read-only; mount it for writing, or name another folder in the config",
+    errno.EFBIG: "a file would exceed the limit on file sizes; raise the limit (ulimit -f)",
+    errno.EROFS: "the file system is read-only; mount it for writing, or set another folder in the config",
     errno.EACCES: "permission denied; let this user write to the warehouse and to resources.temp_dir",
     errno.EPERM: "permission denied; let this user write to the warehouse and to resources.temp_dir",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n), or lower source.readers",
     errno.EAGAIN: "no more threads may be started; raise the limit on processes (ulimit -u, or the container's)",
 }
 _MEMORY = "there is not enough memory; give the process more, or lower resources.memory, batch.bytes and source.readers"
-_SPILL = "the engine's memory and spill folder are full; raise resources.memory, or free space in resources.temp_dir"
+_SPILL = "DuckDB's memory and its spill folder are full; raise resources.memory, or free space in resources.temp_dir"
 
-
-_IN_WORDS = (
+_BY_TEXT = (
     ("database or disk is full", _SYSTEM[errno.ENOSPC]),
     ("No space left", _SYSTEM[errno.ENOSPC]),
     ("readonly database", _SYSTEM[errno.EROFS]),
@@ -46,27 +45,27 @@ _IN_WORDS = (
     ("malloc of size", _MEMORY),
     ("realloc of size", _MEMORY),
 )
-"""What libraries say of the machine where they throw errors of their own, or each other's."""
+"""Texts in errors of the libraries that mean a failure of the machine, and the sentence for each."""
 
 _ADDRESS_SPACE = 3 << 30
 
 
 def refuse_small_address_space() -> None:
-    """Raises CompactorError under a `ulimit -v` with which native libraries abort, or wait for ever for a thread."""
+    """Raises CompactorError if `ulimit -v` is so small that native libraries abort, or wait forever for a thread."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE:
         raise CompactorError(
-            f"the address space is limited to {limit >> 20} MiB (ulimit -v), and 3072 are needed, most of them to be"
-            " reserved and never used; lift that limit, and bound memory by resources.memory or the container's limit"
+            f"the address space is limited to {limit >> 20} MiB (ulimit -v), and 3072 MiB are needed; most of it"
+            " is only reserved; lift that limit, and limit memory by resources.memory or the container's limit"
         )
 
 
 def reason(error: BaseException) -> str | None:
-    """Why a run failed that met this error; None for an error that nobody foresaw."""
+    """The sentence for an error; None for an unknown one."""
     module, name = type(error).__module__, type(error).__name__
     if isinstance(error, MemoryError) or name == "ArrowMemoryError":
         return _MEMORY
-    if module.startswith(("duckdb", "_duckdb")):  # also by what the engine met when it asked Arrow for rows
+    if module.startswith(("duckdb", "_duckdb")):  # DuckDB also passes on errors of Arrow, from which it reads rows
         return _of_text(str(error)) or (_SPILL if name == "OutOfMemoryException" else None)
     if module.startswith("sqlalchemy."):
         return _of_database(name, getattr(error, "orig", None))
@@ -80,7 +79,7 @@ def reason(error: BaseException) -> str | None:
 def _of_database(name: str, cause: object) -> str | None:
     if getattr(cause, "pgcode", None) == "42501":  # insufficient privilege
         return (
-            "the catalog's database refuses its user; grant SELECT, INSERT, UPDATE and DELETE on iceberg_tables and"
+            "the catalog's database refuses this user; grant SELECT, INSERT, UPDATE and DELETE on iceberg_tables and"
             " iceberg_namespace_properties"
         )
     if name == "OperationalError" and "locked" in str(cause):
@@ -92,7 +91,7 @@ def _of_database(name: str, cause: object) -> str | None:
 
 
 def _of_text(text: str) -> str | None:
-    """Of a disk or of Arrow's S3 client, which tell what happened in their text alone."""
+    """For errors of a disk or of Arrow's S3 client: only their text says what happened."""
     if found := re.search(r"AWS Error (\w+)(?: \(HTTP status \d+\))? during (\w+) operation", text):
         code, operation = found.groups()
         if code == "ACCESS_DENIED":
@@ -100,13 +99,13 @@ def _of_text(text: str) -> str | None:
         return f"S3 answered {code} to {operation}; check catalog.properties and the network"
     if found := re.search(r"\[[Ee]rrno (\d+)\]", text):
         return _SYSTEM.get(int(found[1]))
-    return next((sentence for words, sentence in _IN_WORDS if words in text), None)
+    return next((sentence for part, sentence in _BY_TEXT if part in text), None)
 
 
 def _of_glue(error: BaseException) -> str:
     operation: str | None = getattr(error, "operation_name", None)
     if operation is None:
-        return f"AWS was not asked ({type(error).__name__}); check the credentials, the region and the network"
+        return f"the request to AWS failed ({type(error).__name__}); check the credentials, the region and the network"
     code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
     if code == "AccessDeniedException":
         return f"access denied; grant glue:{operation} on the catalog, the database and its tables"

@@ -86,7 +86,7 @@ class TableVersionChanged(CompactorError):
 
     def __init__(self, cause: str, *, attempts: int = 1) -> None:
         self.cause, self.attempts = cause, attempts
-        advice = f" {attempts} times; run again when no migration is under way" if attempts > 1 else "; run again"
+        advice = f" {attempts} times; run again when no migration is in progress" if attempts > 1 else "; run again"
         super().__init__(cause + advice)
 
 

@@ -1,8 +1,7 @@
-"""Logging to stderr: plain lines for people, JSON lines for collectors.
+"""Logging to stderr: text lines for people, JSON lines for log collectors.
 
-The rule of every log line in this program: it carries ids, keys, file names, line numbers, counts and times, and never
-the content of a record, not even on DEBUG. What a record holds is personal data; a log is kept longer and read by more
-people than the lake is.
+A log line may hold ids, keys, file names, line numbers, counts and times. It never holds the content of a record, not
+even at level DEBUG: records are personal data, and a log is kept longer and read by more people than the lake.
 
 All times are UTC, like the hours in the object keys.
 """
@@ -20,7 +19,7 @@ LogFormat = Literal["text", "json"]
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to whatever `sys.stderr` is at that moment, so that a progress bar can keep its line below the log."""
+    """Writes to the current `sys.stderr`. A progress bar replaces it, and so keeps its line below the log."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -30,11 +29,11 @@ class StderrHandler(logging.StreamHandler[TextIO]):
         return sys.stderr
 
 
-def setup(format: LogFormat = "text", verbosity: int = 0) -> None:  # noqa: A002  # the word that the option uses
-    """Sends all log records to stderr; a second call replaces the first.
+def setup(format: LogFormat = "text", verbosity: int = 0) -> None:  # noqa: A002  # the name of the option
+    """Sends all log records to stderr, and Python's warnings too. A second call replaces the first.
 
-    Our own loggers speak from INFO on, or from DEBUG on with a `verbosity` of 1 or more. Other libraries are heard from
-    WARNING on in both cases: their DEBUG lines may hold request bodies. Python warnings take the same way.
+    The program logs from level INFO on, or from DEBUG on with a `verbosity` of 1 or more. Other libraries always log
+    from WARNING on: their DEBUG lines may hold request bodies.
     """
     handler = StderrHandler()
     handler.setFormatter(_json_formatter() if format == "json" else _text_formatter())
@@ -48,8 +47,13 @@ def setup(format: LogFormat = "text", verbosity: int = 0) -> None:  # noqa: A002
 
 
 def is_json() -> bool:
-    """Whether the last `setup` chose JSON lines."""
+    """Whether log lines are JSON."""
     return any(isinstance(each.formatter, JsonFormatter) for each in _our_handlers())
+
+
+def printable(text: str) -> str:
+    """`text` with control characters escaped: a key or a value of a record must not control the operator's terminal."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _our_handlers() -> list[StderrHandler]:
@@ -57,7 +61,7 @@ def _our_handlers() -> list[StderrHandler]:
 
 
 class _LowerLevel(logging.Formatter):
-    """`HH:MM:SS info message`: the level in lower case, as in the JSON form."""
+    """`HH:MM:SS info message`: the level in lower case, as in JSON lines."""
 
     converter = staticmethod(time.gmtime)
 
@@ -66,11 +70,11 @@ class _LowerLevel(logging.Formatter):
 
 
 def _text_formatter() -> logging.Formatter:
-    return _LowerLevel("%(asctime)s", datefmt="%H:%M:%S")  # asctime is named here so that it is computed
+    return _LowerLevel("%(asctime)s", datefmt="%H:%M:%S")  # logging computes asctime only if the format names it
 
 
 class _UtcJson(JsonFormatter):
-    """One JSON object a line: time (ISO 8601, UTC), level, logger, message, then the record's extra fields."""
+    """One JSON object per line: time (ISO 8601, UTC), level, logger, message, then the record's extra fields."""
 
     converter = staticmethod(time.gmtime)
 

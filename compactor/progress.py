@@ -1,9 +1,9 @@
-"""How far a run is: a bar on a terminal, a log line now and then elsewhere, nothing for use as a library.
+"""The progress of a run: a bar on a terminal, log lines elsewhere, nothing for use as a library.
 
-One dataset at a time: `start`, then any number of `advance` and `stage`, then `finish`. A dataset that fails is left
-without `finish`: leaving the context ends the display. Call it from one thread. All sizes are bytes and one MB is
-10**6 of them; the speed counts uncompressed bytes, the time left counts compressed ones, because only their total is
-known beforehand.
+One dataset at a time: `start`, then any number of `advance` and `stage`, then `finish`. A dataset that fails gets no
+`finish`; leaving the context ends the display. Not safe for several threads. Sizes are bytes, and 1 MB is 10**6 bytes.
+The speed counts uncompressed bytes. The remaining time counts compressed bytes, because only their total is known when
+the dataset starts.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Tally:
-    """What one dataset has to do (`total_*`) and has done. `began` is the clock's reading at the start, in seconds."""
+class Work:
+    """The work on one dataset: its total (`total_*`) and what is done. `began`: the clock at the start, in seconds."""
 
     dataset: str
     total_files: int
@@ -43,7 +43,7 @@ class Tally:
         return self.raw_bytes / 1e6 / (now - self.began) if now > self.began else 0.0
 
     def seconds_left(self, now: float) -> float | None:
-        """None while nothing is done yet, so that nothing can be foretold."""
+        """None while nothing is done, because then there is no estimate."""
         if not self.compressed_bytes:
             return None
         remaining = max(self.total_compressed - self.compressed_bytes, 0)
@@ -51,45 +51,45 @@ class Tally:
 
 
 class Progress:
-    """Counts, and shows nothing itself: the subclasses show. Safe to leave at any moment."""
+    """Counts the work. The subclasses display it. The context can end at any time."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._tally: Tally | None = None
+        self._work: Work | None = None
 
     @staticmethod
     def for_terminal(*, json_logs: bool = False, clock: Clock = time.monotonic) -> Progress:
-        """A bar if stderr is a terminal and logs are for people, else log lines."""
+        """A bar if stderr is a terminal and logs are text, else log lines."""
         if sys.stderr.isatty() and not json_logs:
             return BarProgress(clock)
         return LogProgress(clock)
 
     def start(self, dataset: str, files: int, compressed_bytes: int) -> None:
-        """Begins a dataset with `files` objects to load, of `compressed_bytes` together."""
-        self._tally = Tally(dataset, files, compressed_bytes, began=self._clock())
-        self._started(self._tally)
+        """Begins a dataset with `files` objects to load, `compressed_bytes` in total."""
+        self._work = Work(dataset, files, compressed_bytes, began=self._clock())
+        self._started(self._work)
 
     def advance(self, files: int = 0, lines: int = 0, compressed_bytes: int = 0, raw_bytes: int = 0) -> None:
-        """Adds to what is done."""
-        if tally := self._tally:
-            tally.files += files
-            tally.lines += lines
-            tally.compressed_bytes += compressed_bytes
-            tally.raw_bytes += raw_bytes
-            self._changed(tally)
+        """Adds to the work that is done."""
+        if work := self._work:
+            work.files += files
+            work.lines += lines
+            work.compressed_bytes += compressed_bytes
+            work.raw_bytes += raw_bytes
+            self._changed(work)
 
     def stage(self, text: str) -> None:
-        """Says what is being done now, in one word: "merging", "committing"."""
-        if (tally := self._tally) and tally.stage != text:
-            tally.stage = text
-            log.debug("%s: %s", tally.dataset, text)
-            self._changed(tally)
+        """Sets the current step, in one word: "merging", "committing"."""
+        if (work := self._work) and work.stage != text:
+            work.stage = text
+            log.debug("%s: %s", work.dataset, text)
+            self._changed(work)
 
     def finish(self) -> None:
         """Ends the dataset."""
-        if tally := self._tally:
-            self._tally = None
-            self._finished(tally)
+        if work := self._work:
+            self._work = None
+            self._finished(work)
 
     def __enter__(self) -> Self:
         return self
@@ -97,12 +97,12 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._tally = None
+        self._work = None
         self._closed()
 
-    def _started(self, tally: Tally) -> None: ...
-    def _changed(self, tally: Tally) -> None: ...
-    def _finished(self, tally: Tally) -> None: ...
+    def _started(self, work: Work) -> None: ...
+    def _changed(self, work: Work) -> None: ...
+    def _finished(self, work: Work) -> None: ...
     def _closed(self) -> None: ...
 
 
@@ -111,35 +111,35 @@ class NullProgress(Progress):
 
 
 class LogProgress(Progress):
-    """A log line at most every `EVERY` seconds, and one at the end of each dataset."""
+    """Logs a line at most every `EVERY` seconds, and one at the end of each dataset."""
 
     EVERY = 30.0
 
-    def _started(self, tally: Tally) -> None:
-        self._said = tally.began
+    def _started(self, work: Work) -> None:
+        self._logged_at = work.began
 
-    def _changed(self, tally: Tally) -> None:
+    def _changed(self, work: Work) -> None:
         now = self._clock()
-        if now - self._said >= self.EVERY:
-            self._said = now
-            left = tally.seconds_left(now)
-            stage = f", {tally.stage}" if tally.stage else ""
-            ahead = f", about {_duration(left)} left" if left else ""
-            self._say(tally, now, f"{stage}{ahead}")
+        if now - self._logged_at >= self.EVERY:
+            self._logged_at = now
+            left = work.seconds_left(now)
+            stage = f", {work.stage}" if work.stage else ""
+            rest_time = f", about {_duration(left)} left" if left else ""
+            self._log(work, now, f"{stage}{rest_time}")
 
-    def _finished(self, tally: Tally) -> None:
+    def _finished(self, work: Work) -> None:
         now = self._clock()
-        self._say(tally, now, f", done in {_duration(now - tally.began)}")
+        self._log(work, now, f", done in {_duration(now - work.began)}")
 
-    def _say(self, tally: Tally, now: float, rest: str) -> None:
-        rate = tally.megabytes_per_second(now)
-        message = f"{_files(tally)}, {tally.lines:,} lines, {rate:,.1f} MB/s{rest}"
-        counts = {"dataset": tally.dataset, "files": tally.files, "lines": tally.lines, "raw_bytes": tally.raw_bytes}
-        log.info("%s: %s", tally.dataset, message, extra=counts)
+    def _log(self, work: Work, now: float, rest: str) -> None:
+        rate = work.megabytes_per_second(now)
+        message = f"{_files(work)}, {work.lines:,} lines, {rate:,.1f} MB/s{rest}"
+        counts = {"dataset": work.dataset, "files": work.files, "lines": work.lines, "raw_bytes": work.raw_bytes}
+        log.info("%s: %s", work.dataset, message, extra=counts)
 
 
 class BarProgress(Progress):
-    """A bar on stderr, one line a dataset. Log lines appear above it: `log.StderrHandler` writes to today's stderr."""
+    """A bar on stderr, one line per dataset. Log lines appear above it, see `log.StderrHandler`."""
 
     def __init__(self, clock: Clock = time.monotonic, console: Console | None = None) -> None:
         super().__init__(clock)
@@ -151,32 +151,32 @@ class BarProgress(Progress):
             bars.TextColumn("{task.fields[stage]}"),
             console=console or Console(stderr=True),
             get_time=clock,
-            redirect_stdout=False,  # stdout is for results, byte by byte as they were printed
+            redirect_stdout=False,  # stdout is for results, byte for byte as printed
         )
 
-    def _started(self, tally: Tally) -> None:
+    def _started(self, work: Work) -> None:
         self._bars.start()
-        self._task = self._bars.add_task(tally.dataset, total=tally.total_compressed, counts=_files(tally), stage="")
+        self._task = self._bars.add_task(work.dataset, total=work.total_compressed, counts=_files(work), stage="")
 
-    def _changed(self, tally: Tally) -> None:
-        counts = f"{_files(tally)}  {tally.megabytes_per_second(self._clock()):,.1f} MB/s"
-        self._bars.update(self._task, completed=tally.compressed_bytes, counts=counts, stage=tally.stage)
+    def _changed(self, work: Work) -> None:
+        counts = f"{_files(work)}  {work.megabytes_per_second(self._clock()):,.1f} MB/s"
+        self._bars.update(self._task, completed=work.compressed_bytes, counts=counts, stage=work.stage)
 
-    def _finished(self, tally: Tally) -> None:
-        tally.stage = "done"
-        self._changed(tally)
+    def _finished(self, work: Work) -> None:
+        work.stage = "done"
+        self._changed(work)
         self._bars.stop_task(self._task)
 
     def _closed(self) -> None:
         self._bars.stop()
 
 
-def _files(tally: Tally) -> str:
-    return f"{tally.files:,}/{tally.total_files:,} files"
+def _files(work: Work) -> str:
+    return f"{work.files:,}/{work.total_files:,} files"
 
 
 def _duration(seconds: float) -> str:
-    """Whole seconds as `H:MM:SS`, short ones as `4.2 s`."""
+    """`4.2 s` below a minute, else `H:MM:SS`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,11 +1,11 @@
-"""Measure the compactor on generated data, next to yardsticks measured in the same run.
+"""Measures the compactor on generated data, beside references that are measured in the same run.
 
     python scripts/bench.py                  a few minutes on two cores
     python scripts/bench.py --full           three times the data, more rounds
-    python scripts/bench.py --json FILE      also every sample, for a program
+    python scripts/bench.py --json FILE      also writes every sample, for a program
 
-Each measurement is a process of its own, so that its peak memory is its own. What is compared runs in turns; medians
-are shown. How to read the figures: docs/performance.md. Exit code 1: a result was wrong, so no figure counts.
+Each measurement is a process of its own, to get its own peak memory. Compared steps run in turns. The table shows
+medians. docs/performance.md explains the figures. Exit code 1: a result was wrong, so no figure is valid.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PINNED = hasattr(os, "sched_setaffinity")  # Linux
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of a process: what it printed, and its peak of resident memory."""
+    """One run of a process: what it printed, and its peak resident memory."""
 
     found: dict[str, Any]
     peak_bytes: int
@@ -51,7 +51,7 @@ class Sample:
 
 @dataclass
 class Row:
-    """A line of the result. `met` is None where there is no aim."""
+    """A line of the result. `met`: whether the aim was reached; None without an aim."""
 
     name: str
     samples: list[Sample] = field(default_factory=list)
@@ -132,25 +132,25 @@ class Bench:
         export = self._export(name, parts)
         parsing = self._row(f"{name}: unpack and parse, one core", export)
         loading = self._row(f"{name}: load", export)
-        confined = self._row(f"{name}: load, one core", export) if PINNED else None
+        one_core_load = self._row(f"{name}: load, one core", export) if PINNED else None
         for number in range(self._rounds):
-            tell(f"{name}: round {number + 1} of {self._rounds}")
+            report(f"{name}: round {number + 1} of {self._rounds}")
             with one_core():
                 parsing.samples.append(measure("bench_load.py", "parse", export.source, *export.datasets))
-                if confined:
-                    confined.samples.append(self._compact(export))
+                if one_core_load:
+                    one_core_load.samples.append(self._compact(export))
             loading.samples.append(self._compact(export))
         ratio = loading.seconds / parsing.seconds
         self._aim(f"{name}: load / parse", f"{ratio:.2f}", "<= 1.00", met=ratio <= 1)
-        if confined:
-            self._aim(f"{name}: load / parse, both one core", f"{confined.seconds / parsing.seconds:.2f}")
+        if one_core_load:
+            self._aim(f"{name}: load / parse, both one core", f"{one_core_load.seconds / parsing.seconds:.2f}")
         shutil.rmtree(export.source)
 
     def _load(self, name: str, parts: list[Part], rounds: int, *, per_file: bool = False) -> Row:
         export = self._export(name, parts)
         row = self._row(f"load {name}", export)
         for number in range(rounds):
-            tell(f"{name}: round {number + 1} of {rounds}")
+            report(f"{name}: round {number + 1} of {rounds}")
             row.samples.append(self._compact(export))
         if per_file:
             row.result = f"{export.written.files / row.seconds:,.0f} files/s"
@@ -162,7 +162,7 @@ class Bench:
         ours = self._row(f"merge {name}")
         theirs = self._row("  the same by PyIceberg's upsert")
         for number in range(max(self._rounds, upserts)):
-            tell(f"{name}: round {number + 1} of {max(self._rounds, upserts)}")
+            report(f"{name}: round {number + 1} of {max(self._rounds, upserts)}")
             left, right = self._folder / "merge", self._folder / "upsert"
             measure("bench_merge.py", "fill", left, rows, days)
             ours.samples.append(measure("bench_merge.py", "merge", left, rows, days, keys))
@@ -179,11 +179,11 @@ class Bench:
 
     def _migrate(self, *, rows: int, days: int) -> None:
         name = f"migrate {rows:,} rows"
-        tell(f"{name}: generating")
+        report(f"{name}: generating")
         folder = self._folder / "migrate"
         measure("bench_merge.py", "fill", folder, rows, days)
         for words, what in (("in place", "in-place"), ("rewritten for another type", "retype")):
-            tell(f"{name}: {words}")
+            report(f"{name}: {words}")
             row = self._row(f"{name}, {words}")
             row.samples.append(measure("bench_migrate.py", what, folder))
             found = row.samples[0].found
@@ -192,7 +192,7 @@ class Bench:
         shutil.rmtree(folder)
 
     def _export(self, name: str, parts: list[Part]) -> Export:
-        tell(f"{name}: generating")
+        report(f"{name}: generating")
         source = self._folder / "source"
         written = write_export(source, parts)
         return Export(source, tuple(part.dataset for part in parts), written)
@@ -221,7 +221,7 @@ class Bench:
 
 
 def measure(script: str, *arguments: object) -> Sample:
-    """Runs a script of ours to its end. This process is small, so that its own memory never counts as the child's."""
+    """Runs one of our scripts to its end. This process is small, so its own memory never counts as the child's."""
     command = [sys.executable, "-W", "ignore", str(SCRIPTS / script), *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS.parent)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:  # noqa: S603  (our own script)
@@ -237,7 +237,7 @@ def measure(script: str, *arguments: object) -> Sample:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Confines processes started inside to one core, where the system can."""
+    """Limits the processes that are started inside to one core, if the system can do it."""
     if not PINNED:
         yield
         return
@@ -252,10 +252,10 @@ def one_core() -> Iterator[None]:
 def check(name: str, found: dict[str, Any], expected: dict[str, int]) -> None:
     for fact, value in expected.items():
         if found[fact] != value:
-            raise SystemExit(f"{name}: {fact} is {found[fact]} where {value} was due; no figure counts")
+            raise SystemExit(f"{name}: {fact} is {found[fact]}, expected {value}; no figure is valid")
 
 
-def tell(text: str) -> None:
+def report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -272,7 +272,7 @@ def machine() -> dict[str, Any]:
 
 def show(rows: list[Row], facts: dict[str, Any]) -> None:
     caption = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
-    table = Table(caption=f"MB are 10^6 bytes, MB/s of uncompressed NDJSON; medians, of peaks the highest. {caption}")
+    table = Table(caption=f"MB are 10^6 bytes, MB/s of uncompressed NDJSON; medians, and the highest peaks. {caption}")
     table.add_column("measured", no_wrap=True)
     for heading in ("wall s", "CPU s", "MB/s", "peak MB", "result", "aim"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -287,7 +287,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="three times the data, more rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every sample there")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="where to put temporary data; default: the system's")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="folder for temporary data; default: the system's")
     arguments = parser.parse_args(argv)
     facts = machine()
     if arguments.work:

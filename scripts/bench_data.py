@@ -1,8 +1,8 @@
-"""Exports to measure with: seeded, of the shape of real deliveries, and written fast.
+"""Exports for benchmarks: seeded, like real deliveries, and written fast.
 
-A file is a row of *blocks* of lines, each made from a seed of its own. The last block of a file is the first of the
-next one: 2% of the lines of a full file are duplicates, as delivery at least once has them. Of the events, 2% happened
-up to five days before they were written.
+A file is a sequence of *blocks* of lines, each from a seed of its own. The last block of a file is the first block of
+the next file, so 2% of the lines of a full file are duplicates, as at-least-once delivery gives them. 2% of the events
+happened up to five days before they were written.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written. Of the `lines`, `distinct` are not a repetition; `raw_bytes` are uncompressed."""
+    """What was written. `distinct`: lines without the duplicates. `raw_bytes`: the uncompressed size."""
 
     files: int
     lines: int
@@ -76,7 +76,7 @@ class Written:
 
 
 def write_export(source: Path, parts: list[Part]) -> Written:
-    """Writes `source`/exports. Worker processes do it, so that the caller's memory stays small."""
+    """Writes `source`/exports, in worker processes, so that the caller's memory stays small."""
     jobs = [(source, part, number) for part in parts for number in range(part.files)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         raw_bytes = sum(pool.map(_write_file, *zip(*jobs, strict=True), chunksize=max(1, len(jobs) // 64)))
@@ -99,7 +99,7 @@ def _write_file(source: Path, part: Part, number: int) -> int:
     make = _MAKERS[part.dataset]
     lines: list[bytes] = []
     for index in range(number * step, (number + 1) * step + 1):
-        # Two files have this block, so nothing in it may depend on the file.
+        # Two files may have this block, so nothing in it depends on the file.
         rng = random.Random(f"{_SEED}:{part.dataset}:{index}")
         at = _START + index * interval // step
         ids = rng.randbytes(16 * block).hex().encode()
@@ -119,8 +119,8 @@ def _event(rng: random.Random, record_id: bytes, at: int, number: int) -> bytes:
     late = 1 + dice % (5 * _DAY) if number % 50 == 7 else dice % 30
     fan, kind = (dice >> 40) % _FANS, (dice >> 32) % 6
     attributes = _ATTRIBUTES[kind] % ((dice >> 20) % 90)
-    moments = _stamp(at, dice), _stamp(at - late, dice >> 10)
-    return _EVENT % (record_id, _fan(fan), moments[0], _NAMES[kind], moments[1], attributes, _DEVICES[fan % 3])
+    emitted, occurred = _stamp(at, dice), _stamp(at - late, dice >> 10)
+    return _EVENT % (record_id, _fan(fan), emitted, _NAMES[kind], occurred, attributes, _DEVICES[fan % 3])
 
 
 def _profile(rng: random.Random, record_id: bytes, at: int, number: int) -> bytes:
@@ -144,8 +144,8 @@ def _identity(rng: random.Random, record_id: bytes, at: int, number: int) -> byt
 
 
 def _merge(rng: random.Random, record_id: bytes, at: int, number: int) -> bytes:
-    into, moment = _fan(rng.randrange(_FANS)), _stamp(at, number)
-    return _MERGE % (record_id, into, moment, _fan(_FANS + number), into, moment)
+    into, merged = _fan(rng.randrange(_FANS)), _stamp(at, number)
+    return _MERGE % (record_id, into, merged, _fan(_FANS + number), into, merged)
 
 
 _MAKERS: dict[str, Callable[[random.Random, bytes, int, int], bytes]] = {

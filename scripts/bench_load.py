@@ -1,9 +1,9 @@
-"""Loads an export, or only unpacks and parses it: one process of a benchmark each.
+"""Loads an export, or only unpacks and parses it, as one process of a benchmark.
 
-    python scripts/bench_load.py parse SOURCE DATASET...       isal and orjson, a line at a time
-    python scripts/bench_load.py compact CONFIG DATASET...     what `compactor compact` does, into the config's lake
+    python scripts/bench_load.py parse SOURCE DATASET...       isal and orjson, line by line
+    python scripts/bench_load.py compact CONFIG DATASET...     as `compactor compact`, into the lake of the config
 
-Prints one JSON object. Starting Python and importing modules counts in neither time.
+Prints one JSON object. The times do not include the start of Python and the imports.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def parse(source: str, datasets: Sequence[str]) -> dict[str, int]:
     for dataset in datasets:
         for path in sorted(Path(source, "exports", dataset).rglob("*.ndjson.gz")):
             with igzip.IGzipFile(path, "rb") as file:  # type: ignore[no-untyped-call]  # isal types it only in part
-                for line in file:  # faster than to unpack all and split
+                for line in file:  # faster than unpacking all and splitting
                     orjson.loads(line)
                     lines += 1
     return {"lines": lines}
@@ -52,7 +52,7 @@ def main(verb: str, target: str, *datasets: str) -> None:
     found = step(target, datasets)
     timed = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
     print(json.dumps({**found, **timed}), flush=True)
-    os._exit(0)  # as the command line ends, and for its reason
+    os._exit(0)  # as the command line does, see `cli.exit`
 
 
 if __name__ == "__main__":

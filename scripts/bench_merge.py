@@ -1,11 +1,11 @@
-"""Merges keys into a table of current state, the product's way and PyIceberg's: one process of a benchmark each.
+"""Merges keys into a table of current state, as the compactor and as PyIceberg do it: one process of a benchmark each.
 
     python scripts/bench_merge.py fill FOLDER ROWS DAYS                  a lake in FOLDER with a table of ROWS rows
     python scripts/bench_merge.py merge FOLDER ROWS DAYS KEYS            KEYS rows, half of them new, by our merge
     python scripts/bench_merge.py upsert FOLDER ROWS DAYS KEYS           the same rows by PyIceberg's Table.upsert
     python scripts/bench_merge.py compare FOLDER ROWS DAYS KEYS OTHER    rows of both lakes, and how many differ
 
-Prints one JSON object. The incoming rows lie in memory before the clock starts; loading the table counts.
+Prints one JSON object. The incoming rows are in memory before the clock starts. Loading the table counts.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ class Lake:
         self.tables.ensure(self.registry, [DATASET])
 
     def incoming(self, first: int, count: int, days: int, *, hour: int) -> str:
-        """SQL for the rows of keys `first`..: a key's day never changes, so that all days stay as they are laid out."""
-        moment = f"TIMESTAMP '2026-11-01' + to_days((n % {days})::INTEGER) + to_seconds({3600 * hour} + n % 36000)"
+        """SQL for the rows of `count` keys from `first` on. The day of a key never changes, so the partitions stay."""
+        time_ = f"TIMESTAMP '2026-11-01' + to_days((n % {days})::INTEGER) + to_seconds({3600 * hour} + n % 36000)"
         values = {
             "id": f"md5('record ' || n || ' at {hour}')",
             "version": "1::BIGINT",
             "rover_id": "md5('fan ' || n)",
-            "emitted_at": moment,
-            "updated_at": moment,
+            "emitted_at": time_,
+            "updated_at": time_,
             "tier": "['bronze', 'silver', 'gold', 'platinum'][1 + n % 4]",
             "visits": f"(n * 7 + {hour}) % 1000",
             "spend": f"(n % 100000) / 100 + {hour}",
@@ -95,7 +95,7 @@ class Lake:
         return f"SELECT {listed} FROM range({first}, {first + count}) AS r(n)"
 
     def merge(self, rows: str) -> dict[str, float]:
-        """Brings rows into the current table as publishing a batch does. Returns the seconds it took."""
+        """Merges rows into the current table as the publishing of a batch does. Returns the seconds."""
         with session.session(self.config.resources) as con, Relations(con) as relations:
             batch = LocalBatch(self.tables, relations, self.dataset)
             fresh, intent = relations.table("fresh", rows), unfinished(self.tables, relations)
@@ -168,7 +168,7 @@ def main(verb: str, folder: str, *arguments: str) -> None:
     steps: dict[str, Callable[..., object]] = {"fill": fill, "merge": merge, "upsert": upsert, "compare": compare}
     values = [int(argument) if argument.isdigit() else argument for argument in arguments]
     print(json.dumps(steps[verb](folder, *values)), flush=True)
-    os._exit(0)  # as the command line ends, and for its reason
+    os._exit(0)  # as the command line does, see `cli.exit`
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Migrates a large table: one process of a benchmark each, after `bench_merge.py fill FOLDER ROWS DAYS`.
+"""Migrates a large table, as one process of a benchmark, after `bench_merge.py fill FOLDER ROWS DAYS`.
 
     python scripts/bench_migrate.py in-place FOLDER    a rename, a removal and a new column
-    python scripts/bench_migrate.py retype FOLDER      then another type for two columns, which rewrites the table
+    python scripts/bench_migrate.py retype FOLDER      then another type for a column, which rewrites the table
 
-Prints one JSON object: the seconds, the rows, and how many data files of the table are those from before.
+Prints one JSON object: the seconds, the rows, the data files, and how many of these are unchanged (`kept`).
 """
 
 from __future__ import annotations

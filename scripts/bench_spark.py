@@ -1,15 +1,16 @@
-"""Measure the engine in this process against Spark on the same machine: what `docs/scale.md` tells.
+"""Measures the local engine against Spark on the same machine: the figures of `docs/scale.md`.
 
-    python scripts/bench_spark.py                 200,000 keys into 1 million rows, then how both grow; 25 minutes or so
-    python scripts/bench_spark.py --quick         a tenth of it
+    python scripts/bench_spark.py                 200,000 keys into 1 million rows, then growth; about 25 minutes
+    python scripts/bench_spark.py --quick         a tenth of the rows
     python scripts/bench_spark.py --only merge    one of the three tables: merge, growth, nights
-    python scripts/bench_spark.py --json FILE     also every figure, for a program
+    python scripts/bench_spark.py --json FILE     also writes every figure, for a program
 
-Needs what `make engines` fetches. A merge is that of a nightly batch into the current table, half of its keys new, over
-10 days. `plain` is a bare `MERGE INTO` of the same rows into the same table, with Spark's own settings, and without any
-rule on which row wins. A night is a whole `compact` of events into a history of so many rows. Each engine has a process
-and a lake of its own, and does its part three times; the first is cold, and told apart. Start-up is in none of them.
-Memory is that of the process and all its children; bytes are what they asked the system to read and write.
+Needs what `make engines` fetches. A merge is that of a nightly batch into the current table: half of its keys are new,
+and they are spread over 10 days. `plain` is a bare `MERGE INTO` of the same rows into the same table, with Spark's own
+settings and no rule on which row wins. A night is a whole `compact` of events into a history of so many rows.
+
+Each engine has a process and a lake of its own, and runs three times. The first run is cold, and shown apart. Start-up
+is not included. Memory is that of the process and all its children. Bytes are those of all their reads and writes.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ MB = 1e6
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one merge: seconds, and bytes."""
+    """The figures of one merge: seconds, and bytes."""
 
     seconds: float
     read: int
@@ -71,7 +72,7 @@ class Figures:
 
 
 class Meter:
-    """Measures this process and all its children. `peak` is the greatest sum of their resident memory."""
+    """Measures this process and all its children. `peak`: the greatest sum of their resident memory, in bytes."""
 
     def __init__(self) -> None:
         self.peak = 0
@@ -107,7 +108,7 @@ def _each(ask: Callable[[psutil.Process], Any]) -> list[Any]:
 
 
 def merge_batches(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
-    """Merges `ROUNDS` batches of `keys` keys into a table of `rows` rows, by one engine."""
+    """Merges `ROUNDS` batches of `keys` keys into a table of `rows` rows, with one engine."""
     lake = Lake(folder, settings=f"{MEMORY}spark: {{settings: {os.environ['BENCH_SPARK_SETTINGS']}}}")
     lake.merge(lake.incoming(0, rows, DAYS, hour=0))
     meter, found = Meter(), []
@@ -118,15 +119,15 @@ def merge_batches(name: str, folder: str, rows: int, keys: int) -> list[Figures]
             with session.session(lake.config.resources) as con:
                 con.execute(f"COPY ({lake.incoming(first, keys, DAYS, hour=FIRST_HOUR + number)}) TO '{file}'")
             found.append(merge(meter, str(file)))
-    due = rows + ROUNDS * keys // 2
-    there = sum(each.record_count for each in lake.tables.table(DATASET).files)
-    if there != due:
-        raise SystemExit(f"{name}: {there} rows where {due} are due")
+    expected = rows + ROUNDS * keys // 2
+    merged = sum(each.record_count for each in lake.tables.table(DATASET).files)
+    if merged != expected:
+        raise SystemExit(f"{name}: {merged} rows, expected {expected}")
     return found
 
 
 def load_nights(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
-    """Loads `ROUNDS` nights of `keys` events into a history of `rows` rows, by one engine. A file is an hour."""
+    """Loads `ROUNDS` nights of `keys` events into a history of `rows` rows, with one engine. One file per hour."""
     root = Path(folder)
     per_file = min(FILE_LINES, keys)
     source = root / "source"
@@ -153,14 +154,14 @@ def load_nights(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
             progress=NullProgress(),
         )
         if report.datasets[0].lines != count * per_file:
-            raise SystemExit(f"{name}: {report.datasets[0].lines} lines where {count * per_file} are due")
+            raise SystemExit(f"{name}: {report.datasets[0].lines} lines, expected {count * per_file}")
 
     load(rows // per_file, "local")
     meter = Meter()
     lake = Lakehouse(settings_of)
     with choice.opened(settings_of, name) as (open_batch, _):  # type: ignore[arg-type]
         with open_batch(lake, lake.at_table_version(known.get(EVENTS))):
-            pass  # starts Spark, whose session the runs then find
+            pass  # starts Spark; the runs use its session
         return [meter.measure(lambda: load(keys // per_file, name)) for _ in range(ROUNDS)]
 
 
@@ -172,7 +173,7 @@ def _merging(name: str, lake: Lake) -> Iterator[Merge]:
     if name == "local":
         yield lambda meter, file: _by_local(lake, meter, file)
         return
-    from compactor.engines.spark import SparkEngine  # noqa: PLC0415  the engine in this process is measured without it
+    from compactor.engines.spark import SparkEngine  # noqa: PLC0415  the local engine is measured without it
 
     with SparkEngine(lake.config) as spark:
         by = _by_spark if name == "spark" else _by_plain

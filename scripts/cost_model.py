@@ -1,8 +1,9 @@
-"""What a month costs on AWS, by figures that were measured: the last table of docs/scale.md.
+"""Estimates the cost of a month on AWS from measured figures: the last table of docs/scale.md.
 
     python scripts/cost_model.py
 
-A model, not a bill. What is measured, what is assumed and what AWS charges stand apart below: change a line, run again.
+This is a model, not a bill. Below are, in this order, the measured figures, the assumptions, and the prices of AWS.
+Change a line and run it again.
 """
 
 from __future__ import annotations
@@ -11,32 +12,33 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Measured, on 2 cores: seconds for a million (docs/scale.md has the runs).
+# Measured on 2 cores: seconds for a million (docs/scale.md has the runs).
 LOAD = 10.0  # lines read, decoded, sorted, written to the history
-REWRITE = 1.4  # rows of current state that a merge writes again
-LOOK_UP = 0.14  # records of the history whose id a batch looks at
-SPARK_FACTOR = 3.2  # what the same work takes Spark, on as many cores
+REWRITE = 1.4  # rows of current state that a merge rewrites
+LOOK_UP = 0.14  # records of the history whose id a batch reads
+SPARK_FACTOR = 3.2  # Spark's time for the same work on as many cores, divided by ours
 SPARK_START = 120.0  # seconds until a cluster has its executors and is warm; not measured
 EVENT_BYTES, STATE_BYTES, LINE_BYTES = 53, 79, 68  # a row in Parquet, a row in Parquet, a gzipped line
 
-# Assumed, a fan and day: records of events and of states; identifiers of a fan; and how long history reaches back.
+# Assumed: records of events and of states, per fan and day; identifiers of a fan; days of history.
 EVENTS, CHANGES, IDENTIFIERS, DAYS = 0.5, 0.06, 2, 730
-# Of older snapshots a table keeps as many bytes again.
+# Bytes of a table with its older snapshots, divided by those of the table alone.
 SNAPSHOTS = 2
 # Compressed bytes of one commit (`batch.bytes`, `spark.batch.bytes`): the first asks for 6 GB of `resources.memory`.
 LOCAL_BATCH, SPARK_BATCH = 256e6, 16e9
-LONGEST_NIGHT, SPARK_NIGHT = 12.0, 2.0  # hours: past the first, one machine is out; Spark gets the cores for the second
+# Hours: the longest night of one machine, and the night for which Spark gets enough cores.
+LONGEST_NIGHT, SPARK_NIGHT = 12.0, 2.0
 
-# Dollars in us-east-1, as remembered in November 2026: look them up before you rely on them.
+# Dollars in us-east-1, as of November 2026. Check them before you rely on them.
 FARGATE_CORE, FARGATE_GB, FARGATE_CORES, FARGATE_MEMORY = 0.04048, 0.004445, 2, 8
 EMR_CORE, EMR_GB, EMR_GB_OF_CORE = 0.052624, 0.0057785, 4
 S3_GB_MONTH, S3_PUT, S3_GET = 0.023, 5e-6, 4e-7
-PUTS, GETS = 4_000, 40_000  # of a night, whatever its size: 4 datasets, a file a minute, day partitions of two years
+PUTS, GETS = 4_000, 40_000  # per night, of any size: 4 datasets, one file per minute, day partitions of two years
 
 
 @dataclass(frozen=True)
 class Month:
-    """Thirty nights, and a month of storage. `hours` are those of one night; dollars are None where it does not end."""
+    """Thirty nights, and a month of storage. `hours`: of one night. `compute`: dollars; None if a night is too long."""
 
     fans: float
     engine: str
@@ -54,7 +56,7 @@ class Month:
 
 
 def months(fans: float) -> Iterator[Month]:
-    """The same month by either engine."""
+    """Yields the month for each engine."""
     events, states = fans * EVENTS, fans * CHANGES
     history = DAYS * (events * EVENT_BYTES + states * STATE_BYTES)
     current = fans * (1 + IDENTIFIERS) * STATE_BYTES
@@ -64,8 +66,8 @@ def months(fans: float) -> Iterator[Month]:
     def seconds(batch: float) -> float:
         batches_of_events, batches_of_states = (math.ceil(lines * LINE_BYTES / batch) for lines in (events, states))
         looked_up = DAYS * (batches_of_events * events + batches_of_states * states)
-        written_again = batches_of_states * fans * (1 + IDENTIFIERS)
-        return (LOAD * (events + states) + LOOK_UP * looked_up + REWRITE * written_again) / 1e6
+        rewritten = batches_of_states * fans * (1 + IDENTIFIERS)
+        return (LOAD * (events + states) + LOOK_UP * looked_up + REWRITE * rewritten) / 1e6
 
     hours = seconds(LOCAL_BATCH) / 3600
     price = FARGATE_CORES * FARGATE_CORE + FARGATE_MEMORY * FARGATE_GB

@@ -1,11 +1,11 @@
-"""Fetch the query engines that `make test-engines` runs, once, into a cache outside the checkout.
+"""Fetches the query engines that `make test-engines` runs, once, into a cache outside the checkout.
 
-    python scripts/fetch_engines.py            fetch what is missing
+    python scripts/fetch_engines.py            fetches what is missing
     python scripts/fetch_engines.py trino      only what these engines need (trino, spark35, spark41, nessie, polars …)
 
-What, and in which version, is in `engines.toml` beside this file. The cache is $COMPACTOR_ENGINES, by default
-~/.cache/lakehouse-compactor/engines. A download that broke off goes on where it stopped; nothing appears under its name
-before it is whole, and a file's checksum is compared. COMPACTOR_MAVEN names another repository to take the files from.
+`engines.toml`, beside this file, lists what is fetched, with versions. The cache is $COMPACTOR_ENGINES, by default
+~/.cache/lakehouse-compactor/engines. An interrupted download resumes. A file gets its name only when it is complete and
+its checksum is right. COMPACTOR_MAVEN sets another Maven repository.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ NEEDS = {
     "spark35": tuple(PINS["jars"]["3.5"]),
     "spark41": tuple(PINS["jars"]["4.1"]),
 }
-"""Engine -> its files. Engines without any are an environment of Python alone."""
+"""Engine -> its files. An engine without files is only a Python environment."""
 _JAVA_OF_SPARK = """\
 #!/usr/bin/env bash
-# Spark 4 asks for a module that speeds up linear algebra, can do without it, and this Java lacks it.
+# Spark 4 asks for a module for fast linear algebra. It is optional, and this Java lacks it.
 given=()
 for word in "$@"; do
     [[ $word == --add-modules=jdk.incubator.vector ]] || given+=("$word")
@@ -50,7 +50,7 @@ exec "$(dirname "${BASH_SOURCE[0]}")/java.real" "${given[@]}"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file of a Maven repository. `unpack` names the plugins of an archive to keep; without any it stays packed."""
+    """A file of a Maven repository. `unpack`: the plugins of an archive to keep; without any it is not unpacked."""
 
     of: str
     sha256: str
@@ -63,7 +63,7 @@ class Artifact:
 
     @property
     def path(self) -> str:
-        """Where it lies below the repository's base URL."""
+        """Its path below the repository's base URL."""
         coordinates, _, extension = self.of.partition("@")
         group, artifact, version, *classifier = coordinates.split(":")
         name = "-".join([artifact, version, *classifier]) + "." + (extension or "jar")
@@ -71,7 +71,7 @@ class Artifact:
 
     @property
     def place(self) -> Path:
-        """Its file, or the folder that it was unpacked to."""
+        """Its file in the cache, or the folder to which it was unpacked."""
         name = self.path.rpartition("/")[2]
         return CACHE / (name.removesuffix(".tar.gz") if self.unpack else f"files/{name}")
 
@@ -82,13 +82,13 @@ def jars(engine: str) -> list[Path]:
 
 
 def environment(name: str) -> Path:
-    """The folder of an engine's environment: other pins, another folder."""
+    """The folder of an engine's environment. Other pins give another folder."""
     pins = "\n".join([sys.version.partition(" ")[0], *PINS["venvs"][name]])
     return CACHE / "venvs" / f"{name}-{hashlib.sha256(pins.encode()).hexdigest()[:8]}"
 
 
 def java_home(engine: str) -> Path:
-    """The Java of "trino" or "spark": one from a wheel, or for Spark the machine's own where it fits."""
+    """The Java of "trino" or "spark": from a wheel or, for Spark, the machine's own if its version fits."""
     if engine == "spark" and (own := _machine_java()):
         return own
     pin: str = PINS["java"][engine]
@@ -108,7 +108,7 @@ def _machine_java() -> Path | None:
 
 
 def missing(engines: list[str]) -> list[str]:
-    """What is not in the cache yet of what these engines need."""
+    """The things that these engines need and the cache lacks."""
     files = {name for engine in engines for name in NEEDS.get(engine, ())}
     found = [name for name in sorted(files) if not Artifact.named(name).place.exists()]
     found += [name for name in engines if name in PINS["venvs"] and not (environment(name) / ".complete").exists()]
@@ -120,7 +120,7 @@ def missing(engines: list[str]) -> list[str]:
 def fetch(engines: list[str]) -> None:
     (CACHE / "files").mkdir(parents=True, exist_ok=True)
     with (CACHE / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two who fetch at once: the second finds it done
+        fcntl.flock(lock, fcntl.LOCK_EX)  # if two processes fetch at the same time, the second finds it done
         for name in missing(engines):
             print(f"fetching {name}", file=sys.stderr)
             if name in PINS["files"]:
@@ -150,7 +150,7 @@ def _fetch_file(artifact: Artifact) -> None:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != artifact.sha256:
             part.unlink()
-            raise SystemExit(f"error: {name} has the SHA-256 {found}, not {artifact.sha256}; nothing is kept of it")
+            raise SystemExit(f"error: {name} has the SHA-256 {found}, not {artifact.sha256}; the file was deleted")
         part.rename(packed)
     if artifact.unpack:
         _unpack(packed, artifact)
@@ -158,27 +158,27 @@ def _fetch_file(artifact: Artifact) -> None:
 
 
 def _download(url: str, part: Path) -> None:
-    """Adds what is missing to `part`."""
+    """Downloads the rest of the file into `part`."""
     begun = part.stat().st_size if part.exists() else 0
     retries = urllib3.Retry(5, backoff_factor=1, status_forcelist=[500, 502, 503, 504])
     headers = {"Range": f"bytes={begun}-"} if begun else {}
     with urllib3.PoolManager(retries=retries, timeout=60).request(
         "GET", url, headers=headers, preload_content=False
     ) as response:
-        if response.status == 416:  # it was whole already
+        if response.status == 416:  # it was complete already
             return
         if response.status not in (200, 206):
-            raise SystemExit(f"error: {url} answers {response.status}; COMPACTOR_MAVEN can name another repository")
+            raise SystemExit(f"error: {url} answers {response.status}; set another repository with COMPACTOR_MAVEN")
         with part.open("ab" if response.status == 206 else "wb") as file:
             shutil.copyfileobj(response, file, 1 << 20)
 
 
 def _unpack(archive: Path, artifact: Artifact) -> None:
-    """Unpacks a server, without the plugins that nobody asked for."""
+    """Unpacks a server without the plugins that are not needed."""
     aside = CACHE / f"{artifact.place.name}.part"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    # Whole, because the plugins share files by hard links.
+    # All of it, because the plugins share files by hard links.
     subprocess.run(["tar", "-xzf", str(archive), "-C", str(aside)], check=True)
     (folder,) = aside.iterdir()
     for plugin in (folder / "plugin").iterdir():

@@ -1,11 +1,11 @@
-"""Write a seeded, realistic export to try the compactor on: the same arguments give the same bytes.
+"""Writes a seeded, realistic export to try the compactor on. The same arguments give the same bytes.
 
-    python scripts/make_sample.py OUT                 write OUT/exports
-    python scripts/make_sample.py OUT --replace       deliver one of its files again, one record longer
+    python scripts/make_sample.py OUT                 writes OUT/exports
+    python scripts/make_sample.py OUT --replace       delivers one of its files again, with one more record
 
-A snapshot of all state comes first, then some days of changes and events. As in real deliveries, records come twice, or
-days late, or cannot be read; the snapshot is rerun halfway; and one identifier's old upsert arrives after its delete.
-The summary tells what a compactor must find. Records are streamed: memory grows with fans, not with events.
+A snapshot of all state comes first, then some days of changes and events. As in real deliveries, there are duplicates,
+late records and lines that cannot be read. The snapshot is repeated halfway, and an old upsert of one identifier
+arrives after its delete. The summary says what a compactor must find. Memory grows with fans, not with events.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MATCH_HOUR = 19  # of every second day
 
 @dataclass(frozen=True)
 class Plan:
-    """What to generate. `start` is the first moment, in milliseconds since 1970."""
+    """What to generate. `start`: the first time, in milliseconds since 1970."""
 
     seed: int
     start: int
@@ -49,20 +49,20 @@ class Plan:
 
 
 class Export:
-    """A world, and the four feeds that tell of it hour by hour."""
+    """Writes the four datasets of a world, hour by hour."""
 
     def __init__(self, exports: Path, plan: Plan) -> None:
         self._plan = plan
         self._world = World(plan.seed)
         self._rng = random.Random(f"{plan.seed}:export")
         self._feeds = {dataset: Feed(exports, dataset, plan.seed) for dataset in DATASETS}
-        # What to do at the start of an hour, given that moment: late deliveries and bad lines.
-        self._due: defaultdict[int, list[Callable[[int], None]]] = defaultdict(list)
+        # Hour -> what to deliver at its start, given that time: late records and bad lines.
+        self._scheduled: defaultdict[int, list[Callable[[int], None]]] = defaultdict(list)
         self._changes = dict.fromkeys(DATASETS, 0)
         self._step = 0
 
     def write(self) -> dict[str, dict[str, int]]:
-        """Write all files; the counts of each dataset."""
+        """Writes all files. Returns the counts of each dataset."""
         plan = self._plan
         self._populate()
         self._plan_late_upsert()
@@ -75,7 +75,7 @@ class Export:
             self._feeds[IDENTITIES].expect(events // 20)
             self._feeds[MERGES].expect(events // 200)
             self._feeds[EVENTS].expect(events)
-            for deliver in self._due.pop(hour, []):
+            for deliver in self._scheduled.pop(hour, []):
                 deliver(start + 30 * SECOND)
             for i in range(events):
                 self._live(hour, start + 60 * SECOND + i * (HOUR - 60 * SECOND) // events)
@@ -84,7 +84,7 @@ class Export:
         return self._summary()
 
     def _populate(self) -> None:
-        """The fans of the past two years, and the merges that took others of them away."""
+        """Adds the fans and the merges of the past two years."""
         world, plan = self._world, self._plan
         for _ in range(plan.fans):
             world.sign_up(plan.start - self._rng.randint(1 * DAY, 730 * DAY))
@@ -93,7 +93,7 @@ class Export:
             world.merged(gone, world.some_fan(), plan.start - self._rng.randint(1 * DAY, 730 * DAY))
 
     def _snapshot(self, at: int, *, rerun: bool) -> None:
-        """Every existing row. A rerun gives the ids that the rows already have, emitted later: they win nothing."""
+        """Delivers every row. A rerun repeats the same ids with a later emission, so they change nothing."""
         world, ties = self._world, [tie for tie in self._world.ties.values() if tie.live]
         profiles, identities, merges = (self._feeds[name] for name in (PROFILES, IDENTITIES, MERGES))
         profiles.expect(len(world.active))
@@ -107,7 +107,7 @@ class Export:
             (merges.again if rerun else merges.new)(at, merge | {"emittedAt": stamp(at)})
 
     def _live(self, hour: int, at: int) -> None:
-        """One event, and every so often a change. Fixed steps, so that even a small sample has one of each."""
+        """Delivers one event, and at fixed steps a change, so that even a small sample has one of each kind."""
         world, step = self._world, self._step
         self._step += 1
         event = world.event(world.some_fan(), at, late=step % 50 == 7, newer_app=2 * hour >= self._plan.hours)
@@ -130,28 +130,28 @@ class Export:
                 self._change(IDENTITIES, hour, at, tie.record(at))
 
     def _change(self, dataset: str, hour: int, at: int, record: Record) -> None:
-        """Deliver a change now, or, for each 40th, days later: then newer ones overtake it."""
+        """Delivers a change now, or every 40th days later, after newer ones."""
         feed, last_hour = self._feeds[dataset], self._plan.hours - 1
         self._changes[dataset] += 1
         if self._changes[dataset] % 40 == 1 and hour < last_hour:
             later = min(hour + self._rng.randint(24, 60), last_hour)
-            self._due[later].append(partial(feed.new, record=record))
+            self._scheduled[later].append(partial(feed.new, record=record))
         else:
             feed.new(at, record)
 
     def _plan_late_upsert(self) -> None:
-        """An identifier is deleted, and hours later an upsert arrives that is older than the delete."""
+        """Schedules a delete of an identifier and, hours later, an upsert that is older than the delete."""
         world, hours, feed = self._world, self._plan.hours, self._feeds[IDENTITIES]
         deleted = self._plan.start + hours // 4 * HOUR
         upsert = Tie("email", "deleted@example.com", world.active[0].rover_id, deleted - HOUR, world.new_id())
         delete = replace(upsert, updated=deleted, record_id=world.new_id(), live=False)
-        self._due[hours // 4].append(partial(feed.new, record=delete.record(delete.updated)))
-        self._due[hours * 3 // 4].append(partial(feed.new, record=upsert.record(upsert.updated)))
+        self._scheduled[hours // 4].append(partial(feed.new, record=delete.record(delete.updated)))
+        self._scheduled[hours * 3 // 4].append(partial(feed.new, record=upsert.record(upsert.updated)))
 
     def _plan_bad_lines(self) -> None:
-        """Spread bad lines over the hours, the datasets and the ways to be bad."""
+        """Spreads bad lines over the hours, the datasets and the kinds of faults."""
         for number in range(self._plan.bad_lines):
-            self._due[(number + 1) * 7 % self._plan.hours].append(partial(self._deliver_bad, number))
+            self._scheduled[(number + 1) * 7 % self._plan.hours].append(partial(self._deliver_bad, number))
 
     def _deliver_bad(self, number: int, at: int) -> None:
         feed = self._feeds[DATASETS[number % len(DATASETS)]]
@@ -161,9 +161,9 @@ class Export:
 
     def _summary(self) -> dict[str, dict[str, int]]:
         counts = {dataset: asdict(feed.counts) for dataset, feed in self._feeds.items()}
-        counts[PROFILES]["current_rows"] = self._world.fans  # a merged-away fan keeps the last profile
+        counts[PROFILES]["current_rows"] = self._world.fans  # a fan that was merged into another keeps the last profile
         counts[IDENTITIES]["current_rows"] = sum(tie.live for tie in self._world.ties.values())
-        counts[MERGES]["current_rows"] = len(self._world.merges)  # a fan is merged away once
+        counts[MERGES]["current_rows"] = len(self._world.merges)  # a fan is merged into another once
         counts[EVENTS]["current_rows"] = counts[EVENTS]["distinct"]
         return counts
 
@@ -176,21 +176,21 @@ def events_by_hour(hours: int, events: int) -> list[int]:
 
 
 def spoiled(line: bytes, number: int) -> bytes:
-    """A copy of a good line that cannot be loaded, in one of five ways."""
+    """A copy of a good line with one of five faults, so that it cannot be loaded."""
     record = json.loads(line) | {"id": digest("bad", number)}
-    ways: list[Any] = [
+    faulty: list[Any] = [
         None,
         record | {"version": 99},
         {name: value for name, value in record.items() if name != "id"},
         record | {"emittedAt": "yesterday evening"},
         [record["id"], "not an object"],
     ]
-    way = ways[number % len(ways)]  # None: the line breaks off
-    return line.partition(b'"emittedAt"')[0] if way is None else encode(way).encode()
+    chosen = faulty[number % len(faulty)]  # None: the line is cut off
+    return line.partition(b'"emittedAt"')[0] if chosen is None else encode(chosen).encode()
 
 
 def replace_newest(out: Path) -> dict[str, Any]:
-    """Deliver the newest file of events again under its own key: the same lines, and one record more."""
+    """Delivers the newest file of events again under its own key, with one record more."""
     files = (out / "exports" / EVENTS).glob("date=*/hour=*/*.ndjson.gz")
     path = max(files, key=lambda path: path.name, default=None)
     if path is None:
@@ -261,7 +261,7 @@ def main(argv: list[str] | None = None) -> None:
         events=arguments.events,
         bad_lines=arguments.bad_lines,
     )
-    # Written aside and renamed, so that an interrupted run leaves no half export behind that looks whole.
+    # Written aside and renamed, so that an interrupted run leaves no partial export.
     staging = out / ".exports-unfinished"
     shutil.rmtree(staging, ignore_errors=True)
     counts = Export(staging, plan).write()

@@ -1,6 +1,8 @@
-"""The entry that a pipeline calls to migrate the tables: `migrate_schema.py plan|apply|rollback [OPTIONS]`.
+"""Migrates the tables from a pipeline; the same as `compactor migrate`.
 
-The same as `compactor migrate …`, with the config from COMPACTOR_CONFIG (default configs/local.yaml).
+    python scripts/migrate_schema.py plan|apply|rollback [OPTIONS]
+
+The config is that of COMPACTOR_CONFIG (default configs/local.yaml).
 """
 
 from __future__ import annotations

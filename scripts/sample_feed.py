@@ -1,4 +1,4 @@
-"""The files of a sample export: gzipped NDJSON, laid out, rolled and damaged as real deliveries are."""
+"""Writes the files of a sample export: gzipped NDJSON, with the layout and the faults of real deliveries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAY = 24 * HOUR
 FULL_RECORDS = 50_000
 FULL_BYTES = 50_000_000  # uncompressed
 TINY_RECORDS = 60
-BUSY_HOUR = 2_000  # records: from here on an hour is written in full-size files, mostly
+BUSY_HOUR = 2_000  # records: an hour with more has mostly full-size files
 
 encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -27,18 +27,18 @@ Record = dict[str, Any]
 
 
 def digest(*parts: object) -> str:
-    """32 hex digits that depend on the parts alone."""
+    """32 hex digits that depend only on the parts."""
     return hashlib.blake2b(":".join(map(str, parts)).encode(), digest_size=16).hexdigest()
 
 
 def stamp(at: int) -> str:
-    """Milliseconds since 1970 as the export writes a timestamp."""
+    """A time, in milliseconds since 1970, as the export writes it."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 @dataclass
 class Counts:
-    """What was written for one dataset; lines = distinct + duplicates + bad_lines."""
+    """The lines of one dataset: lines = distinct + duplicates + bad_lines."""
 
     files: int = 0
     lines: int = 0
@@ -48,10 +48,10 @@ class Counts:
 
 
 class Feed:
-    """One dataset's lines, written as a row of files while the clock goes on.
+    """Writes the lines of one dataset as a sequence of files.
 
-    All times are milliseconds since 1970 and never go back from call to call: a file is named and placed by the moment
-    of its last line. Only the open file's compressed bytes are held.
+    All times are milliseconds since 1970, and never decrease from call to call: the time of its last line gives a file
+    its name and folder. Only the compressed bytes of the open file are held in memory.
     """
 
     def __init__(self, exports: Path, dataset: str, seed: int) -> None:
@@ -65,16 +65,16 @@ class Feed:
         self._at = self._lines = self._size = self._limit = self._split_at = 0
         self._gzip = _member()
         self._chunks: list[bytes] = []
-        # Lines to deliver once more: those of the open file wait, so that a duplicate always sits in another file.
+        # Lines to deliver again. Those of the open file wait, so that a duplicate is always in another file.
         self._waiting: list[bytes] = []
         self._again: deque[bytes] = deque(maxlen=500)
 
     def expect(self, records: int) -> None:
-        """Say how many records the coming hour (or snapshot) has: that decides the size of its files."""
+        """Sets the number of records of the next hour (or snapshot), which decides the size of its files."""
         self._busy = records >= BUSY_HOUR
 
     def new(self, at: int, record: Record) -> None:
-        """Write a record for the first time, and now and then deliver an earlier one again."""
+        """Writes a record for the first time, and sometimes an earlier one again."""
         line = encode(record).encode()
         self._put(at, line)
         self.last = line
@@ -86,16 +86,17 @@ class Feed:
             self.counts.duplicates += 1
 
     def again(self, at: int, record: Record) -> None:
-        """Write a record whose id was, or will be, written by `new`."""
+        """Writes a record whose id is also written by `new`."""
         self._put(at, encode(record).encode())
         self.counts.duplicates += 1
 
     def bad(self, at: int, line: bytes) -> None:
+        """Writes a line that is not a valid record."""
         self._put(at, line)
         self.counts.bad_lines += 1
 
     def close(self) -> None:
-        """Finish the open file, if there is one."""
+        """Finishes the open file, if there is one."""
         if not self._lines:
             return
         if self._rng.random() > 0.1:  # else the last newline is missing
@@ -141,5 +142,5 @@ class Feed:
 
 
 def _member() -> zlib._Compress:
-    """A gzip member with no file name and no time in it, so that equal content gives equal bytes."""
+    """A gzip member without a file name or a time, so that equal content gives equal bytes."""
     return zlib.compressobj(6, zlib.DEFLATED, 31)

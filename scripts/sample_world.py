@@ -1,4 +1,4 @@
-"""The fans of a sample export, how they change, and the records that tell of it. All of it is invented."""
+"""The fans of a sample export, their changes, and the records of these. All of it is invented."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEVICES = (
 
 @dataclass(slots=True)
 class Fan:
-    """A fan and what their newest profile record says. `updated` is in milliseconds since 1970."""
+    """A fan, as in the newest profile record. `updated`: milliseconds since 1970."""
 
     number: int
     rover_id: str
@@ -59,9 +59,9 @@ class Tie:
 
 
 class World:
-    """Everything that is true at one moment, and the changes that can befall it.
+    """The state of all fans at one time, and the changes to it.
 
-    `active` are the fans that no merge has taken away. State grows with fans and identifiers, never with events.
+    `active`: the fans that are not merged into another. Memory grows with fans and identifiers, never with events.
     """
 
     def __init__(self, seed: int) -> None:
@@ -79,11 +79,11 @@ class World:
         return digest(self._seed, self._serial)
 
     def some_fan(self) -> Fan:
-        """Any active fan, but some fans are much more active than others."""
+        """A random active fan. Some fans are much more active than others."""
         return self.active[int(len(self.active) * self._rng.random() ** 2)]
 
     def sign_up(self, at: int) -> Fan:
-        """A new fan with traits and, as ties of their own, one to three identifiers."""
+        """Adds a fan with traits and one to three identifiers."""
         rng, number = self._rng, self.fans
         traits: dict[str, Any] = {
             "firstName": rng.choice(FIRST_NAMES),
@@ -119,7 +119,7 @@ class World:
         return (self.ties[identifier] for identifier in fan.identifiers)
 
     def change_traits(self, fan: Fan, at: int) -> None:
-        """Set a trait, empty one, or remove one for good."""
+        """Sets a trait, sets one to null, or removes one."""
         rng, traits = self._rng, fan.traits
         change = rng.random()
         if change < 0.2 and traits:
@@ -133,7 +133,7 @@ class World:
         fan.updated, fan.record_id = at, self.new_id()
 
     def change_identifiers(self, fan: Fan, at: int) -> Tie:
-        """Untie one of the fan's identifiers, or tie another: a new one, or one that somebody was untied from."""
+        """Unlinks one of the fan's identifiers, or links another: a new one, or one that was unlinked from somebody."""
         change = self._rng.random()
         if change < 0.5 and fan.identifiers:
             kind, value = fan.identifiers.pop(self._rng.randrange(len(fan.identifiers)))
@@ -146,7 +146,7 @@ class World:
         return self._tie(fan, "email", f"fan{fan.number}.{self._serial}@example.com", at)
 
     def merge(self, at: int) -> tuple[Record, list[Tie]] | None:
-        """Unify a fan into another, who gets the identifiers; None if too few fans are left to lose one."""
+        """Merges a fan into another, who gets the identifiers. None if too few fans are left."""
         if len(self.active) <= max(2, self.fans // 2):
             return None
         gone = self.active.pop(self._rng.randrange(len(self.active)))
@@ -167,7 +167,7 @@ class World:
         return record
 
     def event(self, fan: Fan, at: int, *, late: bool, newer_app: bool) -> Record:
-        """Something the fan did just before `at`, or days before. A newer app sends a field more, unannounced."""
+        """An event just before `at` or, if `late`, days before. A newer app sends one field more, unannounced."""
         rng = self._rng
         occurred = at - (rng.randint(1 * DAY, 5 * DAY) if late else int(rng.random() * 30 * SECOND))
         name = EVENTS[int(rng.random() * len(EVENTS))]
@@ -197,7 +197,7 @@ class World:
         return self._newest(Tie(kind, value, fan.rover_id, at, self.new_id()))
 
     def _newest(self, tie: Tie) -> Tie:
-        """Remember the tie unless one of the same millisecond with a greater id already stands."""
+        """Keeps the newest record of an identifier: of two in the same millisecond, the one with the greater id."""
         known = self.ties.get((tie.kind, tie.value))
         if known is None or (known.updated, known.record_id) < (tie.updated, tie.record_id):
             self.ties[tie.kind, tie.value] = tie

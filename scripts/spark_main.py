@@ -1,4 +1,9 @@
-"""The command line as a program for `spark-submit`: its arguments are those of `compactor`. See docs/spark.md."""
+"""The command line for `spark-submit`, with the arguments of `compactor`. See docs/spark.md.
+
+spark-submit … scripts/spark_main.py compact --engine spark
+"""
+
+from __future__ import annotations
 
 from compactor.cli.main import run
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from itertools import pairwise
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -19,6 +21,13 @@ from compactor.errors import CompactorError
 _logger = logging.getLogger(__name__)
 
 _STOPPED = "stopped; nothing partial was published, run it again to continue"
+_stop_requested = threading.Event()
+
+
+def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Handles SIGINT and SIGTERM. DuckDB makes an error of its own of an interrupt, so that one is noted here."""
+    _stop_requested.set()
+    raise KeyboardInterrupt
 
 
 class Program(VerbGroup):
@@ -28,6 +37,7 @@ class Program(VerbGroup):
         """Runs the verb and exits with its code. A run that was stopped has failed: 1, not 130 or 143."""
         words = list(sys.argv[1:] if args is None else args)
         as_json = _wants_json(words)
+        _stop_requested.clear()
         try:
             code = super().main(words, prog_name="compactor", standalone_mode=False, obj=Invocation(as_json))
         except Exception as error:  # noqa: BLE001  # the outermost place: nothing above handles what arrives here
@@ -60,7 +70,7 @@ def _fail(error: Exception, *, as_json: bool) -> int:
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, click.Abort):
+    if isinstance(error, click.Abort) or _stop_requested.is_set():
         return _STOPPED
     if isinstance(error, click.ClickException):
         return error.format_message()

@@ -20,14 +20,15 @@ import click
 
 from compactor import diagnose
 from compactor.cli import loading, migrate, reading, setup
-from compactor.cli.exit import Program
+from compactor.cli.exit import Program, stop
 from compactor.cli.options import Invocation, pass_invocation
 from compactor.version import __version__
 
 
 def run() -> NoReturn:
     """The console script. SIGTERM stops it as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, stop)
     try:
         program.main()
     except SystemExit as end:

@@ -1,7 +1,7 @@
-"""The rows of a query on stdout, as a table for people, CSV or one JSON object.
+"""Prints the rows of a query: as a table for people, as CSV, or as one JSON object.
 
-Rows stream in batches. Values keep their meaning in text: times are ISO 8601 in UTC, maps and lists are JSON, decimals
-keep every digit, NULL is empty in CSV and null in JSON.
+Rows stream in batches. As text, times are ISO 8601 in UTC, maps and lists are JSON, decimals keep every digit, and NULL
+is empty in CSV and null in JSON.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from typing import Any, TextIO
 import pyarrow as pa
 from rich.console import Console
 
-from compactor.cli.render import new_table, printable
+from compactor.cli.console import new_table
+from compactor.log import printable
 
 _SPOOL_BYTES = 16 * 1024 * 1024
 
 
 def write_table(reader: pa.RecordBatchReader, console: Console, limit: int) -> bool:
-    """Prints at most `limit` rows, under each other where they fit into the width, else one value a line.
+    """Prints at most `limit` rows: as lines of a table if they fit into the width, else with one value per line.
 
-    Returns whether rows were left out.
+    Returns whether there are more rows.
     """
     names = _names(reader.schema)
     found = list(islice(_rows(reader), limit + 1))
@@ -48,7 +49,7 @@ def write_table(reader: pa.RecordBatchReader, console: Console, limit: int) -> b
 
 
 def write_csv(reader: pa.RecordBatchReader, out: TextIO) -> None:
-    """RFC 4180, but for line ends of one LF; a header line, then batch by batch."""
+    """Writes a header line and the rows, as RFC 4180 but with LF as the line end."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_names(reader.schema))
     for row in _rows(reader):
@@ -56,8 +57,10 @@ def write_csv(reader: pa.RecordBatchReader, out: TextIO) -> None:
 
 
 def write_json(reader: pa.RecordBatchReader, out: TextIO) -> None:
-    """One object, `{"columns": [...], "rows": [{...}, ...]}`. Nothing is written before the last row has arrived, so
-    that a query that fails half-way leaves room for the one object that says so.
+    """Writes one object, `{"columns": [...], "rows": [{...}, ...]}`.
+
+    Nothing is written before the last row has arrived. If the query fails before, stdout gets one object as well: the
+    error.
     """
     names = _names(reader.schema)
     with SpooledTemporaryFile(_SPOOL_BYTES, mode="w+", encoding="utf-8") as spool:
@@ -75,7 +78,7 @@ def _rows(reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
 
 
 def _names(schema: pa.Schema) -> list[str]:
-    """The columns' names, made distinct: a join gives `id` twice, and a JSON object could hold only one of them."""
+    """The names of the columns, made unique: a join can give two `id`, and a JSON object holds one of a name."""
     names: list[str] = []
     for name in schema.names:
         candidates = chain([name], (f"{name}_{number}" for number in count(2)))
@@ -88,7 +91,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """`value` as JSON can hold it. Whole decimals (a sum of integers is one) are numbers, others keep their digits."""
+    """`value` as JSON can hold it. A decimal of scale 0 (such as a sum of integers) is a number; others are texts."""
     match value:
         case None | bool() | int() | str():
             return value

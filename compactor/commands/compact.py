@@ -27,7 +27,7 @@ from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import DatasetReport, RunReport
-from compactor.source import Hour, Ignored, Source, SourceObject, open_source
+from compactor.source import Hour, IgnoredKeys, Source, SourceObject, open_source
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def _compact_dataset(job: _Job, listed: Dataset) -> DatasetReport:
 
 def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
     """A dataset's night: list, then read, decide, account and publish batch by batch, then record."""
-    run, ignored = job.run, Ignored()
+    run, ignored = job.run, IgnoredKeys()
     settled(run.lake, dataset, job.open_batch)
     # The listing stays open beside the batches, in a session of its own.
     with engine_session(run.lake.config.resources, share=_LISTING_SHARE) as con, Relations(con) as relations:

@@ -1,17 +1,14 @@
-"""SQL over the tables, in process: what a new user sees first.
+"""`query`: SQL over the tables, in this process.
 
-The engine's own Iceberg reader answers, pointed at the metadata that the catalog names (never at a folder, where a
-commit that did not land could be picked up), so deletes and schema changes are followed. Its extensions come as
-Python packages: nothing is downloaded when a query runs.
+DuckDB's own Iceberg reader reads the tables, so deletes and schema changes apply. It reads the metadata file that the
+catalog names, never a folder: a folder may hold the metadata of a commit that failed.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from urllib.parse import urlparse
 
 import duckdb
@@ -19,6 +16,7 @@ import pyarrow as pa
 
 from compactor.config import Config
 from compactor.duck import session
+from compactor.duck.extensions import load_extensions
 from compactor.duck.sql import literal, quote
 from compactor.errors import CompactorError, UsageError
 from compactor.lake.catalog import Lakehouse
@@ -27,7 +25,7 @@ from compactor.lake.table import Table
 from compactor.registry.loader import Registry
 from compactor.source import aws_credentials
 from compactor.views import definition
-from compactor.views.definition import Recipe
+from compactor.views.definition import Definition
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +34,15 @@ _CHECK = "check that the storage can be read"
 
 
 def query(config: Config, registry: Registry, sql: str) -> pa.RecordBatchReader:
-    """Runs one SQL statement that reads. Tables are views of the current snapshots, named as in the catalog, and
-    the views of the config's folder are there too.
+    """Runs one SELECT statement over the current snapshots.
+
+    The tables have their names of the catalog. The views of the config's folder of views can be used like tables.
+
+    Returns:
+        The rows in batches, with the columns of the statement. The DuckDB session ends with the last batch.
 
     Raises:
-        UsageError: the SQL does not parse, names a table or column that does not exist, or is no query.
+        UsageError: the SQL does not parse, names an unknown table or column, or is not one SELECT statement.
         CompactorError: the catalog or the storage cannot be read.
     """
     lake = Lakehouse(config)
@@ -51,19 +53,19 @@ def query(config: Config, registry: Registry, sql: str) -> pa.RecordBatchReader:
 
 
 def _run(lake: Lakehouse, registry: Registry, sql: str) -> Iterator[pa.Schema | pa.RecordBatch]:
-    """Yields the result's schema, then its batches; the session lives as long as this iterator."""
+    """Yields the schema of the result, then its batches. The session lives as long as this iterator."""
     with session.session(lake.config.resources) as con:
-        _load_extensions(con, ["avro", "iceberg"])
+        load_extensions(con, ["avro", "iceberg"])
         try:
             statements = con.extract_statements(sql)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise UsageError("query takes one SELECT statement")
-            recipes = _recipes(lake, sql)
-            _attach(con, lake, _tables(lake, registry, sql, recipes))
-            _make_views(con, lake, registry, recipes)
+            definitions = _definitions(lake, sql)
+            _attach(con, lake, _tables(lake, registry, sql, definitions))
+            _make_views(con, lake, registry, definitions)
             reader = con.execute(statements[0]).to_arrow_reader(_BATCH_ROWS)
         except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
-            raise UsageError(f"the query is not right: {str(error).strip()}") from error
+            raise UsageError(f"the SQL is not valid: {str(error).strip()}") from error
         except duckdb.Error as error:
             raise CompactorError(f"the query failed ({type(error).__name__}); {_CHECK}") from error
         yield reader.schema
@@ -73,37 +75,38 @@ def _run(lake: Lakehouse, registry: Registry, sql: str) -> Iterator[pa.Schema | 
             raise CompactorError(f"the query failed while it ran ({type(error).__name__})") from error
 
 
-def _recipes(lake: Lakehouse, sql: str) -> dict[str, Recipe]:
-    """The views whose names are in the statement, and those that they need. Without any, no file is read."""
+def _definitions(lake: Lakehouse, sql: str) -> dict[str, Definition]:
+    """The views that the statement names, and the views that these need. No file is read if it names none."""
     words = set(re.findall(r"\w+", sql.lower()))
     named = words.intersection(definition.names(lake.config.views))
     if not named:
         return {}
-    recipes = definition.load(lake.config.views)
-    return {name: recipes[name] for name in definition.closure(recipes, named)}
+    definitions = definition.load(lake.config.views)
+    return {name: definitions[name] for name in definition.closure(definitions, named)}
 
 
 def _make_views(
-    con: duckdb.DuckDBPyConnection, lake: Lakehouse, registry: Registry, recipes: Mapping[str, Recipe]
+    con: duckdb.DuckDBPyConnection, lake: Lakehouse, registry: Registry, definitions: Mapping[str, Definition]
 ) -> None:
-    if not recipes:
+    if not definitions:
         return
-    needs = {table for each in recipes.values() for table in each.needs}
-    views, left_out = definition.render(recipes, lake.columns(registry, needs), "duckdb", ())
+    needs = {table for each in definitions.values() for table in each.needs}
+    views, left_out = definition.render(definitions, lake.columns(registry, needs), "duckdb", ())
     for missing in left_out:
         log.warning("%s", missing.reason)
     for view in views:
         con.execute(view.create)
 
 
-def _tables(lake: Lakehouse, registry: Registry, sql: str, recipes: Mapping[str, Recipe]) -> list[Table]:
-    """The tables whose names are in the statement or in its views; all, if none is: attaching one takes a dozen
-    requests to S3.
+def _tables(lake: Lakehouse, registry: Registry, sql: str, definitions: Mapping[str, Definition]) -> list[Table]:
+    """The tables that the statement or its views name. All tables, if none is named.
+
+    Each table costs about twelve requests to S3, so a table that is not needed is not opened.
     """
     names = [FILES, QUARANTINE, RUNS]
     for dataset in registry.datasets.values():
         names += [dataset.history_table, *([dataset.current_table] if dataset.current_table else [])]
-    of_views = {table for each in recipes.values() for table in each.needs}
+    of_views = {table for each in definitions.values() for table in each.needs}
     named = [name for name in names if name in of_views or name.lower() in sql.lower()]
     found = [lake.table(name) for name in named or names if name in of_views or lake.exists(name)]
     if not found and not any(lake.exists(name) for name in names):
@@ -114,33 +117,18 @@ def _tables(lake: Lakehouse, registry: Registry, sql: str, recipes: Mapping[str,
 def _attach(con: duckdb.DuckDBPyConnection, lake: Lakehouse, tables: Sequence[Table]) -> None:
     try:
         if any(urlparse(table.metadata_location).scheme in ("s3", "s3a") for table in tables):
-            _load_extensions(con, ["httpfs"])
+            load_extensions(con, ["httpfs"])
             con.execute(_s3_secret(lake.storage_properties()))
         for table in tables:
             location = literal(table.metadata_location)
             con.execute(f"CREATE VIEW {quote(table.name)} AS SELECT * FROM iceberg_scan({location})")
     except duckdb.Error as error:
-        # Not its text: that may quote the statement, which has the credentials.
+        # Without the error's text: it may quote the statement, which holds the credentials.
         raise CompactorError(f"the tables cannot be opened ({type(error).__name__}); {_CHECK}") from error
 
 
-def _load_extensions(con: duckdb.DuckDBPyConnection, names: list[str]) -> None:
-    for name in names:
-        package = importlib.util.find_spec(f"duckdb_extension_{name}")
-        folders = list(package.submodule_search_locations or []) if package else []
-        files = [file for folder in folders for file in Path(folder).rglob("*.duckdb_extension")]
-        if not files:
-            raise CompactorError(f"package duckdb-extension-{name} is not installed; install the requirements again")
-        try:
-            con.execute(f"LOAD {literal(str(files[0]))}")
-        except duckdb.Error as error:
-            raise CompactorError(
-                f"duckdb-extension-{name} does not fit duckdb {duckdb.__version__}; install the pinned versions"
-            ) from error
-
-
 def _s3_secret(properties: Mapping[str, str]) -> str:
-    """The statement that lets the engine read S3: by the catalog's properties, else with the environment's key."""
+    """The statement that lets DuckDB read S3: with the key of the catalog's properties, else of the environment."""
     endpoint = urlparse(properties.get("s3.endpoint", ""))
 
     def of_storage(name: str) -> str | None:
@@ -160,5 +148,5 @@ def _s3_secret(properties: Mapping[str, str]) -> str:
         "URL_STYLE": "path" if endpoint.netloc else None,
         "USE_SSL": "false" if endpoint.scheme == "http" else None,
     }
-    given = ", ".join(f"{name} {literal(value)}" for name, value in options.items() if value)
-    return f"CREATE SECRET ({given})"
+    listed = ", ".join(f"{name} {literal(value)}" for name, value in options.items() if value)
+    return f"CREATE SECRET ({listed})"

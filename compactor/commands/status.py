@@ -1,4 +1,4 @@
-"""Where the lake stands: tables, what is pending, the last runs, what lies in quarantine."""
+"""`status`: the tables, the pending objects, the last runs and the rows in quarantine."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from compactor.publish.pending import list_pending
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import PendingObjects, StatusReport, TableStatus
-from compactor.source import Ignored, Source, open_source
+from compactor.source import IgnoredKeys, Source, open_source
 
 _LAST_RUNS = 5
 
 
 def status(config: Config, registry: Registry) -> StatusReport:
-    """Looks, and changes nothing. Raises SourceError or CompactorError where source or catalog cannot be read."""
+    """Reads the state of the lake. Changes nothing.
+
+    Raises:
+        SourceError: the source cannot be listed.
+        CompactorError: the catalog or the storage of the tables cannot be read.
+    """
     lake, source = Lakehouse(config), open_source(config.source)
     tables: list[TableStatus] = []
     pending: dict[str, PendingObjects] = {}
@@ -32,7 +37,7 @@ def status(config: Config, registry: Registry) -> StatusReport:
         tables += [_table(table, table_version.of_table(dataset, table.properties).order) for table in loaded]
         pending[name] = _pending(lake, source, dataset)
     tables += [_table(lake.table(name), None) for name in (FILES, QUARANTINE, RUNS) if lake.exists(name)]
-    return StatusReport(tuple(tables), pending, _runs(lake), _quarantine(lake))
+    return StatusReport(tuple(tables), pending, _last_runs(lake), _quarantine(lake))
 
 
 def _table(table: Table, order: str | None) -> TableStatus:
@@ -49,26 +54,29 @@ def _table(table: Table, order: str | None) -> TableStatus:
 
 def _pending(lake: Lakehouse, source: Source, dataset: Dataset) -> PendingObjects:
     with session.session(lake.config.resources) as con, Relations(con) as relations:
-        listing = list_pending(relations, lake, source, dataset.name, Ignored())
+        listing = list_pending(relations, lake, source, dataset.name, IgnoredKeys())
     return PendingObjects(listing.objects, listing.size)
 
 
-def _runs(lake: Lakehouse) -> tuple[dict[str, Any], ...]:
+def _last_runs(lake: Lakehouse) -> tuple[dict[str, Any], ...]:
     if not lake.exists(RUNS):
         return ()
     table = lake.table(RUNS)
-    with session.session(lake.config.resources) as con:
-        con.register("run_rows", table.scan(table.schema.names).batches)
-        newest = con.execute(f"SELECT * FROM run_rows ORDER BY finished_at DESC LIMIT {_LAST_RUNS}").to_arrow_table()
+    batches = table.scan(table.schema.names).batches
+    with session.session(lake.config.resources) as con, Relations(con).arrow("runs", batches) as runs:
+        newest = con.execute(f"SELECT * FROM {runs} ORDER BY finished_at DESC LIMIT {_LAST_RUNS}").to_arrow_table()
     return tuple(newest.to_pylist())
 
 
 def _quarantine(lake: Lakehouse) -> dict[str, dict[str, int]]:
+    if not lake.exists(QUARANTINE):
+        return {}
+    batches = lake.table(QUARANTINE).scan(["dataset", "reason"]).batches
+    with session.session(lake.config.resources) as con, Relations(con).arrow("quarantined", batches) as quarantined:
+        counts = con.execute(
+            f"SELECT dataset, reason, count(*) FROM {quarantined} GROUP BY 1, 2 ORDER BY 1, 2"
+        ).fetchall()
     found: dict[str, dict[str, int]] = {}
-    if lake.exists(QUARANTINE):
-        with session.session(lake.config.resources) as con:
-            con.register("lines", lake.table(QUARANTINE).scan(["dataset", "reason"]).batches)
-            counts = con.execute("SELECT dataset, reason, count(*) FROM lines GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
-        for dataset, reason, rows in counts:
-            found.setdefault(dataset, {})[reason] = rows
+    for dataset, reason, rows in counts:
+        found.setdefault(dataset, {})[reason] = rows
     return found

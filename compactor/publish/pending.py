@@ -12,7 +12,7 @@ from compactor.duck.relations import Relation, Relations
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES
 from compactor.publish.run_log import LastRun, last_run
-from compactor.source import Hour, Ignored, Source, SourceObject
+from compactor.source import Hour, IgnoredKeys, Source, SourceObject
 
 _PAGE = 10_000
 _LISTED = pa.schema([("key", pa.string()), ("etag", pa.string()), ("size", pa.int64())])
@@ -58,7 +58,7 @@ def list_pending(
     lake: Lakehouse,
     source: Source,
     dataset: str,
-    ignored: Ignored,
+    ignored: IgnoredKeys,
     *,
     start: Hour | None = None,
     stop: Hour | None = None,

@@ -1,1 +1,1 @@
-"""What verbs return."""
+"""The values that verbs return."""

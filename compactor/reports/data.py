@@ -1,4 +1,4 @@
-"""What `drift` and `infer` found in the data: frozen values, as in `report`, with names and counts and no value."""
+"""Reports of `drift` and `infer`: frozen values, as in `report`. They hold names and counts, never values."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ DriftStatus = Literal["new", "vanished", "conflict", "steady", "unseen"]
 
 @dataclass(frozen=True)
 class FieldDrift:
-    """A key of a map column, an unknown field, or an optional field that the registry declares, as the records have it.
+    """A key of a map column, an undeclared field, or an optional field that the registry declares.
 
     Attributes:
         source: the map column, or `extra`; None for a declared field.
         key: the key in it, or the field's JSON key.
-        records: how many have it. A declared field that is null counts as absent, a key whose value is null does not.
-        share: `records` of all, 0 to 1.
+        records: the number of records that have it. A declared field that is null counts as absent; a key whose value
+            is null counts as present.
+        share: `records` divided by all records, 0 to 1.
         first_seen, last_seen: `emitted_at` of the first and the last such record; None if there is none.
-        types: values per type, as they are or, in a map of bare texts, as they read.
-        type: the one type of all of them; None if they are of several, or all null.
-        status: `conflict` goes before the others; `unseen` is a declared field that no record has.
+        types: type -> values of it. In a map of bare texts, the type that the text reads as.
+        type: the one type of all values; None if there are several, or all are null.
+        status: `conflict` (values of several types) comes before the others; `unseen` is a declared field that no
+            record has.
         promoted: the column that the registry gives this key; None without one.
     """
 
@@ -42,12 +44,13 @@ class FieldDrift:
 
 @dataclass(frozen=True)
 class DatasetDrift:
-    """What the table with each record once says of a dataset.
+    """The fields and keys of a dataset, counted in its history table.
 
     Attributes:
-        newest: the greatest `emitted_at`; None while the table has no records.
-        crowded: map columns with too many distinct keys to be fields, and how many; none of their keys is in `fields`.
-        promote: YAML for the registry file `file`, or empty; it `replaces_promote`, the list that stands there, or not.
+        newest: the greatest `emitted_at`; None if the table has no records.
+        crowded: map column with too many distinct keys to be fields -> their number. None of them is in `fields`.
+        promote: YAML for the registry file `file`; empty if nothing is suggested.
+        replaces_promote: the file has a `promote` list already, and this one replaces it.
     """
 
     dataset: str
@@ -63,7 +66,7 @@ class DatasetDrift:
 
 @dataclass(frozen=True)
 class DriftReport(Report):
-    """What has drifted within `days`. `missing` are the datasets that have no table yet."""
+    """The drift within the last `days`. `missing`: datasets that have no table yet."""
 
     days: int
     datasets: tuple[DatasetDrift, ...] = ()
@@ -72,11 +75,17 @@ class DriftReport(Report):
 
 @dataclass(frozen=True)
 class InferredDataset:
-    """What the sample of one dataset folder gave.
+    """The draft for one dataset.
 
-    `objects` of `listed` were read, `lines` of them, of which `bad` by reason. `unreadable` are (key, reason).
-    `yaml` is the registry's file; None if there was no record to write it from, and then `problem` says why. `path` is
-    where it was written to, `checks` the number of places in it to check.
+    Attributes:
+        objects, listed: how many objects were read, and how many there are.
+        lines: lines that were read.
+        bad: those that are not records, by reason.
+        unreadable: (key, reason) of the objects that could not be read.
+        yaml: the registry's file; None if it could not be drafted.
+        checks: number of places in it that say `check this`.
+        path: where it was written to; None if it was not.
+        problem: why there is no `yaml`.
     """
 
     dataset: str
@@ -96,7 +105,7 @@ class InferredDataset:
 
 @dataclass(frozen=True)
 class InferReport(Report):
-    """What `infer` wrote, by dataset."""
+    """The drafts of `infer`, by dataset."""
 
     datasets: tuple[InferredDataset, ...] = ()
 
@@ -111,7 +120,7 @@ class InferReport(Report):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something in which registry and data differ. `fits`: only told, because nothing is lost by it."""
+    """A difference between registry and data. `fits`: nothing is lost by it, so the check does not fail."""
 
     dataset: str
     what: str
@@ -120,8 +129,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class FitReport(Report):
-    """How the registry fits the sample. `lines` and `rejected` are the sample's lines and those to be quarantined."""
+class RegistryCheckReport(Report):
+    """The result of the registry check. By dataset: `lines` of the sample, and those that would be `rejected`."""
 
     findings: tuple[Finding, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)

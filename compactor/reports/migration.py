@@ -1,4 +1,4 @@
-"""What a migration or a rollback changes, or would: frozen values, as in `report`."""
+"""Reports of `migrate`: frozen values, as in `report`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from compactor.reports.report import OK, QUARANTINED, Report
 
 @dataclass(frozen=True)
 class TableMigration:
-    """What a migration changes in one table, in words. `files`, `rows` and `bytes` are to be rewritten: none in place.
+    """The changes of a migration to one table.
 
-    `in_place` are changes of metadata alone, `rewritten` the columns whose data change, `breaks` what becomes of
-    columns that queries of today may name.
+    Attributes:
+        in_place: sentences about changes of metadata alone.
+        rewritten: sentences about columns whose data change.
+        files, rows, bytes: the data to rewrite; 0 if all changes are in place.
+        breaks: sentences about columns that are removed or renamed, and may be named in today's queries.
     """
 
     table: str
@@ -29,7 +32,7 @@ class TableMigration:
 
 @dataclass(frozen=True)
 class MigrationPlan(Report):
-    """What `migrate apply` would do. `plan_id` names it: another registry or another table makes another id."""
+    """What `migrate apply` will do. `plan_id` identifies the plan: it depends on the registry and the tables."""
 
     plan_id: str
     tables: tuple[TableMigration, ...] = ()
@@ -37,8 +40,11 @@ class MigrationPlan(Report):
 
 @dataclass(frozen=True)
 class MigrationReport(Report):
-    """What `migrate apply` did: its plan, the tag that each dataset can be rolled back to, and how many rows went to
-    the quarantine because they could not be brought to the new shape.
+    """What `migrate apply` did.
+
+    Attributes:
+        tags: dataset -> tag of the state before, to which it can be rolled back.
+        quarantined: dataset -> rows that could not be migrated to the new version, and are in the quarantine.
     """
 
     run_id: str
@@ -54,9 +60,11 @@ class MigrationReport(Report):
 
 @dataclass(frozen=True)
 class DatasetRollback:
-    """What a rollback of a dataset takes back: to which tag and version, and what was loaded since.
+    """The rollback of a dataset to a tag.
 
-    `objects` are pending again afterwards; `lines` and `new` are what the ledger says of them.
+    Attributes:
+        objects: objects that were loaded since the tag. After the rollback they are pending again.
+        lines, new: their lines and new records, from the ledger.
     """
 
     dataset: str
@@ -70,7 +78,7 @@ class DatasetRollback:
 
 @dataclass(frozen=True)
 class RollbackReport(Report):
-    """What `migrate rollback` did, or would do."""
+    """What `migrate rollback` did or, if not `done`, will do."""
 
     done: bool
     datasets: tuple[DatasetRollback, ...] = ()

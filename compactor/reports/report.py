@@ -1,7 +1,7 @@
-"""What each verb found or did, as frozen values: `to_json()` for programs, `exit_code` for schedulers.
+"""The results of the verbs, as frozen values: `to_json()` for programs, `exit_code` for schedulers.
 
-The numbers of a dataset keep the contract's sum: lines = new + duplicates + quarantined. Bytes are bytes, times are
-aware datetimes in UTC, durations are seconds. Nothing here holds record content: table names, keys, reasons, counts.
+For each dataset: lines = new + duplicates + quarantined. Sizes are bytes, times are aware datetimes in UTC, durations
+are seconds. Reports hold names of tables, keys, reasons and counts, never the content of records.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OK, FAILED, QUARANTINED = 0, 1, 3
 
 
 class Report:
-    """What a verb found or did, as a dataclass. To look is never a failure, so 0 is the exit code of most."""
+    """The result of a verb, as a dataclass. The exit code of a verb that only reads is 0, unless it says otherwise."""
 
     @property
     def exit_code(self) -> int:
@@ -36,10 +36,17 @@ class Report:
 class DatasetReport:
     """What one run did for one dataset.
 
-    `objects` were loaded, `ignored` lie under the prefix but are not ours, `failed` were left pending as (key, reason).
-    `unknown_versions` gives, for each version of quarantined lines that the tables do not have, why, and what to do.
-    `raw_bytes` are uncompressed. `unknown_fields` counts accepted lines with a field that the registry does not know.
-    `snapshots` gives, per table, the id of the last snapshot that this run committed.
+    Attributes:
+        objects: objects that were loaded.
+        lines: their lines that are not blank; the sum of `new`, `duplicates` and `quarantined`.
+        raw_bytes: their uncompressed size.
+        unknown_fields: accepted lines with a field that the registry does not declare.
+        ignored: objects whose key does not match the key pattern of an export.
+        failed: (key, reason) of the objects that were left pending.
+        unknown_versions: (version, reason) of quarantined lines with a version that the tables do not have. The reason
+            ends with the next step.
+        snapshots: table -> id of the last snapshot that this run committed.
+        seconds: the duration.
     """
 
     dataset: str
@@ -64,7 +71,7 @@ class DatasetReport:
 
 @dataclass(frozen=True)
 class RunReport(Report):
-    """One run of `compact` or `replay` over its datasets. `left_to`: it did nothing, because that run was under way."""
+    """One run of `compact` or `replay`. `left_to`: the run in progress, because of which this one did nothing."""
 
     run_id: str
     started_at: datetime
@@ -86,9 +93,9 @@ class RunReport(Report):
 
 @dataclass(frozen=True)
 class TableStatus:
-    """One table as its current snapshot shows it.
+    """One table at its current snapshot.
 
-    `newest` is the greatest order column of its rows. `newest` and `snapshot_id` are None while the table has no rows.
+    `newest` is the greatest value of the order column. It and `snapshot_id` are None if the table has no rows.
     """
 
     table: str
@@ -101,7 +108,7 @@ class TableStatus:
 
 @dataclass(frozen=True)
 class PendingObjects:
-    """Objects of one dataset that the source lists and no run has loaded yet; `bytes` are compressed."""
+    """The objects of one dataset that no run has loaded yet. `bytes`: their compressed size."""
 
     objects: int
     bytes: int
@@ -109,8 +116,12 @@ class PendingObjects:
 
 @dataclass(frozen=True)
 class StatusReport(Report):
-    """Where the lake stands. `pending` is by dataset, `runs` the last five rows of `compactor_runs`, newest first,
-    `quarantine` the rows of `compactor_quarantine` by dataset and reason.
+    """The state of the lake.
+
+    Attributes:
+        pending: by dataset.
+        runs: the last five rows of `compactor_runs`, the newest first.
+        quarantine: dataset -> reason -> rows of `compactor_quarantine`.
     """
 
     tables: tuple[TableStatus, ...] = ()
@@ -121,7 +132,7 @@ class StatusReport(Report):
 
 @dataclass(frozen=True)
 class Check:
-    """One check of one table. `detail` says in words what was counted, and what to do next if `ok` is False."""
+    """One check of one table. `detail`: what was counted and, if the check failed, the next step."""
 
     name: str
     table: str
@@ -131,10 +142,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Repair:
-    """What is wrong with a table, and what mends it.
+    """A damage of a table, and its repair.
 
-    `possible`: `verify --repair --yes` does `action`, which writes `rows` rows and exchanges `files` files; else
-    `action` is what the operator can do, and `wrong` says what is lost. `done`: it was carried out.
+    Attributes:
+        wrong: the damage.
+        action: what `verify --repair --yes` does. If it is not `possible`: what the operator can do.
+        possible: the program can repair it.
+        done: the program has repaired it.
+        rows, files: how many rows `action` writes, and how many data files it replaces.
     """
 
     table: str
@@ -148,7 +163,7 @@ class Repair:
 
 @dataclass(frozen=True)
 class VerifyReport(Report):
-    """All checks of `verify`, passed and failed; with `--repair` also its plan, else None."""
+    """All checks of `verify`. `repairs`: the plan of `--repair`; None without that option."""
 
     checks: tuple[Check, ...] = ()
     repairs: tuple[Repair, ...] | None = None
@@ -167,7 +182,7 @@ class VerifyReport(Report):
 
 @dataclass(frozen=True)
 class View:
-    """A view for one engine: `sql` is its query, `create` the statement that makes it, `ask` how it may be asked."""
+    """A view for one engine: `sql` is its query, `create` the statement that creates it, `ask` an example query."""
 
     name: str
     description: str
@@ -178,7 +193,7 @@ class View:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A view that cannot be had, and why: what the tables have not, and what to do about it."""
+    """A view that was skipped. `reason`: what the tables lack, and the next step."""
 
     name: str
     reason: str
@@ -186,7 +201,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class ViewsReport(Report):
-    """The views in the order in which they can be made. `made`: they were, in the engine."""
+    """The views, in the order in which they can be created. `made`: they were created in the engine."""
 
     dialect: str
     namespace: str

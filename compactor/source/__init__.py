@@ -1,7 +1,6 @@
-"""Where exports are read from: a local folder or an S3 bucket, through one interface.
+"""Reads exports from a local folder or an S3 bucket, through one interface.
 
-This package is the only one that knows S3. Errors of the SDK do not leave it: callers see those of
-`compactor.errors`.
+Only this package reads objects of S3. It turns errors of the AWS SDK into those of `compactor.errors`.
 """
 
 from __future__ import annotations
@@ -9,23 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compactor.errors import UsageError
-from compactor.source.base import Hour, Ignored, Source, SourceConfig, SourceObject
+from compactor.source.base import Hour, IgnoredKeys, Source, SourceConfig, SourceObject
 
 if TYPE_CHECKING:
     from compactor.source.s3 import Credentials
 
-__all__ = ["Hour", "Ignored", "Source", "SourceConfig", "SourceObject", "aws_credentials", "open_source"]
+__all__ = ["Hour", "IgnoredKeys", "Source", "SourceConfig", "SourceObject", "aws_credentials", "open_source"]
 
 
 def open_source(config: SourceConfig) -> Source:
     """The source that `config.url` names: `s3://bucket/prefix`, a folder's path, or a `file://` URL.
 
-    Nothing is read yet. Raises UsageError for a URL of another kind, and SourceError when the S3 client cannot be
-    set up.
+    Nothing is read yet. Raises UsageError for another kind of URL, and SourceError if the S3 client cannot be set up.
     """
     scheme, separator, _ = config.url.partition("://")
     if separator and scheme == "s3":
-        # The SDK takes a while to import, and a folder does not need it.
+        # The SDK is slow to import, and a folder does not need it.
         from compactor.source.s3 import S3Source
 
         return S3Source(config)
@@ -33,7 +31,7 @@ def open_source(config: SourceConfig) -> Source:
         from compactor.source.folder import LocalSource
 
         return LocalSource(config.url)
-    raise UsageError(f"source.url '{config.url}' is not one to read from; use s3://bucket/prefix or a folder's path")
+    raise UsageError(f"source.url '{config.url}' is not supported; use s3://bucket/prefix or a folder's path")
 
 
 def aws_credentials() -> Credentials | None:

@@ -1,11 +1,11 @@
-"""What every source looks like, whatever holds the bytes: hours, objects and the layout of their keys.
+"""The interface of every source: hours, objects, and the key pattern of an export.
 
-The layout is that of the Rover Data Export (developer.rover.io, docs/data-export):
+The key pattern is that of the Rover Data Export (developer.rover.io, docs/data-export):
 
     exports/<dataset>/date=YYYY-MM-DD/hour=HH/<dataset>-YYYYMMDDTHHmmssZ-part-<token>.ndjson.gz
 
-`date=` and `hour=` are the UTC hour in which the file was WRITTEN. Other things may lie between the exports:
-a key of any other shape is not ours, and is counted instead of refused.
+`date=` and `hour=` are the UTC hour in which the file was WRITTEN. A source may hold other objects beside the exports.
+An object whose key does not match the pattern is ignored and counted; it is not an error.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import BinaryIO, Protocol
 
-from compactor.errors import UsageError
+from compactor.errors import ChangedObject, ObjectError, UsageError
+from compactor.log import printable
 
 EXPORTS = "exports/"
 
-# The token is opaque: any character goes, but for lone surrogates (a file name that is not UTF-8), which no table
-# could store.
+# The token is opaque. It may have any character but a lone surrogate (of a file name that is not UTF-8): no table can
+# store that.
 _KEY = re.compile(
     r"exports/(?P<dataset>[^/]+)/date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
     r"(?P=dataset)-\d{8}T\d{6}Z-part-[^/\ud800-\udfff]+\.ndjson\.gz",
@@ -46,7 +47,7 @@ class Hour:
 
     @classmethod
     def parse(cls, text: str) -> Hour:
-        """Read "2026-11-01T05", or "2026-11-01" for its hour 0. Raises UsageError for anything else."""
+        """Reads "2026-11-01T05", or "2026-11-01" for its hour 0. Raises UsageError for anything else."""
         match = _HOUR.fullmatch(text)
         hour = _valid_hour(match["date"], match["hour"] or "00") if match else None
         if hour is None:
@@ -55,29 +56,29 @@ class Hour:
 
     @classmethod
     def of_key(cls, key: str) -> Hour | None:
-        """The hour that an export's key lies in; None when the key is not that of an export."""
+        """The hour in the key of an export; None if the key does not match the key pattern."""
         match = _KEY.fullmatch(key)
         return _valid_hour(match["date"], match["hour"]) if match else None
 
     def minus(self, hours: int) -> Hour:
-        """The hour that many hours before this one, but none before the year 1."""
-        moment = datetime.fromisoformat(f"{self}:00").replace(tzinfo=UTC)
+        """The hour so many hours before this one. The earliest hour is the first of the year 1."""
+        time = datetime.fromisoformat(f"{self}:00").replace(tzinfo=UTC)
         try:
-            moment -= timedelta(hours=hours)
+            time -= timedelta(hours=hours)
         except OverflowError:
-            moment = datetime.min.replace(tzinfo=UTC)
-        return Hour(moment.date().isoformat(), moment.hour)
+            time = datetime.min.replace(tzinfo=UTC)
+        return Hour(time.date().isoformat(), time.hour)
 
     @property
     def folder(self) -> str:
-        """Where this hour's files lie below their dataset: "date=2026-11-01/hour=05/"."""
+        """The folder of this hour below its dataset: "date=2026-11-01/hour=05/"."""
         return f"date={self.date}/hour={self.hour:02d}/"
 
     def __str__(self) -> str:
         return f"{self.date}T{self.hour:02d}"
 
 
-@lru_cache(maxsize=1024)  # a listing asks the same hour for each of its objects
+@lru_cache(maxsize=1024)  # a listing parses the same hour for each of its objects
 def _valid_hour(day: str, hour: str) -> Hour | None:
     try:
         date.fromisoformat(day)
@@ -91,12 +92,12 @@ class SourceObject:
     """One exported file, as listed.
 
     Attributes:
-        dataset: the dataset it belongs to.
-        key: its key within the source: any prefix stripped, '/' separated, always starting with "exports/".
-        etag: an opaque mark of its content; a replaced object has another one. On S3 it may be that of a
-            multipart upload, so it is not an MD5.
+        dataset: the dataset that it belongs to.
+        key: its key within the source, without the source's prefix. It begins with "exports/".
+        etag: identifies its content: a replaced object has another one. On S3 it is not always an MD5, because of
+            multipart uploads.
         size: compressed bytes.
-        hour: the UTC hour it was written in, from its key.
+        hour: the UTC hour in which it was written, from its key.
     """
 
     dataset: str
@@ -107,32 +108,31 @@ class SourceObject:
 
 
 @dataclass
-class Ignored:
-    """What a listing saw and left alone.
+class IgnoredKeys:
+    """The keys of a listing that do not match the key pattern of an export.
 
     Attributes:
-        count: the number of keys.
-        examples: the first of them, at most 5, with unprintable characters escaped.
+        count: their number.
+        examples: the first of them, at most 5, with control characters escaped.
     """
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
-    def note(self, key: str) -> None:
-        """Count one key."""
+    def add(self, key: str) -> None:
         self.count += 1
         if len(self.examples) < 5:
-            self.examples.append("".join(c if c.isprintable() else ascii(c)[1:-1] for c in key))
+            self.examples.append(printable(key))
 
 
 class Source(Protocol):
-    """A place that exports are read from. It is never written to. Safe to use from several threads."""
+    """A place from which exports are read. Nothing is written to it. Safe to use from several threads."""
 
     url: str
-    """The place, for messages."""
+    """Its URL or path, for messages."""
 
     def datasets(self) -> builtins.list[str]:
-        """Names of the folders below `exports/`, ascending. Raises SourceError."""
+        """The names of the folders below `exports/`, ascending. Raises SourceError."""
         ...
 
     def list(
@@ -140,26 +140,26 @@ class Source(Protocol):
         dataset: str,
         start: Hour | None = None,
         stop: Hour | None = None,
-        ignored: Ignored | None = None,
+        ignored: IgnoredKeys | None = None,
     ) -> Iterator[SourceObject]:
-        """The dataset's objects from the hour `start` to the hour `stop`, both inclusive, ascending by key.
+        """Yields the dataset's objects from the hour `start` to the hour `stop`, both inclusive, ascending by key.
 
-        The listing streams: it never holds all objects, and does not look into hours outside the window.
-        Keys within the window that are not exports are counted in `ignored`. Raises SourceError.
+        The listing streams: it never holds all objects, and does not list hours outside the window. Keys within the
+        window that do not match the key pattern are added to `ignored`. Raises SourceError.
         """
         ...
 
     def open(self, obj: SourceObject) -> BinaryIO:
-        """A readable stream of the object's raw, compressed bytes; close it, or use it in a `with`.
+        """A stream of the object's compressed bytes. Close it, or use it in a `with`.
 
-        This call and the stream's reads raise ObjectError when this one object cannot be read, ChangedObject
-        when it is no longer the listed one, and SourceError when nothing can be read.
+        Opening and reading raise ObjectError if this object cannot be read, ChangedObject if its content is no longer
+        the listed one, and SourceError if the source as a whole cannot be read.
         """
         ...
 
 
 class SourceConfig(Protocol):
-    """What `open_source` needs to know; the `source` section of the config has it."""
+    """The settings of a source: the `source` section of the config."""
 
     @property
     def url(self) -> str:
@@ -173,7 +173,7 @@ class SourceConfig(Protocol):
 
     @property
     def region(self) -> str | None:
-        """AWS region; None leaves it to the environment."""
+        """AWS region. None: that of the environment."""
         ...
 
     @property
@@ -193,7 +193,7 @@ class SourceConfig(Protocol):
 
     @property
     def max_attempts(self) -> int:
-        """Tries of one request, and tries to get on with one object; the first included."""
+        """Attempts for one request, and attempts in a row to continue reading one object. The first is included."""
         ...
 
     @property
@@ -203,17 +203,17 @@ class SourceConfig(Protocol):
 
     @property
     def read_timeout(self) -> float:
-        """Seconds without a byte."""
+        """Seconds to wait for the next byte."""
         ...
 
     @property
     def readers(self) -> int:
-        """Objects read at a time."""
+        """Objects that are read at the same time."""
         ...
 
 
 def source_object(key: str, etag: str, size: int) -> SourceObject | None:
-    """The object that a listed key stands for; None when the key is not that of an export."""
+    """The object of a listed key; None if the key does not match the key pattern."""
     match = _KEY.fullmatch(key)
     hour = _valid_hour(match["date"], match["hour"]) if match else None
     if match is None or hour is None:
@@ -224,10 +224,20 @@ def source_object(key: str, etag: str, size: int) -> SourceObject | None:
 def key_window(dataset: str, start: Hour | None, stop: Hour | None) -> tuple[str, str]:
     """(after, before): the keys strictly between the two are those of the dataset in [start, stop].
 
-    Keys order by code point, which is also S3's order of their UTF-8 bytes. "0" is the character after "/": it
-    sorts behind all that lies in the folder.
+    Keys are ordered by code point, which is also S3's order, by their UTF-8 bytes. "0" is the character after "/", so
+    it sorts after everything in the folder.
     """
     folder = f"{EXPORTS}{dataset}/"
     after = folder + start.folder if start else folder
     last = folder + stop.folder if stop else folder
     return after, last.removesuffix("/") + "0"
+
+
+def deleted_object(url: str, key: str) -> ObjectError:
+    """The error for an object that no longer exists. `url` is its place, for the message."""
+    return ObjectError(key, f"cannot read {url}: it was deleted after it was listed; the next run lists again")
+
+
+def replaced_object(url: str, key: str) -> ChangedObject:
+    """The error for an object whose content is no longer the listed one."""
+    return ChangedObject(key, f"cannot read {url}: it was replaced after it was listed; the next run lists again")

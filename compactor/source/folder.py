@@ -13,25 +13,34 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from compactor.errors import ChangedObject, ObjectError, SourceError, UsageError
-from compactor.source.base import EXPORTS, Hour, Ignored, SourceObject, key_window, source_object
+from compactor.errors import ObjectError, SourceError, UsageError
+from compactor.source.base import (
+    EXPORTS,
+    Hour,
+    IgnoredKeys,
+    SourceObject,
+    deleted_object,
+    key_window,
+    replaced_object,
+    source_object,
+)
 
 if TYPE_CHECKING:
     import builtins
 
     from _typeshed import WriteableBuffer
 
-# Below a dataset lie `date=` and `hour=` folders, and links to such folders are followed. A link further down is
-# no part of the layout, and could lead round in a circle.
+# The folders `date=` and `hour=` below a dataset may be links. Links further down are not followed: they are no part of
+# the layout, and could form a cycle.
 _LINKED_DEPTH = 2
 BUFFER_BYTES = 256 * 1024
 
 
 class LocalSource:
-    """A folder that has `exports/` in it. See `Source` for the methods."""
+    """A folder that contains `exports/`. See `Source` for the methods."""
 
     def __init__(self, url: str) -> None:
-        """Take a path or a `file://` URL. Raises UsageError for a `file://` URL of another machine."""
+        """Takes a path or a `file://` URL. Raises UsageError for a `file://` URL of another machine."""
         self._root = _path_of(url)
         self.url = str(self._root)
 
@@ -44,7 +53,7 @@ class LocalSource:
         dataset: str,
         start: Hour | None = None,
         stop: Hour | None = None,
-        ignored: Ignored | None = None,
+        ignored: IgnoredKeys | None = None,
     ) -> Iterator[SourceObject]:
         after, before = key_window(dataset, start, stop)
         for key, entry in self._walk(f"{EXPORTS}{dataset}/", after, before):
@@ -52,27 +61,23 @@ class LocalSource:
             if obj is not None:
                 yield obj
             elif ignored is not None:
-                ignored.note(key)
+                ignored.add(key)
 
     def open(self, obj: SourceObject) -> BinaryIO:
         path = self._root / obj.key
         try:
             file = ObjectFile(obj.key, path)
         except FileNotFoundError:
-            raise ObjectError(
-                obj.key, f"cannot read {path}: it is gone since it was listed; the next run lists again"
-            ) from None
+            raise deleted_object(str(path), obj.key) from None
         except OSError as error:
             raise _unreadable(obj.key, path, error) from error
         if _etag(os.fstat(file.fileno())) != obj.etag:
             file.close()
-            raise ChangedObject(
-                obj.key, f"cannot read {path}: it was replaced since it was listed; the next run lists again"
-            )
+            raise replaced_object(str(path), obj.key)
         return io.BufferedReader(file, BUFFER_BYTES)
 
     def _walk(self, folder: str, after: str, before: str, depth: int = 0) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Everything but folders with a key strictly between `after` and `before`, ascending by key."""
+        """Yields everything but folders, with a key strictly between `after` and `before`, ascending by key."""
         for key, entry in self._entries(folder, links=depth < _LINKED_DEPTH):
             if key >= before:
                 return
@@ -83,10 +88,10 @@ class LocalSource:
                 yield key, entry
 
     def _entries(self, folder: str, *, links: bool) -> builtins.list[tuple[str, os.DirEntry[str]]]:
-        """What lies in a folder, ascending by key; nothing when there is no such folder (any more).
+        """The entries of a folder, ascending by key. Empty if the folder does not exist.
 
-        The key of a folder, and with `links` that of a link to one, ends with "/". It takes part in the order, so
-        that a folder's content comes where its keys belong: "a-b" < "a/b".
+        The key of a folder ends with "/"; with `links`, so does that of a link to a folder. The "/" is part of the
+        order, so that the content of a folder comes at its place in the order of keys: "a-b" < "a/b".
         """
         try:
             with os.scandir(self._root / folder) as entries:
@@ -102,7 +107,7 @@ class LocalSource:
         return sorted(keys, key=itemgetter(0))
 
     def _listed(self, key: str, entry: os.DirEntry[str]) -> SourceObject | None:
-        """The object of a directory entry; None when it is not an export, or was removed a moment ago."""
+        """The object of a directory entry; None if it is not an export, or was removed meanwhile."""
         if Hour.of_key(key) is None:
             return None
         try:
@@ -114,7 +119,7 @@ class LocalSource:
                 return None
             raise _unlisted(self._root / key, error) from error
         if not stat.S_ISREG(status.st_mode):
-            return None  # opening a pipe would wait for a writer
+            return None  # opening a pipe waits for a writer
         return source_object(key, _etag(status), status.st_size)
 
 
@@ -128,7 +133,7 @@ def _is_folder(entry: os.DirEntry[str], *, links: bool) -> bool:
 
 
 class ObjectFile(io.FileIO):
-    """A file whose reads fail with an ObjectError: a disk or a network mount can fail at any of them."""
+    """A file whose reads raise ObjectError: a disk or a network mount can fail at any of them."""
 
     def __init__(self, key: str, path: Path) -> None:
         self._key = key
@@ -158,7 +163,7 @@ def _path_of(url: str) -> Path:
 
 
 def _etag(status: os.stat_result) -> str:
-    """Size and modification time (ns) in hex: found without reading the content."""
+    """Size and modification time (ns), in hex. The content is not read for it."""
     return f"{status.st_size:x}-{status.st_mtime_ns:x}"
 
 
@@ -172,5 +177,5 @@ def _unreadable(key: str, path: Path, error: OSError) -> ObjectError:
 
 
 def _reason(error: OSError) -> str:
-    """The system's own words, without the path that `str(error)` adds."""
+    """The system's message, without the path that `str(error)` adds."""
     return (error.strerror or type(error).__name__).lower()

@@ -111,8 +111,8 @@ def timestamp(value: Any) -> dt.datetime:
         offset = dt.timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
         offset = -offset if zone[0] == "-" else offset
     try:
-        found_at = dt.datetime(year, month, day, hour, minute, second, microsecond, dt.UTC) - offset
-        return found_at.replace(tzinfo=None)
+        utc = dt.datetime(year, month, day, hour, minute, second, microsecond, dt.UTC) - offset
+        return utc.replace(tzinfo=None)
     except (ValueError, OverflowError):
         raise BadValue("not a timestamp (no such date or time)") from None
 

@@ -1,9 +1,9 @@
-"""Recipes of views: one SQL text each, rendered for the engine that is to answer.
+"""View definitions: one SQL text for each view, rendered for each engine.
 
-A recipe is a file of the folder `views` of the config, `NAME.sql`: comments that say what it answers (one line of them,
-`-- ask: SELECT ...`, shows how it is asked), then one SELECT in Trino's dialect over tables and other recipes, named
-without their database. The names in it are those of the registry's tables, and are checked against them. sqlglot
-parses, checks and writes the statements; what engines differ in beyond its knowledge is in `dialect`.
+A definition is a file `NAME.sql` in the config's folder `views`. It begins with comments that describe the view; the
+comment `-- ask: SELECT ...` is an example query. Then comes one SELECT in Trino's dialect over tables and other views,
+named without a database. Tables and columns are checked against the registry. sqlglot parses, checks and writes the
+statements. `dialect` handles the differences between engines that sqlglot does not know.
 """
 
 from __future__ import annotations
@@ -29,15 +29,24 @@ from compactor.views.dialect import SOURCE, Dialect
 from compactor.yaml_file import did_you_mean
 
 Columns = Mapping[str, str]
-"""Types by column, in Trino's words."""
+"""Column -> type, as Trino writes it."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _ASK = "ask:"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One file of the folder, parsed. `needs` are the tables and recipes that it names, ascending."""
+class Definition:
+    """One file of the folder, parsed.
+
+    Attributes:
+        name: the view's name: the file's name without `.sql`.
+        description: the comments, as one line.
+        ask: the example query; None without one.
+        query: the view's query.
+        needs: the tables and views that the query names, ascending.
+        path: the file.
+    """
 
     name: str
     description: str
@@ -48,89 +57,100 @@ class Recipe:
 
 
 def names(folder: Path) -> list[str]:
-    """The recipes that a folder has, without reading them: none where there is no such folder."""
+    """The names of the views in a folder, ascending. The files are not read. Empty if the folder does not exist."""
     return sorted(path.stem for path in folder.glob("*.sql"))
 
 
-def load(folder: Path) -> dict[str, Recipe]:
-    """The recipes of a folder, each after those that it needs. Raises ConfigError with all mistakes of all files."""
+def load(folder: Path) -> dict[str, Definition]:
+    """The definitions of a folder, each after those that it needs.
+
+    Raises ConfigError with all mistakes of all files.
+    """
     problems: list[str] = []
-    found: dict[str, Recipe] = {}
+    found: dict[str, Definition] = {}
     for path in sorted(folder.glob("*.sql")):
         try:
             found[path.stem] = _read(path)
         except ConfigError as error:
             problems += error.problems
     if not found and not problems:
-        raise ConfigError([f"{folder}:1: no *.sql file in it; set 'views' to the folder with a file for each view"])
+        raise ConfigError(
+            [f"{folder}:1: there is no *.sql file in it; set 'views' to the folder that has one per view"]
+        )
     if problems:
         raise ConfigError(problems)
     try:
         order = TopologicalSorter(
-            {name: [each for each in recipe.needs if each in found] for name, recipe in found.items()}
+            {name: [need for need in each.needs if need in found] for name, each in found.items()}
         )
         return {name: found[name] for name in order.static_order()}
     except CycleError as error:
-        ring = " -> ".join(error.args[1])
-        raise ConfigError([f"{found[error.args[1][0]].path}:1: views that need each other: {ring}"]) from error
+        cycle = " -> ".join(error.args[1])
+        raise ConfigError([f"{found[error.args[1][0]].path}:1: views that need each other: {cycle}"]) from error
 
 
-def closure(recipes: Mapping[str, Recipe], wanted: Iterable[str]) -> list[str]:
-    """These recipes and all that they need, in the order in which they can be made."""
-    due, todo = set(), list(wanted)
+def closure(definitions: Mapping[str, Definition], chosen: Iterable[str]) -> list[str]:
+    """The chosen views and all views that they need, in the order in which they can be created."""
+    found, todo = set(), list(chosen)
     while todo:
         name = todo.pop()
-        if name in recipes and name not in due:
-            due.add(name)
-            todo += recipes[name].needs
-    return [name for name in recipes if name in due]
+        if name in definitions and name not in found:
+            found.add(name)
+            todo += definitions[name].needs
+    return [name for name in definitions if name in found]
 
 
 def render(
-    recipes: Mapping[str, Recipe],
+    definitions: Mapping[str, Definition],
     tables: Mapping[str, Mapping[str, FieldType]],
     dialect: Dialect,
-    place: Sequence[str],
-    wanted: Sequence[str] = (),
+    qualifier: Sequence[str],
+    chosen: Sequence[str] = (),
 ) -> tuple[list[View], list[LeftOut]]:
-    """The views in the order in which they can be made, and those that the tables have not what it takes for.
+    """The views, in the order in which they can be created, and the views that the tables do not allow.
 
-    `tables` gives the types of the registry by column and table, `place` is what stands before their names. Views that
-    `wanted` ones need come along.
-    Raises UsageError where a wanted one does not exist, or cannot be made.
+    Args:
+        definitions: those of the folder.
+        tables: table -> column -> type of the registry.
+        dialect: the engine.
+        qualifier: what stands before a table's name; see `dialect.qualifier`.
+        chosen: render these views and those that they need. Default: all.
+
+    Raises:
+        UsageError: a chosen view does not exist, or the tables do not allow it.
     """
-    for name in wanted:
-        if name not in recipes or name in tables:
-            raise UsageError(f"there is no view '{name}'{did_you_mean(name, list(recipes))}")
+    for name in chosen:
+        if name not in definitions or name in tables:
+            raise UsageError(f"there is no view '{name}'{did_you_mean(name, list(definitions))}")
     known: dict[str, Columns] = {
         table: {column: kind.trino for column, kind in columns.items()} for table, columns in tables.items()
     }
     made: list[View] = []
     clashes = [
-        LeftOut(name, f"{each.path}: a table has the name '{name}'; give the view another")
-        for name, each in recipes.items()
+        LeftOut(name, f"{each.path}: a table has the name '{name}' already; rename the view")
+        for name, each in definitions.items()
         if name in tables
     ]
-    left_out: list[LeftOut] = [] if wanted else clashes
-    usable = {name: each for name, each in recipes.items() if name not in tables}
-    for name in closure(usable, wanted or usable):
-        recipe = usable[name]
+    left_out: list[LeftOut] = [] if chosen else clashes
+    usable = {name: each for name, each in definitions.items() if name not in tables}
+    for name in closure(usable, chosen or usable):
+        each = usable[name]
         try:
-            typed = _typed(recipe.query, known, f"view '{name}'")
+            typed = _typed(each.query, known, f"view '{name}'")
             known[name] = dialects.columns(typed, dialect)
-            asked = _typed(recipe.ask, known, f"the ask of view '{name}'") if recipe.ask else None
+            asked = _typed(each.ask, known, f"the example query of view '{name}'") if each.ask else None
         except UsageError as error:
-            if wanted:
+            if chosen:
                 raise
             left_out.append(LeftOut(name, str(error)))
             continue
-        sql = dialects.select(recipe.query, typed, dialect, place)
-        ask = dialects.select(recipe.ask, asked, dialect, place) if recipe.ask and asked else ""
-        made.append(View(name, recipe.description, dialects.create(name, sql, dialect, place), sql, ask))
+        sql = dialects.select(each.query, typed, dialect, qualifier)
+        ask = dialects.select(each.ask, asked, dialect, qualifier) if each.ask and asked else ""
+        made.append(View(name, each.description, dialects.create(name, sql, dialect, qualifier), sql, ask))
     return made, left_out
 
 
-def _read(path: Path) -> Recipe:
+def _read(path: Path) -> Definition:
     """Raises ConfigError."""
     if not _NAME.fullmatch(path.stem):
         raise ConfigError([f"{path}:1: a view's name should be a-z, 0-9 and _; rename the file"])
@@ -153,17 +173,19 @@ def _read(path: Path) -> Recipe:
     except UsageError as error:
         raise ConfigError([f"{path}:1: {error}"]) from error
     if any(isinstance(each, exp.Star) for each in query.selects):
-        raise ConfigError([f"{path}:1: name the columns instead of *: engines keep those that a table had that day"])
+        raise ConfigError(
+            [f"{path}:1: name the columns instead of *: a view does not get columns that its tables get later"]
+        )
     tables = list(query.find_all(exp.Table))
     if qualified := next((table for table in tables if table.db), None):
-        raise ConfigError([f"{path}:1: name '{qualified.name}' without its database: that is put in by 'namespace'"])
+        raise ConfigError([f"{path}:1: name '{qualified.name}' without a database: the config's 'namespace' is added"])
     own = {each.alias for each in query.find_all(exp.CTE)}
     needs = sorted({table.name for table in tables} - own)
-    return Recipe(path.stem, description, ask, query, tuple(needs), path)
+    return Definition(path.stem, description, ask, query, tuple(needs), path)
 
 
 def _parse(text: str) -> exp.Query:
-    """Raises SqlglotError, or UsageError for what is no single query."""
+    """Raises SqlglotError, or UsageError for anything but one SELECT statement."""
     statements = [each for each in sqlglot.parse(text, read=SOURCE) if each is not None]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query) or not statements[0].selects:
         raise UsageError("should be one SELECT statement")
@@ -173,11 +195,11 @@ def _parse(text: str) -> exp.Query:
 def _mistake(path: Path, error: SqlglotError) -> str:
     found = getattr(error, "errors", None)
     line, what = (found[0]["line"], found[0]["description"]) if found else (1, str(error).splitlines()[0])
-    return f"{path}:{line or 1}: not SQL as Trino has it: {what}"
+    return f"{path}:{line or 1}: not valid in Trino's SQL: {what}"
 
 
 def _typed(query: exp.Query, known: Mapping[str, Columns], what: str) -> exp.Query:
-    """The query with the type of each expression. Raises UsageError where a table or a column does not exist."""
+    """The query with the type of each expression. Raises UsageError if a table or a column does not exist."""
     own = {each.alias for each in query.find_all(exp.CTE)}
     for table in query.find_all(exp.Table):
         if table.name not in known and table.name not in own:
@@ -188,7 +210,7 @@ def _typed(query: exp.Query, known: Mapping[str, Columns], what: str) -> exp.Que
         qualified = qualify(query.copy(), schema=schema, dialect=SOURCE, quote_identifiers=False)
     except SqlglotError as error:
         first = re.sub(r"\x1b\[\d+m", "", str(error)).splitlines()[0].rstrip(". ")
-        raise UsageError(f"{what} does not fit the tables: {first}; mend the view, or the registry") from error
+        raise UsageError(f"{what} does not fit the tables: {first}; correct the view or the registry") from error
     typed = annotate_types(qualified, schema=schema, dialect=SOURCE)
     assert isinstance(typed, exp.Query)
     return typed

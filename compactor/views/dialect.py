@@ -1,8 +1,11 @@
-"""What engines differ in, beyond what sqlglot knows: the day of a time, and times in Athena's views.
+"""Differences between engines that sqlglot does not know: the day of a timestamp, and timestamps in Athena's views.
 
-All rules are about the same three facts. Tables hold `timestamptz` in UTC. Trino and Athena take the day of such a time
-in the time's own zone, which is UTC; DuckDB and Spark in the session's zone, whatever that is. Athena keeps the columns
-of a view as Hive types, and those have no time with a zone.
+Three facts explain all rules:
+
+- Tables hold `timestamptz` in UTC.
+- Trino and Athena take the day of a timestamp in its own zone, which is UTC. DuckDB and Spark take it in the zone of
+  the session, whichever that is.
+- Athena stores the columns of a view as Hive types, and Hive has no timestamp with a zone.
 """
 
 from __future__ import annotations
@@ -16,18 +19,21 @@ from sqlglot import exp
 Dialect = Literal["athena", "trino", "spark", "duckdb"]
 DIALECTS: tuple[str, ...] = get_args(Dialect)
 SOURCE = "trino"
-"""The dialect that recipes are written in: the one that is poorest in habits of its own."""
+"""The dialect of the view definitions: it is the closest to standard SQL."""
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
 _ZONED = (exp.DataType.Type.TIMESTAMPTZ, exp.DataType.Type.TIMESTAMPLTZ)
 
 
-def select(query: exp.Query, typed: exp.Query, dialect: Dialect, place: Sequence[str]) -> str:
-    """The query for an engine. `typed` is the same with the type of each expression; tables get their `place`."""
+def select(query: exp.Query, typed: exp.Query, dialect: Dialect, qualifier: Sequence[str]) -> str:
+    """The query as SQL for an engine, with the qualifier before each table.
+
+    `typed` is the same query with the type of each expression.
+    """
     query = query.copy()
-    of_time = _casts_of_times(typed)
+    of_timestamps = _casts_of_timestamps(typed)
     for number, cast in enumerate(_casts(query)):
-        if number in of_time:
+        if number in of_timestamps:
             cast.set("this", _in_utc(cast.this, dialect))
     if dialect == "athena":
         for branch in _branches(query):
@@ -37,34 +43,34 @@ def select(query: exp.Query, typed: exp.Query, dialect: Dialect, place: Sequence
     own = {each.alias for each in query.find_all(exp.CTE)}
     for table in query.find_all(exp.Table):
         if table.name not in own:
-            _put(table, place)
+            _qualify(table, qualifier)
     return query.sql(dialect=dialect, pretty=True, comments=False)
 
 
 def columns(typed: exp.Query, dialect: Dialect) -> dict[str, str]:
-    """The columns that a view has in an engine, with their types in the words of `SOURCE`."""
-    lost = dialect == "athena"
+    """The columns of a view in an engine: column -> type, as Trino writes it."""
+    zone_is_lost = dialect == "athena"
     return {
-        each.alias_or_name: "TIMESTAMP(6)" if lost and each.is_type(*_ZONED) else each.type.sql(SOURCE)
+        each.alias_or_name: "TIMESTAMP(6)" if zone_is_lost and each.is_type(*_ZONED) else each.type.sql(SOURCE)
         for each in typed.selects
         if each.type is not None
     }
 
 
-def place(dialect: Dialect, catalog: str, namespace: str) -> tuple[str, ...]:
-    """What stands before a name: for Spark the catalog too, because `rover.t` is table t of a *catalog* rover there."""
+def qualifier(dialect: Dialect, catalog: str, namespace: str) -> tuple[str, ...]:
+    """What stands before a table's name. Spark needs the catalog too: it takes the `rover` of `rover.t` for one."""
     return (catalog, namespace) if dialect == "spark" else (namespace,)
 
 
-def create(name: str, sql: str, dialect: Dialect, place: Sequence[str]) -> str:
-    """The statement that makes a view of a query for this engine, or exchanges it."""
+def create(name: str, sql: str, dialect: Dialect, qualifier: Sequence[str]) -> str:
+    """The statement that creates or replaces the view in an engine."""
     view = exp.to_table(name)
-    _put(view, place)
+    _qualify(view, qualifier)
     return f"CREATE OR REPLACE VIEW {view.sql(dialect=dialect)} AS\n{sql}"
 
 
-def _put(table: exp.Table, place: Sequence[str]) -> None:
-    for part, name in zip(("db", "catalog"), reversed(place), strict=False):
+def _qualify(table: exp.Table, qualifier: Sequence[str]) -> None:
+    for part, name in zip(("db", "catalog"), reversed(qualifier), strict=False):
         table.set(part, _identifier(name))
 
 
@@ -73,25 +79,26 @@ def _identifier(name: str) -> exp.Identifier:
 
 
 def _casts(query: exp.Query) -> list[exp.Cast]:
-    """The casts that are written as such: qualifying a query keeps their order, and makes none."""
+    """The casts to date, in the order of the text. Qualifying a query keeps their order and adds none."""
     return [each for each in query.find_all(exp.Cast) if each.is_type("date")]
 
 
-def _casts_of_times(typed: exp.Query) -> set[int]:
+def _casts_of_timestamps(typed: exp.Query) -> set[int]:
+    """Positions, among the casts to date, of those that cast a timestamp with a zone."""
     return {number for number, cast in enumerate(_casts(typed)) if cast.this.is_type(*_ZONED)}
 
 
-def _in_utc(time: exp.Expr, dialect: Dialect) -> exp.Expr:
-    """The time such that its day is the UTC day, whatever the session's zone is."""
+def _in_utc(timestamp: exp.Expr, dialect: Dialect) -> exp.Expr:
+    """The timestamp, changed so that its day is the UTC day in any zone of the session."""
     if dialect == "duckdb":
-        return exp.AtTimeZone(this=time, zone=exp.Literal.string("UTC"))
+        return exp.AtTimeZone(this=timestamp, zone=exp.Literal.string("UTC"))
     if dialect == "spark":
-        return exp.Anonymous(this="TO_UTC_TIMESTAMP", expressions=[time, exp.Anonymous(this="CURRENT_TIMEZONE")])
-    return time
+        return exp.Anonymous(this="TO_UTC_TIMESTAMP", expressions=[timestamp, exp.Anonymous(this="CURRENT_TIMEZONE")])
+    return timestamp
 
 
 def _branches(query: exp.Query) -> list[exp.Select]:
-    """The SELECTs whose rows are the query's rows."""
+    """The SELECTs that give the rows of the query: one, or the parts of a UNION."""
     if isinstance(query, exp.SetOperation):
         return [*_branches(query.left), *_branches(query.right)]
     assert isinstance(query, exp.Select)

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from compactor.commands.query import _load_extensions
+from compactor.duck.extensions import load_extensions
 from tests.engines import places, spark_session, trino_server
 from tests.engines.readers import (
     ClickHouseReader,
@@ -64,7 +64,7 @@ def started(key: str, folder: Path, catalog: Callable[..., Any]) -> Iterator[Eng
         yield Engine(key, _once(lambda lake: SparkReader(catalog(spark_session.sqlite_catalog(_warehouse(lake))))))
     elif key == "duckdb":
         connection = duckdb.connect()
-        _load_extensions(connection, ["avro", "iceberg"])
+        load_extensions(connection, ["avro", "iceberg"])
         connection.execute("SET TimeZone = 'UTC'")
         yield Engine(key, lambda lake: DuckReader(connection, metadata_of(lake)))
         connection.close()

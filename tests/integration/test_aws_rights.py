@@ -156,7 +156,7 @@ def test_a_right_that_is_missing_is_named(aws_lake: AwsLake, aws_server: AwsServ
         aws_lake.compact()
 
 
-def test_query_reports_storage_that_refuses_but_not_the_key(
+def test_query_reports_that_the_storage_refuses_without_the_key(
     aws_lake: AwsLake,
     aws_server: AwsServer,
     monkeypatch: pytest.MonkeyPatch,

@@ -96,10 +96,10 @@ def test_a_fault_that_passes_is_retried_and_nothing_is_seen_of_it(faulty: Faulty
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        pytest.param(Answer.refusal(500, "InternalError"), "InternalError (HTTP 500) to every try", id="500"),
-        pytest.param(Answer.refusal(503, "SlowDown"), "SlowDown (HTTP 503) to every try", id="503 SlowDown"),
-        pytest.param(Cut(0, "reset"), "the connection broke off", id="reset"),
-        pytest.param(Cut(0), "the connection broke off", id="truncated"),
+        pytest.param(Answer.refusal(500, "InternalError"), "InternalError (HTTP 500) to every attempt", id="500"),
+        pytest.param(Answer.refusal(503, "SlowDown"), "SlowDown (HTTP 503) to every attempt", id="503 SlowDown"),
+        pytest.param(Cut(0, "reset"), "the connection broke", id="reset"),
+        pytest.param(Cut(0), "the connection broke", id="truncated"),
         pytest.param(Answer.refusal(403, "AccessDenied"), "access denied; grant s3:GetObject", id="access denied"),
     ],
 )
@@ -133,7 +133,7 @@ def test_an_object_replaced_between_listing_and_reading_stays_pending(faulty: Fa
     ((key, reason),) = (failure for dataset in report.datasets for failure in dataset.failed)
     assert report.exit_code == 1
     assert key.endswith(faulty.victim)
-    assert "it was replaced since it was listed; the next run lists again" in reason
+    assert "it was replaced after it was listed; the next run lists again" in reason
     assert faulty.compact().exit_code == 1  # what it was replaced by is no gzip file
     faulty.bucket.put(f"in/{key}", (faulty.lake.source / key).read_bytes())
     assert faulty.compact().exit_code in (0, 3)
@@ -149,7 +149,9 @@ def test_a_listing_page_that_fails_once_is_requested_again(faulty: Faulty) -> No
 
 def test_a_listing_that_keeps_failing_ends_the_run_before_anything_is_loaded(faulty: Faulty) -> None:
     faulty.hop.script = lambda request: Answer.refusal(500, "InternalError") if request.lists else None
-    with pytest.raises(SourceError, match=r"^cannot list s3://.*InternalError \(HTTP 500\) to every try; run again"):
+    with pytest.raises(
+        SourceError, match=r"^cannot list s3://.*InternalError \(HTTP 500\) to every attempt; run again"
+    ):
         faulty.compact()
     assert faulty.lake.ledger() == []
     faulty.hop.script = lambda request: None

@@ -24,7 +24,7 @@ DATASETS = ("fan_profiles", "fan_track_events")
 FULL, READ_ONLY = "the disk is full; free some space", "the file system is read-only; mount it for writing"
 MUCH = 150_000
 ENDED_BENEATH = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV, 127)  # 127: by the C library's loader
-SHORT_OF_MEMORY = ("there is not enough memory", "the engine's memory and spill folder are full", "no more threads")
+SHORT_OF_MEMORY = ("there is not enough memory", "DuckDB's memory and its spill folder are full", "no more threads")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from compactor.commands.verify.verify import verify
 from compactor.lake.own_tables import FILES
 from compactor.progress import NullProgress
 from compactor.reports.report import RunReport
-from compactor.source import Hour, Ignored, open_source
+from compactor.source import Hour, IgnoredKeys, open_source
 from tests.support.crashes import WRITES, CrashError
 from tests.support.histories import DATASETS, KINDS, SNAPSHOT, Delivery, History
 from tests.support.lake import KEYS, Lake
@@ -199,7 +199,7 @@ class LakeMachine(RuleBasedStateMachine):
         """The objects that the source has now."""
         source = open_source(self._lake.config.source)
         return {
-            (name, found.key, found.etag) for name in datasets for found in source.list(name, None, None, Ignored())
+            (name, found.key, found.etag) for name in datasets for found in source.list(name, None, None, IgnoredKeys())
         }
 
     def _report(self, present: set[tuple[str, str, str]], report: RunReport) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 from tenacity import wait_none
 
-from compactor.source import Hour, Ignored, Source, SourceObject, open_source
+from compactor.source import Hour, IgnoredKeys, Source, SourceObject, open_source
 from compactor.source.s3 import S3Source
 from tests.support.s3_server import Bucket, Hop
 
@@ -90,7 +90,7 @@ class BucketStore:
 
 
 def listed(
-    source: Source, start: Hour | None = None, stop: Hour | None = None, ignored: Ignored | None = None
+    source: Source, start: Hour | None = None, stop: Hour | None = None, ignored: IgnoredKeys | None = None
 ) -> list[str]:
     return [obj.key for obj in source.list("fan_profiles", start, stop, ignored)]
 

@@ -28,7 +28,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
-from compactor.commands.query import _load_extensions
+from compactor.duck.extensions import load_extensions
 from compactor.lake.layout import iceberg_schema, partition_spec, sort_order
 from compactor.lake.schema_change import TargetColumn
 from compactor.lake.table import DataFile, Table
@@ -211,7 +211,7 @@ def _engine() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
     con.execute("LOAD icu")
     con.execute("SET TimeZone = 'UTC'")
-    _load_extensions(con, ["avro", "iceberg"])
+    load_extensions(con, ["avro", "iceberg"])
     return con
 
 

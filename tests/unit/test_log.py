@@ -53,7 +53,7 @@ def test_an_error_with_its_trace_is_one_json_line(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("verbosity", "heard"), [(0, ["our info", "their warning"]), (1, ["our debug", "our info", "their warning"])]
 )
-def test_verbosity_concerns_our_own_loggers_alone(
+def test_verbosity_applies_to_our_own_loggers_only(
     capsys: pytest.CaptureFixture[str], verbosity: int, heard: list[str]
 ) -> None:
     log.setup("text", verbosity)

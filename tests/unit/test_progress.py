@@ -13,7 +13,7 @@ from compactor.progress import BarProgress, LogProgress, NullProgress, Progress
 
 
 class Clock:
-    """Tells the seconds that it was told."""
+    """A clock that the test sets, in seconds."""
 
     now = 1000.0
 

@@ -1,8 +1,8 @@
-"""Columns for fields that came unannounced, made by the run that finds them, for datasets with `additive: evolve`.
+"""Adds columns for new fields, for datasets with `additive: evolve`. The run that finds the fields adds the columns.
 
-A field of `extra` becomes an optional column once enough records have it and all their values are of one type. That is
-a change of metadata alone: rows from before have NULL there until `migrate apply` fills them. The entry in `extra`
-stays, so a later value that does not fit is NULL in the column and is not lost.
+A field of `extra` becomes an optional column when enough records have it and all its values have one type. Only
+metadata changes: older rows have NULL in the column until `migrate apply` fills it. The entry in `extra` stays, so a
+later value of another type is NULL in the column and is not lost.
 """
 
 from __future__ import annotations
@@ -22,44 +22,46 @@ from compactor.registry.dataset import Dataset, Promotion
 log = logging.getLogger(__name__)
 
 MIN_RECORDS, MIN_SHARE = 100, 1.0
-"""How many records must have a field, and what percentage of all."""
+"""The number of records that must have a field, and the percentage of all records."""
 
 
-def complete(lake: Lakehouse, listed: Dataset) -> None:
-    """Gives the current table the columns that only the history has got, because a run was killed in between."""
-    if listed.current_table is None or not (lake.exists(listed.history_table) and lake.exists(listed.current_table)):
+def complete(lake: Lakehouse, declared: Dataset) -> None:
+    """Adds to the current table the columns that only the history has, because a run was killed between the two."""
+    if declared.current_table is None or not (
+        lake.exists(declared.history_table) and lake.exists(declared.current_table)
+    ):
         return
-    history = table_version.of_table(listed, lake.table(listed.history_table).properties)
-    current = table_version.of_table(listed, lake.table(listed.current_table).properties)
+    history = table_version.of_table(declared, lake.table(declared.history_table).properties)
+    current = table_version.of_table(declared, lake.table(declared.current_table).properties)
     missing = [each for each in history.promoted if each not in current.promoted]
     if missing and all(each.evolved for each in missing) and history.newest.number == current.newest.number:
-        _add(lake, listed, listed.current_table, history.promoted)
+        _add(lake, declared, declared.current_table, history.promoted)
 
 
-def evolve(lake: Lakehouse, listed: Dataset) -> None:
-    """Makes columns of the fields of `extra` that are ready for it, in the history first."""
-    dataset = lake.at_table_version(listed)
-    found = drift.ready_fields(lake, listed, dataset, min_share=MIN_SHARE, min_records=MIN_RECORDS)
+def evolve(lake: Lakehouse, declared: Dataset) -> None:
+    """Adds a column for each field of `extra` that is ready for one, to the history first."""
+    dataset = lake.at_table_version(declared)
+    found = drift.ready_fields(lake, declared, dataset, min_share=MIN_SHARE, min_records=MIN_RECORDS)
     if not found:
         return
     promoted = (*dataset.promoted, *(replace(each, evolved=True, filled=False) for each in found))
     for name in filter(None, (dataset.history_table, dataset.current_table)):
-        _add(lake, listed, name, promoted)
+        _add(lake, declared, name, promoted)
     for each in found:
         log.info(
-            "%s: field %r of `extra` has become column %s (%s); rows from before get it by `compactor migrate apply`",
+            "%s: added column %s (%s) for field %r of `extra`; `compactor migrate apply` fills it in older rows",
             dataset.name,
-            each.key,
             each.column,
             each.type,
+            each.key,
         )
 
 
-def _add(lake: Lakehouse, listed: Dataset, name: str, promoted: tuple[Promotion, ...]) -> None:
+def _add(lake: Lakehouse, declared: Dataset, name: str, promoted: tuple[Promotion, ...]) -> None:
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             table = lake.table(name)
-            old = table_version.of_table(listed, table.properties)
+            old = table_version.of_table(declared, table.properties)
             new = old.at(old.newest.number, promoted)
             schema = evolved_schema(table, plan.target_columns(old, new))
             commit_id = uuid.uuid4().hex

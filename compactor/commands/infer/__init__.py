@@ -1,1 +1,1 @@
-"""`infer`: drafts the registry from the data."""
+"""`infer`: drafts the registry from the data, or checks the registry against it."""

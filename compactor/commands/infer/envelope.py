@@ -1,6 +1,6 @@
-"""What the fields are called that every record has: its id, its version and when it was emitted. Pure.
+"""Finds the fields of the envelope, which every record has: its id, its version and its time of emission. Pure.
 
-A name that is ours as it stands is taken. Else a name is guessed, from words and from what the values are.
+A field with the registry's own name is used as it is. Otherwise the words of the names and the values decide.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from compactor.decode.exact import as_type
 from compactor.registry.fields import column_name
 from compactor.types.field_type import LONG, STRING, TIMESTAMP, FieldType
 
-# Whatever else stands as a name may be a value: an address, a number, an id that a record uses as a key.
+# Any other name may be a value that a record uses as a key: an address, a number, an id.
 _NAME = re.compile(r"(?!(?:\D*\d){6})[A-Za-z_$][\w $./:-]{0,59}", re.ASCII)
 
 Records = Sequence[Mapping[str, Any]]
@@ -31,19 +31,24 @@ _NEARLY_ALL = 0.95
 
 @dataclass(frozen=True)
 class Envelope:
-    """JSON names of a record's id and of when it was emitted; None where no field looks like it."""
+    """The JSON names of a record's id and of its time of emission; None if no field matches."""
 
     id: str | None
     emitted_at: str | None
 
 
 def is_name(text: str) -> bool:
-    """Whether a field's name may be shown."""
+    """Whether a field's name may be shown. A name that may hold a value may not."""
     return _NAME.fullmatch(text) is not None
 
 
+def name_words(name: str) -> list[str]:
+    """The words of a JSON name, in lower case: `roverID` is rover, id."""
+    return column_name(name).split("_")
+
+
 def version_field(records: Records) -> str | None:
-    """The field that tells a record's version; None if no field looks like it."""
+    """The JSON name of the field with a record's version; None if no field matches."""
     names = _names(records)
     for name in names:
         if column_name(name) == "version" and _share(records, name, LONG) > 0.5:
@@ -58,7 +63,7 @@ def envelope(records: Records) -> Envelope:
 
 
 def _id(records: Records, names: Sequence[str]) -> str | None:
-    """Never the name of an entity: taken for the id of a record, it would make one of all that the entity did."""
+    """Never the id of an entity: used as the id of a record, it would merge all records of the entity into one."""
     for name in names:
         if column_name(name) == "id" and _share(records, name, STRING) > 0.5:
             return name
@@ -68,7 +73,11 @@ def _id(records: Records, names: Sequence[str]) -> str | None:
         if _share(records, name, STRING) >= _NEARLY_ALL
         and len({text for record in records if isinstance(text := record.get(name), str)}) >= _NEARLY_ALL * len(records)
     ]
-    likely = (name for name in unique if _words(name)[-1] in ("id", "uuid", "guid") and not _ENTITIES & {*_words(name)})
+    likely = (
+        name
+        for name in unique
+        if name_words(name)[-1] in ("id", "uuid", "guid") and not _ENTITIES & {*name_words(name)}
+    )
     return _first(unique, _IDS) or next(likely, None)
 
 
@@ -76,22 +85,22 @@ def _emitted_at(records: Records, names: Sequence[str]) -> str | None:
     for name in names:
         if column_name(name) == "emitted_at" and _share(records, name, TIMESTAMP) > 0.5:
             return name
-    moments = [name for name in names if _share(records, name, TIMESTAMP) >= _NEARLY_ALL]
-    by_word = [name for word in _EMITTED for name in moments if word in _words(name)]
-    if by_word or not moments:
+    timestamps = [name for name in names if _share(records, name, TIMESTAMP) >= _NEARLY_ALL]
+    by_word = [name for word in _EMITTED for name in timestamps if word in name_words(name)]
+    if by_word or not timestamps:
         return by_word[0] if by_word else None
-    # Whatever a record tells of was before it was told.
-    return max(moments, key=lambda name: sum(_latest(record, name, moments) for record in records))
+    # A record is emitted after all that it describes.
+    return max(timestamps, key=lambda name: sum(_is_latest(record, name, timestamps) for record in records))
 
 
-def _latest(record: Mapping[str, Any], name: str, moments: Sequence[str]) -> bool:
-    values = {each: as_type(record.get(each), TIMESTAMP) for each in moments}
+def _is_latest(record: Mapping[str, Any], name: str, timestamps: Sequence[str]) -> bool:
+    values = {each: as_type(record.get(each), TIMESTAMP) for each in timestamps}
     own = values[name]
     return own is not None and all(other is None or own >= other for other in values.values())
 
 
 def _names(records: Records) -> list[str]:
-    """The fields that most of the records have, in the order of the first that has them."""
+    """The fields that most of the records have, in the order in which they first occur."""
     counts: dict[str, int] = {}
     for record in records:
         for name in record:
@@ -104,9 +113,5 @@ def _share(records: Records, name: str, type_: FieldType) -> float:
 
 
 def _first(names: Sequence[str], columns: Sequence[str]) -> str | None:
-    """The name whose column stands first in `columns`."""
+    """The name whose column comes first in `columns`."""
     return next((name for column in columns for name in names if column_name(name) == column), None)
-
-
-def _words(name: str) -> list[str]:
-    return column_name(name).split("_")

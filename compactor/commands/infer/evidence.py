@@ -1,7 +1,7 @@
-"""What a sample of lines shows of a dataset's fields: names, JSON kinds, counts. Pure, and without any record's values.
+"""The evidence in a sample of lines: names of fields, JSON kinds, counts. Pure, and without any record's values.
 
-Values become 64-bit codes (a hash, a number, a moment), by which they can be counted and compared, and nothing else.
-Statistics are kept apart by the records' `version`, because a version is what may change a field's meaning.
+Each value becomes a 64-bit code (a hash, a number, a timestamp). Codes can be counted and compared, nothing else. There
+are statistics for each `version`, because the meaning of a field may change between versions.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from compactor.decode.rejects import Reject
 from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP, FieldType
 
 Codes = npt.NDArray[np.int64]
-Coding = Literal["text", "number", "moment"]
+Coding = Literal["text", "number", "timestamp"]
 
-DELETES = frozenset(("delete", "deleted", "remove", "removed", "tombstone"))
-SIBLINGS = frozenset(
+DELETE_WORDS = frozenset(("delete", "deleted", "remove", "removed", "tombstone"))
+OTHER_WORDS = frozenset(
     ("upsert", "upserted", "insert", "inserted", "update", "updated", "create", "created", "add", "added", "set", "put",
      "change", "changed", "modify", "modified", "merge", "merged", "replace", "replaced", "snapshot", "read", "active",
      "link", "linked", "unlink", "unlinked", "attach", "attached", "detach", "detached")
 )  # fmt: skip
-"""Words of an operation. Of all values, only these are ever shown, because they can say nothing about a person."""
+"""Words of operations. They are the only values that are ever shown: they identify nobody."""
 MAX_FIELDS = 400
-"""Names of fields looked at in a version; a record that uses values as keys has no end of them."""
+"""Names of fields that are examined in a version. Records that use values as keys have any number of them."""
 _MAX_VERSIONS = 16
 _CODED_FIELDS = 64
 _FIRST_RECORDS = 500
 _FIRST_BYTES = 8 << 20
 _FEW = 20
 _RARE, _MANY_RARE = 0.02, 50
-_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  # decoding gives naive UTC, too
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  # decoding gives naive UTC as well
 _MICROSECOND = dt.timedelta(microseconds=1)
 
 
@@ -49,15 +49,15 @@ class FieldEvidence:
     """One field of one version.
 
     Attributes:
-        records: those that have it, null or not.
-        nulls: those that have null in it.
-        kinds: records by kind: string, long, fraction, beyond (whole, but more than 64 bits), huge (no double holds
-            it), boolean, object, array.
-        timestamps, dates: strings that `strict` reads as such.
-        words: of DELETES and SIBLINGS, as written, with the records that have them.
-        few: whether the texts in it are few; they are then `len(distinct)`.
-        coding: what `codes` are: hashes of texts, whole numbers, or moments in microseconds since 1970.
-        codes: one for each record of the version; None once a record had none of that coding.
+        records: records that have the field, null or not.
+        nulls: records that have null in it.
+        kinds: records by kind: string, long, fraction, beyond (whole, but more than 64 bits), huge (too large for a
+            double), boolean, object, array.
+        timestamps, dates: records whose string reads as a timestamp, or as a date.
+        words: word of DELETE_WORDS or OTHER_WORDS, as written -> records that have it.
+        distinct: hashes of the distinct texts, until there are too many.
+        coding: what `codes` holds: hashes of texts, whole numbers, or timestamps in microseconds since 1970.
+        codes: one for each record of the version; None after a record without a value of that coding.
     """
 
     records: int = 0
@@ -77,10 +77,11 @@ class FieldEvidence:
 
     @property
     def few(self) -> bool:
+        """Whether the field holds few distinct texts: `len(distinct)` of them."""
         return 0 < len(self.distinct) <= _FEW
 
     def add(self, value: Any, before: int) -> None:
-        """Notes the value of one record, before which the version had `before` records."""
+        """Adds the value of one record. `before` is the number of records of the version before it."""
         self.records += 1
         kind = json_kind(value)
         if kind is Kind.NULL:
@@ -107,14 +108,14 @@ class FieldEvidence:
         code = hash(text)
         if len(self.distinct) <= _FEW:
             self.distinct.add(code)
-            if text.lower() in DELETES | SIBLINGS and text in (text.lower(), text.upper(), text.capitalize()):
+            if text.lower() in DELETE_WORDS | OTHER_WORDS and text in (text.lower(), text.upper(), text.capitalize()):
                 self.words[text] += 1
-        # A text that has been none so far is not tried again and again.
+        # Once a text is no timestamp, the field is not a timestamp, so later texts are not parsed. The same for dates.
         if self.timestamps == self.kinds[Kind.STRING]:
-            moment = as_type(text, TIMESTAMP)
-            if moment is not None:
+            timestamp = as_type(text, TIMESTAMP)
+            if timestamp is not None:
                 self.timestamps += 1
-                return (moment - _EPOCH) // _MICROSECOND, "moment"
+                return (timestamp - _EPOCH) // _MICROSECOND, "timestamp"
         if self.dates == self.kinds[Kind.STRING]:
             self.dates += as_type(text, DATE) is not None
         return code, "text"
@@ -136,10 +137,10 @@ class VersionEvidence:
     """The records of one version.
 
     Attributes:
-        records: how many.
-        fields: those with a name that may be shown, at most MAX_FIELDS.
-        hidden: records with a field whose name is not shown.
-        beyond: records with a field past the MAX_FIELDS names.
+        records: their number.
+        fields: the fields whose name may be shown, at most MAX_FIELDS.
+        hidden: records with a field whose name may not be shown.
+        beyond: records with a field after the first MAX_FIELDS.
     """
 
     records: int = 0
@@ -159,7 +160,7 @@ class VersionEvidence:
                     beyond = True
                     continue
                 found = self.fields[name] = FieldEvidence()
-                # A field that comes late is missing from a record, so it can be neither key nor order.
+                # A field that the first record lacks can be neither key nor order, so it needs no codes.
                 if not self.records and len(self.fields) <= _CODED_FIELDS:
                     found.codes = array("q")
             found.add(value, self.records)
@@ -168,17 +169,17 @@ class VersionEvidence:
         self.beyond += beyond
 
     def hide_scattered(self) -> None:
-        """Forgets names that are many and rare: such a record uses values as keys."""
+        """Removes rare names if they are many: then the records use values as keys."""
         rare = [name for name, each in self.fields.items() if each.records < _RARE * self.records]
         if len(rare) > _MANY_RARE:
             self.hidden = min(self.records, self.hidden + sum(self.fields.pop(name).records for name in rare))
 
     def always(self, name: str) -> bool:
-        """Whether every record has it, and not as null."""
+        """Whether every record has a value for it that is not null."""
         return name in self.fields and self.fields[name].filled == self.records
 
     def codes(self, name: str | None) -> Codes | None:
-        """A code for each record, if every record has a value of the one coding; else None."""
+        """A code for each record; None unless every record has a value of the same coding."""
         codes = self.fields[name].codes if name in self.fields else None
         return np.frombuffer(codes, np.int64) if codes is not None and len(codes) == self.records else None
 
@@ -188,11 +189,11 @@ class DatasetEvidence:
     """All lines of a sample.
 
     Attributes:
-        lines: those that are not blank.
-        bad: lines by the reason for which decoding would reject them, whatever the fields are called; they are not in
+        lines: lines that are not blank.
+        bad: lines by the reason for which decoding would reject them whatever the names of the fields. They are not in
             `versions`.
-        version_field: JSON name of the field that tells the version; None where none looks like it.
-        envelopes: by version, as its first records have it; a version that came later has none.
+        version_field: JSON name of the field with the version; None if no field matches.
+        envelopes: by version, as its first records have it. A version that begins later in the sample has none.
         versions: by number. Without a `version_field`, all records are in version 1.
     """
 
@@ -204,7 +205,7 @@ class DatasetEvidence:
 
 
 def field_type(each: FieldEvidence) -> tuple[FieldType | None, str]:
-    """The type that takes every value seen, or None; and what to say about it."""
+    """(type, remark): the type that holds every value seen, or None with the reason as the remark."""
     kinds = set(each.kinds)
     if not kinds:
         return None, "null in every record"
@@ -220,24 +221,24 @@ def field_type(each: FieldEvidence) -> tuple[FieldType | None, str]:
         return BOOLEAN, ""
     if kinds == {Kind.OBJECT}:
         return MAP, ""
-    if kinds == {"array"}:
+    if kinds == {Kind.ARRAY}:
         return None, "an array"
     shares = ", ".join(f"{kind} {share(count, each.filled)}" for kind, count in sorted(each.kinds.items()))
     return None, f"of mixed kinds: {shares}"
 
 
 def share(part: int, whole: int) -> str:
-    """`12.5%`; never 0% or 100% of what is not none or all."""
+    """`12.5%`. 0% and 100% mean none and all: values close to them are rounded to 0.1% and 99.9%."""
     if part in (0, whole):
         return "100%" if part else "0%"
     return f"{min(max(100 * part / whole, 0.1), 99.9):.1f}%"
 
 
 def gather(lines: Iterable[bytes | Reject]) -> DatasetEvidence:
-    """Reads lines. The first records decide what the envelope is called; those without it are bad lines then."""
+    """Reads lines. The first records decide on the envelope; a record without it counts as a bad line."""
     found = DatasetEvidence()
     waiting: list[dict[str, Any]] = []
-    size, settled = 0, False
+    size, decided = 0, False
     for line in lines:
         record = read_object(line) if isinstance(line, bytes) else line
         if record is None:
@@ -248,20 +249,20 @@ def gather(lines: Iterable[bytes | Reject]) -> DatasetEvidence:
             continue
         waiting.append(record)
         size += len(line) if isinstance(line, bytes) else 0
-        if not settled and (len(waiting) >= _FIRST_RECORDS or size >= _FIRST_BYTES):
-            _settle(found, waiting)
-            settled = True
-        if settled:
+        if not decided and (len(waiting) >= _FIRST_RECORDS or size >= _FIRST_BYTES):
+            _decide_envelopes(found, waiting)
+            decided = True
+        if decided:
             _add(found, waiting)
-    if not settled:
-        _settle(found, waiting)
+    if not decided:
+        _decide_envelopes(found, waiting)
         _add(found, waiting)
     for version in found.versions.values():
         version.hide_scattered()
     return found
 
 
-def _settle(found: DatasetEvidence, records: list[dict[str, Any]]) -> None:
+def _decide_envelopes(found: DatasetEvidence, records: list[dict[str, Any]]) -> None:
     found.version_field = version_field(records)
     by_version: dict[int, list[dict[str, Any]]] = {}
     for record in records:
@@ -276,7 +277,7 @@ def _add(found: DatasetEvidence, waiting: list[dict[str, Any]]) -> None:
         number = _version(record, found.version_field)
         if isinstance(number, int) and number not in found.versions and len(found.versions) >= _MAX_VERSIONS:
             number = rejects.UNKNOWN_VERSION
-        reason = number if isinstance(number, str) else _broken(record, found.envelopes.get(number))
+        reason = number if isinstance(number, str) else _envelope_mistake(record, found.envelopes.get(number))
         if reason:
             found.bad[reason] += 1
         elif isinstance(number, int):
@@ -285,7 +286,7 @@ def _add(found: DatasetEvidence, waiting: list[dict[str, Any]]) -> None:
 
 
 def _version(record: Mapping[str, Any], name: str | None) -> int | str:
-    """The record's version, or the reason for which it has none."""
+    """The record's version, or the reason for which decoding would reject it."""
     if name is None:
         return 1
     if record.get(name) is None:
@@ -294,7 +295,7 @@ def _version(record: Mapping[str, Any], name: str | None) -> int | str:
     return rejects.BAD_VALUE if number is None else number
 
 
-def _broken(record: Mapping[str, Any], known: Envelope | None) -> str | None:
+def _envelope_mistake(record: Mapping[str, Any], known: Envelope | None) -> str | None:
     if known is None:
         return None
     for name, type_ in ((known.id, STRING), (known.emitted_at, TIMESTAMP)):

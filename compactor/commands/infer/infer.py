@@ -1,6 +1,6 @@
-"""Writes the registry's files from the data: for an export whose fields are not called as ours.
+"""`infer`: drafts the registry's files from the data, for an export whose fields have other names.
 
-Needs a source and nothing else: no registry, no catalog, no table. Nothing is written but the files asked for.
+It needs a source only: no registry, no catalog, no table. It writes only the files of `--out`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from compactor.reports.data import InferredDataset, InferReport
 from compactor.source import Hour, Source, open_source
 
 OBJECTS = 50
+"""Objects of each dataset that are read by default."""
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,16 @@ def infer(
     objects: int = OBJECTS,
     out: Path | None = None,
 ) -> InferReport:
-    """Drafts the registry of the dataset folders named, or of all; reads at most `objects` objects of each.
+    """Drafts the registry of the datasets.
+
+    Args:
+        datasets: names of folders in the source. Default: all.
+        start, stop: read only objects of these hours, both inclusive.
+        objects: read at most so many objects of each dataset.
+        out: folder to write the files to. Default: none; the report holds the texts.
 
     Raises:
-        UsageError: no such folder in the source, or a file in `out` that is there already and not the same.
+        UsageError: the source has no such folder, or `out` has a file of that name with another content.
         SourceError: the source cannot be read.
     """
     source = open_source(config.source)
@@ -51,15 +58,14 @@ def _inferred(
     config: Config, source: Source, name: str, start: Hour | None, stop: Hour | None, objects: int
 ) -> InferredDataset:
     if not re.fullmatch(r"(?!compactor_)[a-z][a-z0-9_]*", name):
-        return InferredDataset(name, 0, 0, problem="a dataset is named in lower snake case, such as fan_profiles")
+        return InferredDataset(name, 0, 0, problem="the name of a dataset is in lower snake case, such as fan_profiles")
     taken = sample.choose(source, name, start, stop, objects)
-    log.info("%s: reading %s of %s objects", name, f"{len(taken.objects):,}", f"{taken.listed:,}")
     found = gather(sample.read(taken, source.open, config.limits))
     report = InferredDataset(
         name, len(taken.objects), taken.listed, found.lines, dict(sorted(found.bad.items())), tuple(taken.unreadable)
     )
     if not found.versions:
-        problem = "no record in the sample" if taken.objects else "no export's object in these hours"
+        problem = "no record in the sample" if taken.objects else "no exported object in these hours"
         return dataclasses.replace(report, problem=problem)
     drafted = draft(name, _facts(taken, found), found)
     return dataclasses.replace(report, yaml=drafted.text, checks=drafted.checks)
@@ -71,21 +77,23 @@ def _facts(taken: Sample, found: DatasetEvidence) -> list[str]:
     bad = f", {sum(found.bad.values()):,} of them bad: {reasons}" if reasons else ""
     return [
         f"Inferred from {len(taken.objects):,} of {taken.listed:,} objects, {hours}, {found.lines:,} lines{bad}.",
-        *([f"Of {taken.cut:,} of the objects only the first lines were read."] if taken.cut else []),
+        *([f"Only the first lines of {taken.cut:,} of the objects were read."] if taken.cut else []),
         *([f"{len(taken.unreadable):,} of the objects could not be read."] if taken.unreadable else []),
-        "A sample proves nothing: read this file, above all what says `check this`, before the first compact makes the",
-        "tables by it.",
+        "A sample proves nothing: read this file, above all each `check this`, before the first `compact` creates the",
+        "tables.",
     ]
 
 
 def _written(found: list[InferredDataset], folder: Path) -> list[InferredDataset]:
-    """Writes the files, all or none: one that is there and differs is somebody's work."""
+    """Writes all files or none. A file that exists with another content may hold somebody's work: it is an error."""
     files = {each.dataset: folder / f"{each.dataset}.yaml" for each in found if each.yaml is not None}
     texts = {each.dataset: each.yaml or "" for each in found}
     differing = [path for name, path in files.items() if path.exists() and path.read_text("utf-8") != texts[name]]
     if differing:
         names = ", ".join(map(str, differing))
-        raise UsageError(f"{names}: there already, and nothing is overwritten; name another folder with --out")
+        raise UsageError(
+            f"{names}: exists already with another content, and is not overwritten; name another folder with --out"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in files.items():
         path.write_text(texts[name], "utf-8")

@@ -1,6 +1,6 @@
-"""A bounded sample of a dataset's real lines: some objects spread over its hours, some lines of each.
+"""A bounded sample of a dataset's lines: some objects, spread over its hours, and the first lines of each.
 
-The same source gives the same sample. Nothing is written, and no registry is needed.
+The same source gives the same sample. It needs no registry and writes nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from compactor.decode import rejects
 from compactor.decode.gunzip import whole_lines
 from compactor.decode.rejects import Reject
 from compactor.errors import DamagedObject, ObjectError, UsageError
-from compactor.source import Hour, Ignored, Source, SourceObject
+from compactor.source import Hour, Source, SourceObject
 from compactor.yaml_file import did_you_mean
 
 LINES = 200_000
-"""Lines of one dataset, at most."""
+"""The most lines of one dataset."""
 BYTES = 1 << 30
-"""Unpacked bytes of one dataset, at most; of each object a part of it, and no less than one block."""
+"""The most uncompressed bytes of one dataset. Each object gets an equal part, but at least one block is read."""
 
 log = logging.getLogger(__name__)
 
@@ -31,51 +31,50 @@ class Sample:
     """What was read of a dataset.
 
     Attributes:
-        dataset: the name of its folder.
-        objects: those chosen, ascending by key.
-        listed: the number that there is in the hours asked for.
-        ignored: keys that are no export's.
+        objects: the chosen objects, ascending by key.
+        listed: the number of objects in the chosen hours.
         unreadable: (key, reason) of the chosen objects that could not be read, or only in part.
-        cut: objects of which only the first lines were read.
+        cut: the number of objects of which only the first lines were read.
     """
 
-    dataset: str
     objects: list[SourceObject]
     listed: int
-    ignored: int
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     cut: int = 0
 
 
-def folders(source: Source, wanted: tuple[str, ...]) -> list[str]:
-    """The dataset folders to look at. Raises UsageError for a wanted one that is not there, or if there is none."""
+def folders(source: Source, chosen: tuple[str, ...]) -> list[str]:
+    """The chosen dataset folders of the source, by default all. Raises UsageError for one that does not exist."""
     found = source.datasets()
     if not found:
-        raise UsageError(f"there is no folder below {source.url}/exports/; correct source.url: it ends before exports/")
-    for name in wanted:
+        raise UsageError(
+            f"there is no folder below {source.url}/exports/; correct source.url: it is the part before exports/"
+        )
+    for name in chosen:
         if name not in found:
             raise UsageError(f"no folder '{name}' below {source.url}/exports/{did_you_mean(name, found)}")
-    return sorted(set(wanted)) or found
+    return sorted(set(chosen)) or found
 
 
 def choose(source: Source, dataset: str, start: Hour | None, stop: Hour | None, most: int) -> Sample:
-    """Lists the dataset and picks at most `most` objects, the oldest and the newest hour among them.
+    """Lists the dataset and chooses at most `most` objects, those of the oldest and the newest hour included.
 
-    Each hour gives one object before any gives two. Memory holds a few times `most` objects, however many there are.
+    Every hour gives one object before any hour gives two. Memory is bounded by `most`, not by the listing.
     """
     firsts, others = _Spread(most), _Spread(most)
-    ignored, listed, hour = Ignored(), 0, None
-    for found in source.list(dataset, start, stop, ignored):
+    listed, hour = 0, None
+    for found in source.list(dataset, start, stop):
         listed += 1
         (others if found.hour == hour else firsts).add(found)
         hour = found.hour
     chosen = firsts.pick(most)
     chosen += others.pick(most - len(chosen))
-    return Sample(dataset, sorted(chosen, key=lambda each: each.key), listed, ignored.count)
+    log.info("%s: reading %s of %s objects", dataset, f"{len(chosen):,}", f"{listed:,}")
+    return Sample(sorted(chosen, key=lambda each: each.key), listed)
 
 
 class _Spread:
-    """Objects of a long row, evenly spread over it, of which at most twice `most` and one are held."""
+    """Objects spread evenly over a sequence of unknown length. Holds at most 2 * `most` + 1 of them."""
 
     def __init__(self, most: int) -> None:
         self._most = max(most, 1)
@@ -103,10 +102,10 @@ class _Spread:
 
 
 def read(sample: Sample, open_object: Callable[[SourceObject], BinaryIO], limits: Limits) -> Iterator[bytes | Reject]:
-    """The lines of the chosen objects, without newlines; a `Reject` for one that is too long.
+    """The lines of the chosen objects, without newlines; a `Reject` for a line that is too long.
 
-    An object that cannot be read is told in a warning and in `sample.unreadable`, and the others go on. Raises
-    SourceError where nothing can be read.
+    An object that cannot be read is skipped with a warning, and added to `sample.unreadable`. Raises SourceError if the
+    source as a whole cannot be read.
     """
     lines, room = LINES, BYTES
     for number, found in enumerate(sample.objects):
@@ -120,20 +119,20 @@ def read(sample: Sample, open_object: Callable[[SourceObject], BinaryIO], limits
                 for _, data in blocks:
                     parts = data[:-1].split(b"\n", most) if most_bytes > 0 else []
                     yield from (_checked(line, int(limits.line_bytes)) for line in parts[:most])
-                    if not parts or len(parts) > most:  # the last part is what is left of the block
+                    if not parts or len(parts) > most:  # the last part is the rest of the block
                         lines -= most if parts else 0
                         sample.cut += 1
                         break
                     most, lines = most - len(parts), lines - len(parts)
                     most_bytes, room = most_bytes - len(data), room - len(data)
         except ObjectError as error:
-            log.warning("left out of the sample: %s", error)
+            log.warning("skipped in the sample: %s", error)
             sample.unreadable.append((found.key, str(error)))
 
 
 def _opened(found: SourceObject, open_object: Callable[[SourceObject], BinaryIO]) -> BinaryIO:
     if found.size == 0:
-        raise DamagedObject(found.key, f"{found.key}: is empty, which no gzip file is")
+        raise DamagedObject(found.key, f"{found.key}: the object is empty, so it is not a gzip file")
     return open_object(found)
 
 

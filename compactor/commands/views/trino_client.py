@@ -1,4 +1,4 @@
-"""Runs statements in a Trino server, by its own Python client (the extra `trino`)."""
+"""Creates views in a Trino server, with Trino's own Python client (the extra `trino`)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ _FORM = "http://user@host:port/catalog, or https"
 
 
 def connect(server: str) -> Callable[[View], None]:
-    """What makes a view there. A password comes from TRINO_PASSWORD, and goes over https alone.
+    """Returns the function that creates a view in the server.
 
-    Raises UsageError where `server` is not of the form, or the client is not installed.
+    The password comes from TRINO_PASSWORD, and is sent over https only.
+
+    Args:
+        server: http(s)://user@host:port/catalog.
+
+    Raises:
+        UsageError: `server` has another form, or the client is not installed.
     """
     try:
         from trino.auth import BasicAuthentication
@@ -37,18 +43,18 @@ def connect(server: str) -> Callable[[View], None]:
         auth=BasicAuthentication(unquote(url.username), password) if password else None,
     )
 
-    def make(view: View) -> None:
+    def create(view: View) -> None:
         try:
             cursor = connection.cursor()
             cursor.execute(view.create)
             cursor.fetchall()
         except TrinoQueryError as error:
             raise CompactorError(
-                f"view '{view.name}': Trino refused it: {error.message}; mend what it names, then run again"
+                f"view '{view.name}': Trino refused it: {error.message}; correct that, then run again"
             ) from error
         except (Error, OSError) as error:
             raise CompactorError(
-                f"Trino was not reached at {url.hostname}:{url.port} ({type(error).__name__}); check --server"
+                f"Trino cannot be reached at {url.hostname}:{url.port} ({type(error).__name__}); check --server"
             ) from error
 
-    return make
+    return create

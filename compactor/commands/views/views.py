@@ -1,7 +1,7 @@
-"""The verb `views`: prints the statements that make the views in an engine, or has them made.
+"""`views`: prints the statements that create the views in an engine, or runs them.
 
-What a view asks is in its recipe (`recipe`), how the engine wants it said in `dialect`. Only Athena and Trino are made
-here, because there a statement sent over HTTP is all it takes; Spark's own shell takes what is printed.
+The statements run in Athena and Trino only, because these accept a statement over HTTP. For Spark, the printed
+statements go into its own shell.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from compactor.views.dialect import Dialect
 
 log = logging.getLogger(__name__)
 
-Run = Callable[[View], None]
-"""Makes a view in an engine. Raises CompactorError."""
+Create = Callable[[View], None]
+"""Creates a view in an engine. Raises CompactorError."""
 
 
 def views(
@@ -35,28 +35,34 @@ def views(
     workgroup: str | None = None,
     output: str | None = None,
 ) -> ViewsReport:
-    """The statements of the views (`names`: of these and what they need) and, with `apply`, the views themselves.
+    """Renders the views and, with `apply`, creates them in the engine.
 
-    A view that the tables have not what it takes for is left out, and told; one that was named is refused.
+    Args:
+        dialect: the engine.
+        names: only these views and those that they need. Default: all. A view that the tables do not allow is skipped
+            with a warning; one of `names` is an error.
+        apply: create the views.
+        server, workgroup, output: where to create them; see `trino_client.connect` and `athena_client.connect`.
 
     Raises:
-        UsageError: an unknown view, one that does not fit the tables, or an engine in which none can be made from here.
+        UsageError: an unknown view, a view that does not fit the tables, or an engine that `apply` does not support.
         ConfigError: mistakes in the folder of views.
-        CompactorError: the catalog cannot be read, a table is not there yet, or the engine refuses.
+        MissingTableError: a view needs a table that does not exist yet.
+        CompactorError: the catalog cannot be read, or the engine refuses a statement.
     """
-    run = _engine(config, dialect, server, workgroup, output) if apply else None
-    recipes = definition.load(config.views)
+    create = _connect(config, dialect, server, workgroup, output) if apply else None
+    definitions = definition.load(config.views)
     lake = Lakehouse(config)
-    place = dialects.place(dialect, config.catalog.name, config.namespace)
-    made, left_out = definition.render(recipes, lake.columns(registry), dialect, place, names)
-    for missing in left_out:
-        log.warning("left out %s: %s", missing.name, missing.reason)
-    if run:
-        _check_tables(lake, {table for view in made for table in recipes[view.name].needs} - recipes.keys())
-        for view in made:
-            run(view)
-            log.info("made view %s.%s", config.namespace, view.name)
-    return ViewsReport(dialect, config.namespace, tuple(made), tuple(left_out), made=run is not None)
+    qualifier = dialects.qualifier(dialect, config.catalog.name, config.namespace)
+    rendered, left_out = definition.render(definitions, lake.columns(registry), dialect, qualifier, names)
+    for each in left_out:
+        log.warning("skipped view %s: %s", each.name, each.reason)
+    if create:
+        _check_tables(lake, {need for view in rendered for need in definitions[view.name].needs} - definitions.keys())
+        for view in rendered:
+            create(view)
+            log.info("created view %s.%s", config.namespace, view.name)
+    return ViewsReport(dialect, config.namespace, tuple(rendered), tuple(left_out), made=create is not None)
 
 
 def _check_tables(lake: Lakehouse, names: set[str]) -> None:
@@ -65,8 +71,8 @@ def _check_tables(lake: Lakehouse, names: set[str]) -> None:
             raise MissingTableError(f"table {lake.namespace}.{name} does not exist yet; run `compactor compact` first")
 
 
-def _engine(config: Config, dialect: Dialect, server: str | None, workgroup: str | None, output: str | None) -> Run:
-    """What makes a view there. Raises UsageError where nothing does, or an option is missing."""
+def _connect(config: Config, dialect: Dialect, server: str | None, workgroup: str | None, output: str | None) -> Create:
+    """Raises UsageError for an engine that is not supported here, or a missing option."""
     if dialect == "athena":
         from compactor.commands.views import athena_client
 
@@ -78,5 +84,5 @@ def _engine(config: Config, dialect: Dialect, server: str | None, workgroup: str
             raise UsageError("--apply --dialect trino needs --server http://user@host:port/catalog")
         return trino_client.connect(server)
     if dialect == "duckdb":
-        raise UsageError("there is nothing to make: `compactor query` knows the views by their names")
-    raise UsageError("views are not made in Spark from here; pipe what is printed without --apply into `spark-sql`")
+        raise UsageError("there is nothing to create in DuckDB: `compactor query` knows the views by their names")
+    raise UsageError("--apply does not support Spark; pipe what is printed without --apply into `spark-sql`")

@@ -1,7 +1,7 @@
-"""The part of the program that knows the AWS SDK, and the only one.
+"""A source in an S3 bucket.
 
 source      lists a bucket and opens its objects
-body        goes on reading where a connection broke off
+body        resumes reading after a connection broke
 client      credentials, an assumed role, timeouts, retries
 failures    turns the SDK's errors into those of the program
 """

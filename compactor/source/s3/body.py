@@ -1,4 +1,4 @@
-"""The body of an S3 object that outlives its connection: where one breaks off, the next goes on."""
+"""The body of an S3 object. If its connection breaks, a new one resumes at the same byte."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What was read of a piece is lost when the connection breaks within it, so a piece is small.
+# If the connection breaks within a piece, the whole piece is read again, so a piece is small.
 PIECE_BYTES = 64 * 1024
 
 
 class ResumingBody(io.RawIOBase):
-    """Raw bytes of one object, over as many connections as it takes.
+    """The raw bytes of one object, over as many connections as necessary.
 
-    The budget is `max_attempts` tries in a row that bring no byte; each byte that arrives renews it. The SDK retries
-    requests by itself, so only the reading of bodies is tried again here.
+    Reading fails after `max_attempts` attempts in a row without a new byte. The SDK retries requests by itself, so only
+    the reading of bodies is retried here.
     """
 
     def __init__(
@@ -39,10 +39,15 @@ class ResumingBody(io.RawIOBase):
         max_attempts: int,
         wait: tenacity.wait.WaitBaseT,
     ) -> None:
-        """Connect, so that an object which cannot be read says so here.
+        """Connects, so that an unreadable object raises here.
 
-        `connect` gives the listed version of the object from a byte offset on, or raises a CompactorError. `size` is
-        that of the listing: a body that ends before it broke off, whatever length its own headers tell.
+        Args:
+            url: the object's URL, for messages.
+            key: its key within the source.
+            connect: returns the listed content of the object from a byte offset on, or raises a CompactorError.
+            size: bytes, as listed. A body that ends earlier counts as broken, whatever its own headers say.
+            max_attempts: attempts in a row without a new byte.
+            wait: how many seconds to wait before each attempt but the first.
         """
         super().__init__()
         self._url = url
@@ -63,12 +68,12 @@ class ResumingBody(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Raises ObjectError when the budget is used up, and what `connect` raises."""
+        """Raises ObjectError after `max_attempts` attempts without a byte, and what `connect` raises."""
         view = memoryview(buffer).cast("B")
-        wanted = min(len(view), PIECE_BYTES, self._size - self._offset)
-        if wanted == 0:
+        length = min(len(view), PIECE_BYTES, self._size - self._offset)
+        if length == 0:
             return 0
-        piece = self._retrying(self._read, wanted)
+        piece = self._retrying(self._read, length)
         view[: len(piece)] = piece
         self._offset += len(piece)
         return len(piece)
@@ -77,12 +82,12 @@ class ResumingBody(io.RawIOBase):
         self._drop()
         super().close()
 
-    def _read(self, wanted: int) -> bytes:
-        """The next bytes, at least one. Raises one of BROKEN_BODY, and then the connection is done with."""
+    def _read(self, length: int) -> bytes:
+        """The next bytes, at least one. Raises one of BROKEN_BODY; the connection is closed then."""
         if self._body is None:
             self._body = self._connect(self._offset)
         try:
-            piece = self._body.read(wanted)
+            piece = self._body.read(length)
             if not piece:
                 raise EOFError
         except BROKEN_BODY as error:
@@ -101,5 +106,5 @@ class ResumingBody(io.RawIOBase):
         raise ObjectError(
             self._key,
             f"cannot read {self._url}: {body_cause(error)} at byte {self._offset} of {self._size}, "
-            f"{state.attempt_number} times; run again later",
+            f"in each of {state.attempt_number} attempts; run again later",
         ) from error

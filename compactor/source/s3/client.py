@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Credentials:
-    """A key to AWS as it is now: it may expire, and does not renew itself. `region` is the one that goes with it."""
+    """An AWS key. It may expire, and is not renewed. `region`: the region that is configured beside it."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -35,9 +35,9 @@ class Credentials:
 
 
 def credentials() -> Credentials | None:
-    """What boto3's own chain finds (environment, profile, SSO, web identity, instance); None if that is nothing.
+    """The credentials that boto3's own chain finds (environment, profile, SSO, web identity, instance); None without.
 
-    For an engine that reads S3 by itself. Raises CompactorError where there are credentials that cannot be had.
+    DuckDB needs them: it reads S3 by itself. Raises CompactorError if configured credentials cannot be obtained.
     """
     try:
         session = boto3.Session()
@@ -45,7 +45,7 @@ def credentials() -> Credentials | None:
         frozen = found.get_frozen_credentials() if found else None
     except (BotoCoreError, ClientError) as error:
         raise CompactorError(
-            f"the AWS credentials could not be had ({type(error).__name__}); sign in anew, then run again"
+            f"the AWS credentials cannot be obtained ({type(error).__name__}); sign in again, then run again"
         ) from error
     if not frozen or not frozen.access_key or not frozen.secret_key:
         return None
@@ -53,10 +53,10 @@ def credentials() -> Credentials | None:
 
 
 def s3_client(config: SourceConfig) -> S3Client:
-    """A client that several threads may share. Raises the SDK's errors, and ValueError for a malformed endpoint.
+    """A client that several threads may share.
 
-    Credentials come from boto3's own chain (environment, profile, SSO, web identity, instance); with `role_arn`
-    set, those of the chain only assume that role.
+    Credentials come from boto3's own chain (environment, profile, SSO, web identity, instance). With `role_arn`, they
+    only assume that role. Raises the SDK's errors, and ValueError for a malformed endpoint.
     """
     session = botocore.session.get_session()
     settings = _settings(config)
@@ -74,19 +74,19 @@ def _settings(config: SourceConfig) -> Config:
         read_timeout=config.read_timeout,
         retries={"mode": "standard", "total_max_attempts": config.max_attempts},
         max_pool_connections=config.readers + 1,  # one more for the listing, which runs beside the readers
-        # Services other than AWS seldom have a DNS name for each bucket.
+        # Services other than AWS rarely have a DNS name for each bucket.
         s3={"addressing_style": "path"} if config.endpoint else {},
-        # The gzip trailer has a CRC already. S3's own sum covers the whole object, so it would be of no use to a
-        # body that is resumed in the middle.
+        # The gzip trailer has a CRC already. S3's own checksum covers the whole object, so it cannot check a body that
+        # was resumed in the middle.
         response_checksum_validation="when_required",
     )
 
 
 class _AssumedRole(CredentialProvider):
-    """Credentials of the configured role, fetched at the first request and again before they expire.
+    """The credentials of the configured role, fetched at the first request and renewed before they expire.
 
-    STS is found by botocore's own rules, not at `endpoint`: that may be a VPC endpoint which serves S3 alone.
-    AWS_ENDPOINT_URL_STS names another STS.
+    botocore's own rules choose the endpoint of STS, not `endpoint`: that may be a VPC endpoint of S3 alone.
+    AWS_ENDPOINT_URL_STS sets another one.
     """
 
     METHOD = "assume-role"

@@ -1,10 +1,10 @@
-"""The one place where the SDK's errors become those of this program: one operator sentence, with the next step.
+"""Turns the SDK's errors into those of this program: one sentence for the operator, with the next step.
 
-    of_source      what concerns the source as a whole: credentials, role, bucket, endpoint  -> SourceError
-    of_listing     a listing that failed: `of_source`, or a refusal to list                  -> SourceError
-    of_reading     an object that failed: `of_source`, or the object's own trouble           -> ObjectError, SourceError
+    of_source      an error of the whole source: credentials, role, bucket, endpoint         -> SourceError
+    of_listing     a listing failed: `of_source`, or listing is not allowed                  -> SourceError
+    of_reading     an object cannot be read: `of_source`, or the error is of this object     -> SourceError, ObjectError
 
-Messages name buckets, keys, codes and numbers. The text of a broken response is left out: it may hold content.
+Messages name buckets, keys, codes and numbers. They leave out the text of a broken response: it may hold content.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ import urllib3.exceptions
 from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
-from compactor.errors import ChangedObject, CompactorError, ObjectError, SourceError
+from compactor.errors import CompactorError, ObjectError, SourceError
+from compactor.source.base import deleted_object, replaced_object
 
 SDK_ERRORS = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError, urllib3.exceptions.HTTPError)
-"""All that a call to the SDK raises for reasons outside this program."""
+"""The errors that a call to the SDK raises for reasons outside this program."""
 
 BROKEN_BODY = (sdk.HTTPClientError, sdk.IncompleteReadError, urllib3.exceptions.HTTPError, OSError, EOFError)
-"""What stands for a response's body that breaks off, resets, times out, or (EOFError) ends before its size."""
+"""The errors of a body that breaks, resets, times out, or (EOFError) ends before its size."""
 
 _EXPIRED = "the credentials have expired; renew them, then run again"
 _UNKNOWN_KEY = "the service does not know these credentials; check the AWS profile or environment"
 _WRONG_REGION = "the bucket is in another region; set source.region to the bucket's"
 
-# Error codes that any request would get: docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, and the
+# Error codes that every request would get: docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, and the
 # STS "common errors".
 _OF_SOURCE = {
-    "NoSuchBucket": "there is no such bucket; correct source.url",
+    "NoSuchBucket": "the bucket does not exist; correct source.url",
     "ExpiredToken": _EXPIRED,
     "ExpiredTokenException": _EXPIRED,
     "TokenRefreshRequired": _EXPIRED,
@@ -39,7 +40,7 @@ _OF_SOURCE = {
     "InvalidToken": _UNKNOWN_KEY,
     "UnrecognizedClientException": _UNKNOWN_KEY,
     "SignatureDoesNotMatch": "the secret key does not fit the access key; check the AWS profile or environment",
-    "RequestTimeTooSkewed": "this machine's clock is off; set it, then run again",
+    "RequestTimeTooSkewed": "this machine's clock is wrong; set it, then run again",
     "PermanentRedirect": _WRONG_REGION,
     "AuthorizationHeaderMalformed": _WRONG_REGION,
 }
@@ -49,9 +50,9 @@ _CHANGED = {"PreconditionFailed", "412"}
 
 
 def of_source(doing: str, error: Exception, role_arn: str | None) -> SourceError | None:
-    """The error when it is about the source as a whole; None when it is only about the request.
+    """The error, if it is about the source as a whole; None if it is only about the request.
 
-    `doing` opens the sentence: "cannot list s3://bucket/prefix".
+    `doing` begins the sentence: "cannot list s3://bucket/prefix".
     """
     reason: str | None = None
     if isinstance(error, sdk.ClientError):
@@ -61,7 +62,7 @@ def of_source(doing: str, error: Exception, role_arn: str | None) -> SourceError
     elif isinstance(error, sdk.NoCredentialsError | sdk.PartialCredentialsError | sdk.ProfileNotFound):
         reason = "there are no AWS credentials; set AWS_PROFILE or the AWS_ACCESS_KEY_ID pair, or attach a role"
     elif isinstance(error, sdk.CredentialRetrievalError | sdk.TokenRetrievalError | sdk.SSOError):
-        reason = f"the AWS credentials could not be had ({_name(error)}); sign in anew, then run again"
+        reason = f"the AWS credentials cannot be obtained ({_name(error)}); sign in again, then run again"
     elif isinstance(error, sdk.ConnectionError):  # refused, not resolved, timed out, TLS, proxy
         reason = (
             f"{_host(error)} cannot be reached ({_name(error)}); check the network and source.endpoint, then run again"
@@ -72,7 +73,7 @@ def of_source(doing: str, error: Exception, role_arn: str | None) -> SourceError
 
 
 def of_listing(url: str, bucket: str, error: Exception, role_arn: str | None) -> SourceError:
-    """Why `url`, a place in `bucket`, was not listed."""
+    """The error for a failed listing of `url`, which is in `bucket`."""
     doing = f"cannot list {url}"
     whole = of_source(doing, error, role_arn)
     if whole is not None:
@@ -83,18 +84,18 @@ def of_listing(url: str, bucket: str, error: Exception, role_arn: str | None) ->
 
 
 def of_reading(url: str, key: str, error: Exception, role_arn: str | None) -> CompactorError:
-    """Why the object with that key, at `url`, was not read."""
+    """The error for the object with that key, at `url`, that cannot be read."""
     doing = f"cannot read {url}"
     whole = of_source(doing, error, role_arn)
     if whole is not None:
         return whole
     code = _code(error)
     if code in _CHANGED:
-        return changed(url, key)
+        return replaced_object(url, key)
     if code in _GONE:
-        return ObjectError(key, f"{doing}: it is gone since it was listed; the next run lists again")
+        return deleted_object(url, key)
     if code in _DENIED:
-        # S3 refuses with the same code when the KMS key of an encrypted object is out of reach.
+        # S3 answers the same code if the KMS key of an encrypted object may not be used.
         right = "kms:Decrypt on the bucket's key" if "kms:" in str(error) else "s3:GetObject on this prefix"
         return ObjectError(key, f"{doing}: access denied; grant {right}")
     if code == "InvalidObjectState":
@@ -102,21 +103,16 @@ def of_reading(url: str, key: str, error: Exception, role_arn: str | None) -> Co
     return ObjectError(key, f"{doing}: {_otherwise(error)}; run again later")
 
 
-def changed(url: str, key: str) -> ChangedObject:
-    """The object at `url` is not the listed one."""
-    return ChangedObject(key, f"cannot read {url}: it was replaced since it was listed; the next run lists again")
-
-
 def body_cause(error: BaseException | None) -> str:
-    """What befell a body, in words that carry none of it."""
+    """What happened to a body. The text holds no content."""
     if isinstance(error, sdk.ReadTimeoutError | TimeoutError):
-        return "no byte came within source.read_timeout"
-    return "the connection broke off"
+        return "no byte arrived within source.read_timeout"
+    return "the connection broke"
 
 
 def _role_refused(role_arn: str | None, error: sdk.ClientError) -> str:
     if _code(error) in _DENIED:
-        return f"the role {role_arn} was refused; let its trust policy name this identity, and check source.external_id"
+        return f"the role {role_arn} was refused; add this identity to its trust policy, and check source.external_id"
     reason = _OF_SOURCE.get(_code(error)) or f"STS answered {_code(error)}; check source.role_arn and source.region"
     return f"the role {role_arn} cannot be assumed: {reason}"
 
@@ -124,12 +120,12 @@ def _role_refused(role_arn: str | None, error: sdk.ClientError) -> str:
 def _otherwise(error: Exception) -> str:
     if isinstance(error, sdk.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
-        return f"the service answered {_code(error)} (HTTP {status}) to every try"
+        return f"the service answered {_code(error)} (HTTP {status}) to every attempt"
     return f"the request failed ({_name(error)})"
 
 
 def _host(error: sdk.BotoCoreError) -> str:
-    """Who did not answer. It may be STS, while the object that was asked for is in S3."""
+    """The host that did not answer. It may be STS, although the object is in S3."""
     url = urlsplit(str(error.kwargs.get("endpoint_url", "")))
     return f"{url.scheme}://{url.netloc}" if url.netloc else "the service"
 

@@ -10,7 +10,16 @@ from tenacity import wait_random_exponential
 from tenacity.wait import WaitBaseT
 
 from compactor.errors import ObjectError, UsageError
-from compactor.source.base import EXPORTS, Hour, Ignored, SourceConfig, SourceObject, key_window, source_object
+from compactor.source.base import (
+    EXPORTS,
+    Hour,
+    IgnoredKeys,
+    SourceConfig,
+    SourceObject,
+    key_window,
+    replaced_object,
+    source_object,
+)
 from compactor.source.s3 import failures
 from compactor.source.s3.body import ResumingBody
 from compactor.source.s3.client import s3_client
@@ -33,10 +42,10 @@ class S3Source:
     """Exports in a bucket, below an optional prefix. See `Source` for the methods."""
 
     def __init__(self, config: SourceConfig, *, wait: WaitBaseT = _WAIT) -> None:
-        """Set up the client; nothing is requested from the bucket yet.
+        """Sets up the client. Sends no request to the bucket yet.
 
-        `wait` says how many seconds to wait before a body that broke off is resumed. Raises UsageError for a URL
-        without a bucket, SourceError when there is no way to set up the client.
+        `wait` gives the seconds to wait before a broken body is resumed. Raises UsageError for a URL without a bucket,
+        and SourceError if the client cannot be set up.
         """
         self._bucket, self._prefix = _bucket_and_prefix(config.url)
         self.url = f"s3://{self._bucket}/{self._prefix}".rstrip("/")
@@ -44,7 +53,7 @@ class S3Source:
         self._wait = wait
         try:
             self._client = s3_client(config)
-        except (*failures.SDK_ERRORS, ValueError) as error:  # ValueError: the endpoint is no URL
+        except (*failures.SDK_ERRORS, ValueError) as error:  # ValueError: the endpoint is not a URL
             raise failures.of_listing(self.url, self._bucket, error, config.role_arn) from error
 
     def datasets(self) -> builtins.list[str]:
@@ -60,7 +69,7 @@ class S3Source:
         dataset: str,
         start: Hour | None = None,
         stop: Hour | None = None,
-        ignored: Ignored | None = None,
+        ignored: IgnoredKeys | None = None,
     ) -> Iterator[SourceObject]:
         after, before = key_window(dataset, start, stop)
         if after >= before:
@@ -75,7 +84,7 @@ class S3Source:
                 if obj is not None:
                     yield obj
                 elif ignored is not None:
-                    ignored.note(key)
+                    ignored.add(key)
 
     def open(self, obj: SourceObject) -> BinaryIO:
         body = ResumingBody(
@@ -92,14 +101,14 @@ class S3Source:
         return f"s3://{self._bucket}/{self._prefix}{key}"
 
     def _pages(self, request: ListObjectsV2RequestPaginateTypeDef) -> Iterator[ListObjectsV2OutputTypeDef]:
-        """The pages of one listing, requested one by one as they are consumed. Raises SourceError."""
+        """Yields the pages of one listing, and requests each when it is needed. Raises SourceError."""
         try:
             yield from self._client.get_paginator("list_objects_v2").paginate(**request)
         except failures.SDK_ERRORS as error:
             raise failures.of_listing(self.url, self._bucket, error, self._config.role_arn) from error
 
     def _get(self, obj: SourceObject, offset: int) -> StreamingBody:
-        """The listed version of the object from a byte offset on."""
+        """The listed content of the object from a byte offset on."""
         url = self._object_url(obj.key)
         request: GetObjectRequestTypeDef = {
             "Bucket": self._bucket,
@@ -113,14 +122,14 @@ class S3Source:
         except failures.SDK_ERRORS as error:
             raise failures.of_reading(url, obj.key, error, self._config.role_arn) from error
         body = response["Body"]
-        # Not every service that speaks S3 heeds If-Match and Range; unheeded, they would mix two contents.
+        # Some services with the S3 API ignore If-Match or Range. Without this check, two contents could be mixed.
         if response.get("ETag", "").strip('"') != obj.etag:
             body.close()
-            raise failures.changed(url, obj.key)
+            raise replaced_object(url, obj.key)
         if offset and not response.get("ContentRange", "").startswith(f"bytes {offset}-"):
             body.close()
             raise ObjectError(
-                obj.key, f"cannot read {url}: it broke off, and the service cannot resume; run again later"
+                obj.key, f"cannot read {url}: the connection broke, and the service cannot resume; run again later"
             )
         return body
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import click
 import pytest
 
+from compactor.cli.exit import stop
 from compactor.cli.main import program
 from compactor.errors import ConfigError, SourceError, UsageError
 from compactor.reports.report import (
@@ -144,13 +147,13 @@ def test_views_are_statements_on_stdout_and_their_options_go_on(lake: Lake) -> N
     }
 
 
-def test_views_that_were_made_are_reported(lake: Lake) -> None:
+def test_created_views_are_reported(lake: Lake) -> None:
     view = View("a_view", "What it answers.", "CREATE", "SELECT", "")
     lake.answer("views", ViewsReport("athena", "rover", (view,), made=True))
 
     result = invoke("views", "--apply", "--workgroup", "night", "--output", "s3://results/")
 
-    assert result.stdout == "made view rover.a_view\n"
+    assert result.stdout == "created view rover.a_view\n"
     options = lake.call("views.views")[1]
     assert (options["apply"], options["workgroup"], options["output"]) == (True, "night", "s3://results/")
 
@@ -192,7 +195,7 @@ def test_an_unforeseen_error_shows_type_and_place_but_not_its_message(lake: Lake
 
     assert quiet.exit_code == verbose.exit_code == 1
     assert "jane@example.com" not in quiet.output
-    assert quiet.stderr.startswith("unexpected error: ValueError at compactor.api:")
+    assert quiet.stderr.startswith("unexpected error: ValueError at compactor.api.reading:")
     assert "-v" in quiet.stderr
     assert json.loads(quiet.stdout)["exit_code"] == 1
     assert verbose.stderr.rstrip().endswith("ValueError: jane@example.com")
@@ -210,10 +213,26 @@ def test_a_stopped_run_is_a_failed_one_and_says_how_to_continue(lake: Lake, erro
     assert json.loads(result.stdout)["exit_code"] == 1
 
 
+def test_an_error_that_follows_a_signal_is_a_stop(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB answers an interrupt with an error of its own, in place of KeyboardInterrupt."""
+    lake.answer("compact", RuntimeError("Query interrupted"))
+    assert invoke("compact").stderr.startswith("unexpected error: RuntimeError")
+
+    def interrupted(*_: object, **__: object) -> None:
+        with suppress(KeyboardInterrupt):
+            stop(signal.SIGTERM, None)
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr("compactor.commands.compact.compact", interrupted)
+    result = invoke("compact")
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "stopped; nothing partial was published, run it again to continue"
+
+
 def test_an_end_of_file_error_is_no_stop(lake: Lake) -> None:
     lake.answer("compact", EOFError())
 
-    assert invoke("compact").stderr.strip().startswith("unexpected error: EOFError at compactor.api:")
+    assert invoke("compact").stderr.strip().startswith("unexpected error: EOFError at compactor.api.loading:")
 
 
 @pytest.mark.parametrize(

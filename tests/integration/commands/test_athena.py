@@ -257,7 +257,7 @@ def test_views_are_made_one_after_the_other_each_before_those_that_need_it(
 
 
 def test_a_workgroup_that_is_not_there_is_wrong_usage(on_aws: AwsLake) -> None:
-    with pytest.raises(UsageError, match="no workgroup night here; name yours with --workgroup"):
+    with pytest.raises(UsageError, match="no workgroup night; name yours with --workgroup"):
         apply(on_aws, "canonical_fans", workgroup="night")
 
 

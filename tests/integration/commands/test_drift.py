@@ -1,4 +1,4 @@
-"""What `drift` says of fields and keys, and that the YAML it suggests loads and fills its columns: on real tables."""
+"""The report of `drift` on real tables. The YAML that it suggests loads, and its columns hold the values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from compactor.cli import render
-from compactor.commands.drift import drift as module
+from compactor.commands.drift import counts
 from compactor.commands.drift.drift import drift
 from compactor.registry import loader
 from compactor.registry.dataset import Promotion
@@ -31,7 +31,7 @@ def schemas(tmp_path: Path) -> Path:
 
 
 def line(number: int, /, *, ago: float, **fields: Any) -> bytes:
-    """A record that was emitted `ago` days before NEWEST. It fits both datasets that are used here."""
+    """A record that was emitted `ago` days before NEWEST. It is valid in both datasets of this module."""
     moment = (NEWEST - timedelta(days=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
     record = {"id": f"r{number}", "version": 1, "roverID": f"fan{number}", "emittedAt": moment}
     return json.dumps({**record, **fields}, ensure_ascii=False).encode()
@@ -69,7 +69,7 @@ def shown(report: DriftReport) -> str:
     return out.getvalue()
 
 
-def test_unknown_fields_are_told_by_when_they_come_and_by_their_types(tmp_path: Path) -> None:
+def test_unknown_fields_are_reported_with_their_types_and_when_they_arrived(tmp_path: Path) -> None:
     lake = loaded(
         tmp_path,
         EVENTS,
@@ -84,8 +84,8 @@ def test_unknown_fields_are_told_by_when_they_come_and_by_their_types(tmp_path: 
     found = seen(lake, EVENTS)
 
     assert (found.table, found.records, found.newest) == (EVENTS, 5, NEWEST)
-    told = {key: (each.records, each.types, each.type, each.status) for (_, key), each in by_key(found).items()}
-    assert told == {
+    statuses = {key: (each.records, each.types, each.type, each.status) for (_, key), each in by_key(found).items()}
+    assert statuses == {
         "event": (3, {"string": 3}, "string", "steady"),
         "attributes": (1, {"map": 1}, "map", "new"),
         "device": (5, {"map": 5}, "map", "steady"),
@@ -106,7 +106,7 @@ def test_unknown_fields_are_told_by_when_they_come_and_by_their_types(tmp_path: 
     assert by_key(seen(lake, EVENTS, days=8))["extra", "gone"].status == "steady"
 
 
-def test_a_declared_field_that_became_null_has_vanished_and_one_that_never_came_is_unseen(
+def test_a_declared_field_that_became_null_has_vanished_and_one_that_never_arrived_is_unseen(
     tmp_path: Path, schemas: Path
 ) -> None:
     file = schemas / f"{EVENTS}.yaml"
@@ -118,7 +118,7 @@ def test_a_declared_field_that_became_null_has_vanished_and_one_that_never_came_
     assert {key for source, key in found if source is None} == {"event", "attributes", "device", "seat"}
 
 
-def test_bare_texts_are_what_all_of_them_read_as_else_strings(tmp_path: Path) -> None:
+def test_bare_texts_have_the_type_that_all_of_them_read_as_else_string(tmp_path: Path) -> None:
     traits: list[dict[str, Any]] = [
         {"n": 1, "five": "5", "mixed": 5, "os": "17.10", "zip": "01234", "flag": True, "at": "2026-11-01 05:00:00.5Z"},
         {"n": 1e30, "five": 5, "mixed": "gold", "os": 17.1, "zip": "5", "flag": None, "at": "2026-11-01T05:00:00Z"},
@@ -194,14 +194,16 @@ def test_the_suggested_yaml_loads_and_its_columns_hold_the_values(tmp_path: Path
     }
 
     after = loaded(tmp_path / "after", PROFILES, lines, schemas=schemas)
-    due = {
+    expected = {
         **AWKWARD,
         "promotedAt": datetime(2026, 11, 1, 5, tzinfo=UTC),
         "born": datetime(1999, 12, 31, tzinfo=UTC).date(),
         "home": '{"city":"Oslo"}',
     }
     for row in after.rows(PROFILES):
-        assert {place: row[column] for place, column in columns.items()} == {place: due[place[1]] for place in columns}
+        assert {place: row[column] for place, column in columns.items()} == {
+            place: expected[place[1]] for place in columns
+        }
     again = seen(after, PROFILES)
     assert again.promote == ""
     assert {(each.source, each.key): each.promoted for each in again.fields if each.promoted} == columns
@@ -220,10 +222,10 @@ def test_a_file_with_promotions_gets_the_whole_list_to_paste(tmp_path: Path, sch
         Promotion("traits", "spend", "money", type_of("decimal(8,2)")),
         Promotion("traits", "tier", "tier", type_of("string")),
     )
-    assert "in place of its promote:" in shown(DriftReport(7, (found,)))
+    assert "instead of its promote:" in shown(DriftReport(7, (found,)))
 
 
-def test_only_keys_of_one_type_that_still_come_often_enough_are_suggested(tmp_path: Path) -> None:
+def test_only_keys_of_one_type_that_still_arrive_often_enough_are_suggested(tmp_path: Path) -> None:
     lines = [event(number, ago=number, often=1, **({"rare": 1} if number == 0 else {})) for number in range(12)]
     lines += [event(100, ago=20, gone=1, mixed=1, none=None), event(101, ago=0, mixed="a", none=None)]
     lake = loaded(tmp_path, EVENTS, lines)
@@ -234,7 +236,7 @@ def test_only_keys_of_one_type_that_still_come_often_enough_are_suggested(tmp_pa
 
 
 def test_keys_that_are_data_are_counted_and_never_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_KEYS", 20)
+    monkeypatch.setattr(counts, "MOST_KEYS", 20)
     lines = [profile(n, {f"fan{n}@example.com": 1}, ago=n / 10, plan="a") for n in range(21)]
     lake = loaded(tmp_path, PROFILES, lines)
     report = drift(lake.config, lake.registry, datasets=(PROFILES,))
@@ -242,9 +244,9 @@ def test_keys_that_are_data_are_counted_and_never_listed(tmp_path: Path, monkeyp
     assert found.crowded == {"traits": 21}
     assert {(each.source, each.key) for each in found.fields} == {(None, "traits"), ("extra", "plan")}
     text = shown(report)
-    assert "traits: 21 distinct keys, so its keys are data, not fields; none is listed" in text
+    assert "traits: 21 distinct keys, so its keys are data, not fields; none of them is listed" in text
     assert "@" not in text + json.dumps(report.to_json())
-    monkeypatch.setattr(module, "MOST_KEYS", 21)
+    monkeypatch.setattr(counts, "MOST_KEYS", 21)
     assert len([each for each in seen(lake, PROFILES).fields if each.source == "traits"]) == 21
 
 
@@ -285,7 +287,7 @@ def test_the_report_of_a_table_reads_as_documented(tmp_path: Path) -> None:
         "extra  gone              1   25.0%  2026-10-21  2026-10-21  long    vanished",
         "",
         f"to make columns of keys, paste this into {SCHEMAS / EVENTS}.yaml, at its end;",
-        "a table that exists gets the column by `compactor migrate`:",
+        "then `compactor migrate apply` adds them to the table:",
         "promote:",
         "  - {from: extra, key: sessionID, column: session_id, type: string}",
         "",
@@ -303,7 +305,7 @@ def test_a_run_counts_the_records_with_fields_that_the_registry_does_not_know(tm
     assert report.to_json()["datasets"][0]["unknown_fields"] == 2
     out = io.StringIO()
     render.show(report, Console(file=out, width=100, force_terminal=False, highlight=False))
-    assert "2 records have fields that the registry does not know; see `compactor drift`\n" in out.getvalue()
+    assert "2 records have fields that the registry does not declare; see `compactor drift`\n" in out.getvalue()
 
     lake.deliver_unmodelled(EVENTS, [event(5, ago=0, seat="6")], part="c")
     out.truncate(0)

@@ -73,7 +73,7 @@ def test_every_good_line_of_the_sample_fits_what_was_inferred_from_it(sample_exp
 def test_the_registry_that_comes_with_the_sample_fits_it(sample_export: Export) -> None:
     result = sample_export.run("--check")
     assert result.exit_code == 0
-    assert "the registry fits" in result.stdout
+    assert "the registry check passed" in result.stdout
     assert "sessionID: string, in" in result.stdout
 
 
@@ -115,7 +115,7 @@ def renamed(export: Export) -> Export:
     return export
 
 
-def test_other_names_are_found_by_what_they_do(renamed: Export) -> None:
+def test_fields_with_other_names_are_found_by_their_values(renamed: Export) -> None:
     found = renamed.inferred()
     members, actions, handles = found["members"], found["member_activity"], found["handles"]
     assert (members.kind, members.key, members.order) == ("state", ("user_id",), "ts")
@@ -132,12 +132,12 @@ def test_other_names_are_found_by_what_they_do(renamed: Export) -> None:
     assert {field.json: field.type.name for field in actions.newest.fields}["amount"] == "double"
 
 
-def test_the_evidence_stands_beside_each_guess_and_a_weak_one_is_marked(renamed: Export) -> None:
+def test_each_guess_shows_its_evidence_and_a_weak_one_is_marked(renamed: Export) -> None:
     text = renamed.text("members")
     assert "# key: user_id: 300 values in 1,200 distinct records (repeats)" in text
     assert "# order: ts: timestamp in 100% of 1,300 records, later than sent_at in 0%" in text
     assert "# delete: op: DELETE 5.0%, UPSERT 95.0%" in text
-    assert "# check this: record_id was taken for 'id'" in text
+    assert "# check this: record_id is used as 'id'" in text
     assert "#   or: user_id: 400 values in 1,200 distinct records (repeats); 800 share key and order" in renamed.text(
         "handles"
     )
@@ -157,4 +157,4 @@ def test_an_id_of_an_entity_is_never_taken_for_that_of_a_record(export: Export) 
     export.deliver("users", [{"user_id": f"u{number}", "version": 1, "ts": moment(number)} for number in range(50)])
     text = export.text("users")
     assert "column: id" not in text
-    assert "# check this: the registry needs 'id', a string in each record; no field looks like it" in text
+    assert "# check this: the registry needs 'id', a string in each record; no field matches" in text

@@ -30,7 +30,7 @@ def test_the_sample_is_bounded_and_reaches_from_the_oldest_to_the_newest_hour(
     monkeypatch.setattr(sample, "LINES", 90)
     cut = export.text("things", "--objects", "5")
     assert "5 of 72 objects, 2026-11-01T00 to 2026-11-01T23, 90 lines" in cut
-    assert "# Of 5 of the objects only the first lines were read." in cut
+    assert "# Only the first lines of 5 of the objects were read." in cut
 
 
 def test_each_hour_gives_an_object_before_any_gives_two(export: Export) -> None:
@@ -54,7 +54,7 @@ def test_a_file_that_differs_is_never_overwritten(export: Export) -> None:
     (export.drafts / "others.yaml").unlink()
     refused = export.run("--out", str(export.drafts))
     assert refused.exit_code == 2
-    assert f"error: {file}: there already" in refused.stderr
+    assert f"error: {file}: exists already" in refused.stderr
     assert file.read_text().endswith("# mine\n")
     assert not (export.drafts / "others.yaml").exists()
 
@@ -76,14 +76,14 @@ def test_wrong_usage_ends_with_2_and_the_nearest_name(export: Export) -> None:
     assert export.run("--check").exit_code == 2  # there is no registry
 
 
-def test_a_folder_that_can_be_no_dataset_is_told(export: Export) -> None:
+def test_a_folder_that_cannot_be_a_dataset_is_reported(export: Export) -> None:
     export.deliver("Not-Snake", [plain(1)])
     result = export.run()
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "Not-Snake: nothing inferred: a dataset is named in lower snake case" in result.stderr
+    assert "Not-Snake: nothing inferred: the name of a dataset is in lower snake case" in result.stderr
 
 
-def test_a_bucket_is_read_the_same(tmp_path: Path, bucket: Bucket) -> None:
+def test_a_bucket_gives_the_same_draft_as_a_folder(tmp_path: Path, bucket: Bucket) -> None:
     export = Export(tmp_path)
     path = export.deliver("things", [plain(number, updatedAt=moment(number)) for number in range(30)])
     local = export.text("things")

@@ -76,7 +76,7 @@ def test_a_field_has_a_type_only_if_every_value_fits_it(export: Export) -> None:
         assert f"      #   {name}: {why}\n" in text
 
 
-def test_lines_that_are_no_records_are_counted_and_do_not_spoil_the_rest(export: Export) -> None:
+def test_bad_lines_are_counted_and_do_not_affect_the_rest(export: Export) -> None:
     good = [plain(number, updatedAt=moment(number), name=TRAIT) for number in range(150)]
     bad = [b"{", b"[]", b"\xff", b'{"id":"a"}', b'{"id":"b","version":1,"emittedAt":"soon","updatedAt":5}', b"", b"  "]
     export.deliver("things", [*good[:80], *bad, *good[80:]])
@@ -86,7 +86,7 @@ def test_lines_that_are_no_records_are_counted_and_do_not_spoil_the_rest(export:
     assert "      updatedAt: {type: timestamp, required: true}\n" in report["yaml"]
 
 
-def test_objects_that_cannot_be_read_are_named_and_left_out(export: Export) -> None:
+def test_objects_that_cannot_be_read_are_named_and_skipped(export: Export) -> None:
     export.deliver("things", [plain(number, updatedAt=moment(number)) for number in range(20)])
     broken = export.deliver("things", [], part="b")
     broken.write_bytes(b"no gzip")
@@ -100,7 +100,7 @@ def test_objects_that_cannot_be_read_are_named_and_left_out(export: Export) -> N
     assert "2 of the objects could not be read" in report["yaml"]
 
 
-def test_a_dataset_without_a_record_is_told_and_ends_with_1(export: Export) -> None:
+def test_a_dataset_without_a_record_is_reported_and_ends_with_1(export: Export) -> None:
     export.deliver("things", [b"garbage"])
     export.deliver("others", [plain(number) for number in range(9)])
     result = export.run()
@@ -109,7 +109,7 @@ def test_a_dataset_without_a_record_is_told_and_ends_with_1(export: Export) -> N
     assert "dataset: others" in result.stdout
 
 
-def test_a_later_version_is_told_with_what_it_changes(export: Export) -> None:
+def test_a_later_version_is_reported_with_its_changes(export: Export) -> None:
     first = [plain(number, name="x", ref=number, updatedAt=moment(number)) for number in range(200)]
     second = [
         {"id": f"s{number}", "version": 2, "emittedAt": moment(number), "ref": "x", "updated": moment(number)}
@@ -120,10 +120,10 @@ def test_a_later_version_is_told_with_what_it_changes(export: Export) -> None:
     text = export.text("things")
     assert text.split("versions:")[0].endswith(
         "# check this: version 2 is in 50 of 250 records. Compared with 1:\n"
-        "#   other: ref, string where it was long\n"
-        "#   more: updated, timestamp, in 100%\n"
-        "#   gone: name\n"
-        "#   gone: updatedAt\n"
+        "#   changed: ref, string instead of long\n"
+        "#   added: updated, timestamp, in 100%\n"
+        "#   removed: name\n"
+        "#   removed: updatedAt\n"
     )
     assert list(export.inferred()["things"].versions) == [1]
 
@@ -132,7 +132,7 @@ def test_names_that_may_be_values_are_not_shown(export: Export) -> None:
     keys = [{EMAIL: 1, PHONE: TRAIT, f"k{number}00000000": 1, f"name {number}": 1} for number in range(60)]
     export.deliver("fan_profiles", [plain(number, **each) for number, each in enumerate(keys)])
     text = export.text("fan_profiles")
-    assert "names that are no plain words, or many and rare, in 100% of the records" in text
+    assert "names that may be values (unusual characters, or many and rare), in 100% of the records" in text
     checked = Export(export.source.parent, SCHEMAS).run("--check").output
     assert "roverID" in checked
     for value in (EMAIL, PHONE, "00000000", "name 1"):
@@ -150,23 +150,23 @@ def test_odd_names_and_clashing_columns_still_load(export: Export) -> None:
     assert len(set(columns.values())) == len(columns)
 
 
-def test_only_words_of_a_fixed_list_are_shown_of_a_field_that_deletes(export: Export) -> None:
+def test_of_an_operation_field_only_words_of_a_fixed_list_are_shown(export: Export) -> None:
     def op(number: int) -> str:
         return ("deleted", "updated", TRAIT)[number % 3]
 
     export.deliver("things", [plain(number, state=op(number), updatedAt=moment(number)) for number in range(90)])
     text = export.text("things")
-    assert "# delete: state: deleted 33.3%, updated 33.3%, 1 not told\n#   check this:" in text
+    assert "# delete: state: deleted 33.3%, updated 33.3%, 1 not shown\n#   check this:" in text
     assert "delete: {column: state, equals: [deleted]}" in text
     assert TRAIT not in text
 
 
-def test_a_kind_for_which_little_speaks_is_one_to_check(export: Export) -> None:
+def test_a_kind_with_weak_evidence_is_marked_for_a_check(export: Export) -> None:
     rows = [plain(number, user_id=f"u{number % 9}", ts=moment(number)) for number in range(90)]
     export.deliver("things", rows)
-    assert "#   check this: little speaks for it" in export.text("things")
+    assert "#   check this: weak evidence" in export.text("things")
     export.deliver("user_profiles", [{**row, "updated_at": row["ts"]} for row in rows])
-    assert "check this: little" not in export.text("user_profiles")
+    assert "check this: weak" not in export.text("user_profiles")
 
 
 NAMES = (

@@ -85,10 +85,10 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"loaded_records"}))
 def test_each_view_answers_as_plain_python_does(lake: Lake, fans: Fans, name: str) -> None:
-    due = answers(fans.records)[name]
-    assert due, "an empty answer would prove nothing"
+    expected = answers(fans.records)[name]
+    assert expected, "an empty answer would prove nothing"
 
-    assert comparable(ask(lake, f"SELECT * FROM {name}")) == comparable(due)
+    assert comparable(ask(lake, f"SELECT * FROM {name}")) == comparable(expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -103,14 +103,14 @@ def test_each_view_can_be_asked_as_its_file_shows(lake: Lake, name: str) -> None
 @pytest.mark.parametrize("name", STATES)
 def test_state_as_of_a_day_is_what_was_newest_at_its_end(lake: Lake, fans: Fans, name: str) -> None:
     day = f"DATE '{AS_OF}'"
-    due = as_of(fans.records[name], *STATES[name], AS_OF)
-    assert 0 < len(due) < len(fans.records[name])
+    expected = as_of(fans.records[name], *STATES[name], AS_OF)
+    assert 0 < len(expected) < len(fans.records[name])
 
     found = ask(
         lake, f"SELECT id FROM {name}_periods WHERE from_day <= {day} AND (until_day > {day} OR until_day IS NULL)"
     )
 
-    assert sorted(row["id"] for row in found) == sorted(due)
+    assert sorted(row["id"] for row in found) == sorted(expected)
 
 
 def test_the_newest_state_as_of_a_day_is_the_current_table(lake: Lake) -> None:
@@ -137,7 +137,7 @@ def merges(seed: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_canonical_fans_are_what_a_walk_finds_and_it_is_told_where_the_limits_end(tmp_path: Path, seed: int) -> None:
+def test_canonical_fans_are_what_a_walk_finds_and_unsettled_past_the_limits(tmp_path: Path, seed: int) -> None:
     lake, edges = Lake(tmp_path, settings=settings()), merges(seed)
     at = "2026-11-01T00:00:00Z"
     envelope = {"version": 1, "roverID": "x", "emittedAt": at, "mergedAt": at}
@@ -148,15 +148,19 @@ def test_canonical_fans_are_what_a_walk_finds_and_it_is_told_where_the_limits_en
     ]
     lake.deliver("fan_profile_merges", lines)
     lake.compact(datasets=("fan_profile_merges",))
-    due = {fan: canonical(edges, fan) for fan in edges}
+    expected = {fan: canonical(edges, fan) for fan in edges}
 
     rows = ask(lake, "SELECT * FROM canonical_fans")
 
     found = {row["rover_id"]: (row["canonical_rover_id"], row["settled"]) for row in rows}
     assert len(rows) == len(found) == len(edges)
-    assert {fan: settled for fan, (_, settled) in found.items()} == {fan: settled for fan, (_, settled) in due.items()}
-    assert {fan: each for fan, each in found.items() if each[1]} == {fan: each for fan, each in due.items() if each[1]}
-    assert 0 < sum(not settled for _, settled in due.values()) < len(due)
+    assert {fan: settled for fan, (_, settled) in found.items()} == {
+        fan: settled for fan, (_, settled) in expected.items()
+    }
+    assert {fan: each for fan, each in found.items() if each[1]} == {
+        fan: each for fan, each in expected.items() if each[1]
+    }
+    assert 0 < sum(not settled for _, settled in expected.values()) < len(expected)
 
 
 def test_each_record_was_loaded_when_its_object_was_last_which_a_replay_does_not_change(tmp_path: Path) -> None:
@@ -193,9 +197,7 @@ def test_each_record_was_loaded_when_its_object_was_last_which_a_replay_does_not
 
 
 @pytest.mark.parametrize("dialect", dialects.DIALECTS)
-def test_the_statements_are_those_that_were_looked_at(
-    empty: Lake, dialect: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_statements_equal_the_golden_files(empty: Lake, dialect: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """After a change that is meant: `compactor views --dialect NAME > tests/golden/views_NAME.sql`, and look at it."""
     render.show(views(empty.config, empty.registry, dialect=dialect), render.stdout())
 
@@ -203,7 +205,7 @@ def test_the_statements_are_those_that_were_looked_at(
 
 
 @pytest.mark.parametrize("dialect", dialects.DIALECTS)
-def test_each_statement_parses_in_its_dialect_and_names_each_table_with_its_place(empty: Lake, dialect: Any) -> None:
+def test_each_statement_parses_in_its_dialect_and_qualifies_each_table(empty: Lake, dialect: Any) -> None:
     for view in rendered(empty, dialect).values():
         for sql in (view.create, view.ask):
             (statement,) = sqlglot.parse(sql, read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
@@ -221,7 +223,7 @@ def test_the_command_line_offers_all_dialects() -> None:
     assert tuple(option.type.choices) == dialects.DIALECTS
 
 
-def test_the_page_tells_of_each_view() -> None:
+def test_the_page_describes_each_view() -> None:
     page = (ROOT / "docs" / "views.md").read_text()
     assert not [name for name in NAMES if f"`{name}`" not in page]
 
@@ -255,7 +257,7 @@ def test_a_named_view_brings_those_that_it_needs(empty: Lake) -> None:
     assert list(rendered(empty, "trino", "message_funnel")) == ["canonical_fans", "canonical_events", "message_funnel"]
 
 
-def test_a_view_that_does_not_fit_is_left_out_and_refused_if_it_was_named(folder: Path, tmp_path: Path) -> None:
+def test_a_view_that_does_not_fit_is_skipped_and_refused_if_it_was_named(folder: Path, tmp_path: Path) -> None:
     (folder / "spend.sql").write_text("-- What fans spend.\nSELECT rover_id, spend FROM fan_profiles\n")
     (folder / "rich.sql").write_text("-- Who spends.\nSELECT rover_id FROM spend\n")
     (folder / "fan_profiles.sql").write_text("SELECT id FROM fan_profiles_history\n")
@@ -277,17 +279,17 @@ def test_a_view_that_does_not_fit_is_left_out_and_refused_if_it_was_named(folder
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("broken.sql", "SELECT a FROM\nWHERE", r"broken.sql:\d: not SQL as Trino has it"),
+        ("broken.sql", "SELECT a FROM\nWHERE", r"broken.sql:\d: not valid in Trino's SQL"),
         ("two.sql", "SELECT 1 AS a; SELECT 2 AS b", "should be one SELECT"),
         ("drop.sql", "DROP TABLE fan_profiles", "should be one SELECT"),
         ("empty.sql", "-- nothing\n", "should be one SELECT"),
         ("star.sql", "SELECT * FROM fan_profiles", "name the columns"),
-        ("far.sql", "SELECT id FROM other.fan_profiles", "without its database"),
+        ("far.sql", "SELECT id FROM other.fan_profiles", "without a database"),
         ("Upper-case.sql", "SELECT 1 AS a", "rename the file"),
         ("canonical_fans.sql", "SELECT rover_id FROM canonical_events", "views that need each other"),
     ],
 )
-def test_a_mistake_in_a_view_is_told_with_its_file(
+def test_a_mistake_in_a_view_is_reported_with_its_file(
     folder: Path, tmp_path: Path, name: str, text: str, sentence: str
 ) -> None:
     (folder / name).write_text(text)
@@ -297,9 +299,9 @@ def test_a_mistake_in_a_view_is_told_with_its_file(
         views(lake.config, lake.registry, dialect="trino")
 
 
-def test_a_folder_without_views_is_refused_by_the_verb_and_no_matter_to_a_query(tmp_path: Path) -> None:
+def test_a_folder_without_views_is_refused_by_the_verb_and_irrelevant_to_a_query(tmp_path: Path) -> None:
     bare = Lake(tmp_path, settings=settings(tmp_path / "nowhere"))
-    with pytest.raises(ConfigError, match=r"no \*\.sql file in it"):
+    with pytest.raises(ConfigError, match=r"there is no \*\.sql file in it"):
         views(bare.config, bare.registry, dialect="trino")
     bare.deliver("fan_track_events", Fans(1, fans=1).lines("fan_track_events")[:1])
     bare.compact(datasets=("fan_track_events",))
@@ -327,7 +329,7 @@ def test_a_view_over_a_table_that_is_not_there_says_what_to_run(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("dialect", "sentence"), [("duckdb", "knows the views"), ("spark", "pipe what is printed")])
-def test_where_views_cannot_be_made_it_is_said_what_to_do_instead(empty: Lake, dialect: Any, sentence: str) -> None:
+def test_an_engine_without_apply_gets_an_error_with_the_next_step(empty: Lake, dialect: Any, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         views(empty.config, empty.registry, dialect=dialect, apply=True)
 
@@ -336,17 +338,17 @@ def test_where_views_cannot_be_made_it_is_said_what_to_do_instead(empty: Lake, d
     "server", [None, "localhost:8080", "http://localhost:1/lake", "http://me:secret@localhost:1/lake"]
 )
 def test_trino_has_to_be_named_in_full_and_without_a_password(empty: Lake, server: str | None) -> None:
-    with pytest.raises(UsageError, match="--server") as told:
+    with pytest.raises(UsageError, match="--server") as raised:
         views(empty.config, empty.registry, dialect="trino", apply=True, server=server)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
 
 
-def test_a_trino_that_is_not_there_is_a_sentence(lake: Lake) -> None:
-    with pytest.raises(CompactorError, match="Trino was not reached at localhost:1"):
+def test_an_unreachable_trino_is_reported_in_one_sentence(lake: Lake) -> None:
+    with pytest.raises(CompactorError, match="Trino cannot be reached at localhost:1"):
         views(lake.config, lake.registry, dialect="trino", apply=True, server="http://me@localhost:1/lake")
 
 
-def test_no_view_is_made_before_its_tables_are(empty: Lake) -> None:
+def test_no_view_is_created_before_its_tables(empty: Lake) -> None:
     with pytest.raises(CompactorError, match="does not exist yet; run `compactor compact` first"):
         views(empty.config, empty.registry, dialect="trino", apply=True, server="http://me@localhost:1/lake")
 

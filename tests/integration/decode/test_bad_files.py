@@ -91,8 +91,8 @@ class Unreliable(local.ObjectFile, FailingDisk):
 FAULTS = {  # name -> what the report says of it
     "forbidden": "permission denied; make it readable, then run again",
     "fails half-way": "input/output error",
-    "vanishes": "it is gone since it was listed",
-    "changes": "it was replaced since it was listed",
+    "vanishes": "it was deleted after it was listed",
+    "changes": "it was replaced after it was listed",
 }
 
 

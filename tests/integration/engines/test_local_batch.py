@@ -14,7 +14,7 @@ from compactor.lake.own_tables import FILES
 from compactor.progress import NullProgress
 from compactor.publish import pending, run_log
 from compactor.publish.accounting import account
-from compactor.source import Hour, Ignored, SourceObject, open_source
+from compactor.source import Hour, IgnoredKeys, SourceObject, open_source
 from tests.support.histories import History
 from tests.support.lake import Lake
 
@@ -42,7 +42,7 @@ def batch(lake: Lake) -> Iterator[LocalBatch]:
 
 def objects(lake: Lake) -> list[SourceObject]:
     everything = Hour.parse("2000-01-01T00"), Hour.parse("2100-01-01T00")
-    return list(open_source(lake.config.source).list(DATASET, *everything, Ignored()))
+    return list(open_source(lake.config.source).list(DATASET, *everything, IgnoredKeys()))
 
 
 def count(change: Change | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from compactor.lake.own_tables import RUNS, stored_name
 from compactor.lake.table import Table
 from tests.support.fans import Fans
 from tests.support.lake import Lake
+from tests.support.versioned_fans import FANS, IN_PLACE
+from tests.support.versioned_fans import Fans as VersionedFans
 
 HOURS = ["2026-11-01T05", "2026-11-01T09"]
 
@@ -28,11 +31,22 @@ def old_lake(folder: Path) -> Lake:
     lake = Lake(folder)
     lake.deliver("fan_profiles", Fans(2, fans=4).lines("fan_profiles"), hour=HOURS[0])
     lake.compact(datasets=("fan_profiles",))
-    with lake.tables.load_iceberg(RUNS).update_schema() as update:
+    make_old(lake)
+    return lake
+
+
+def make_old(lake: Lake) -> None:
+    """Gives the list of runs the columns of the first version of the program, and a snapshot that has them."""
+    table = lake.tables.load_iceberg(RUNS)
+    with table.update_schema() as update:
         update.rename_column("watermark", "frontier")
         update.delete_column("version")
-    assert names(lake)[-1] == "frontier"
-    return lake
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the library's own writer
+        table.overwrite(table.scan().to_arrow())
+    snapshot_id = lake.tables.table(RUNS).snapshot_id
+    assert snapshot_id is not None
+    assert lake.tables.table(RUNS).at(snapshot_id).schema.names[-1] == names(lake)[-1] == "frontier"
 
 
 def names(lake: Lake) -> list[str]:
@@ -93,6 +107,20 @@ def test_verbs_that_only_read_take_the_table_as_it_is(tmp_path: Path) -> None:
     assert lake.tables.table(RUNS).metadata_location == location
 
 
+def test_a_rollback_finds_the_watermark_of_a_run_from_before_the_update(tmp_path: Path) -> None:
+    """The tag is on a snapshot that has the old name, though the table was updated before it was tagged."""
+    fans = VersionedFans(tmp_path)
+    make_old(fans.lake)
+    (row,) = fans.lake.rows(RUNS)
+    fans.write(FANS + IN_PLACE)
+    fans.apply()
+
+    fans.roll_back()
+
+    newest = max(fans.lake.rows(RUNS), key=lambda each: str(each["finished_at"]))
+    assert (newest["verb"], newest["watermark"]) == ("rollback", row["frontier"])
+
+
 def test_the_stored_name_of_a_column_is_the_one_that_the_table_has(tmp_path: Path) -> None:
     lake = old_lake(tmp_path)
     old = lake.tables.table(RUNS)
@@ -106,7 +134,7 @@ def test_the_stored_name_of_a_column_is_the_one_that_the_table_has(tmp_path: Pat
     assert new.snapshot_id is not None
     lake.deliver("fan_profiles", Fans(3, fans=4).lines("fan_profiles"), hour=HOURS[1])
     lake.compact(datasets=("fan_profiles",))
-    assert stored_name(lake.tables.table(RUNS).at(new.snapshot_id), "watermark") == "watermark"
+    assert stored_name(lake.tables.table(RUNS).at(new.snapshot_id), "watermark") == "frontier"
 
 
 def test_columns_that_the_program_does_not_know_stay(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_a_missing_right_of_the_catalogs_user_is_named(lake: Lake, postgres: Pos
     lake.tables.ensure(lake.registry, MINE)
     postgres.execute("CREATE ROLE stranger LOGIN")
     lake.file.write_text(lake.file.read_text().replace("postgres@", "stranger@"))
-    with pytest.raises(CompactorError, match="refuses its user; grant SELECT, INSERT, UPDATE and DELETE on iceberg_t"):
+    with pytest.raises(CompactorError, match="refuses this user; grant SELECT, INSERT, UPDATE and DELETE on iceberg_t"):
         lake.compact(datasets=MINE)
 
 

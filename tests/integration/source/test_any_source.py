@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compactor.errors import ChangedObject, ObjectError
-from compactor.source import Hour, Ignored
+from compactor.source import Hour, IgnoredKeys
 from tests.support.sources import (
     BIG,
     FIRST,
@@ -65,7 +65,7 @@ def test_a_source_without_exports_is_empty_and_no_error(store: Store) -> None:
 def test_what_is_no_export_is_counted_and_left_alone(store: Store) -> None:
     for key in (*FOREIGN, key_of(FIRST)):
         store.put(key)
-    ignored = Ignored()
+    ignored = IgnoredKeys()
     assert listed(store.source, ignored=ignored) == [key_of(FIRST)]
     assert ignored.count == len(FOREIGN)
     assert ignored.examples == sorted(FOREIGN)[:5]
@@ -136,7 +136,7 @@ def test_a_replaced_key_has_another_etag(store: Store) -> None:
     new = only(store.source)
     assert old.key == new.key
     assert old.etag != new.etag
-    with pytest.raises(ChangedObject, match="it was replaced since it was listed; the next run lists again") as caught:
+    with pytest.raises(ChangedObject, match="it was replaced after it was listed; the next run lists again") as caught:
         store.source.open(old)
     assert caught.value.key == old.key
     assert content_of(store.source, new) == b"afterwards"
@@ -146,7 +146,7 @@ def test_an_object_that_is_gone_concerns_that_object_alone(store: Store) -> None
     store.put(key_of(FIRST))
     obj = only(store.source)
     store.delete(obj.key)
-    with pytest.raises(ObjectError, match="it is gone since it was listed; the next run lists again") as caught:
+    with pytest.raises(ObjectError, match="it was deleted after it was listed; the next run lists again") as caught:
         store.source.open(obj)
     assert caught.value.key == obj.key
 

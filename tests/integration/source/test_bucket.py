@@ -12,7 +12,7 @@ from moto.s3.models import s3_backends
 from tenacity import RetryCallState, wait_none
 
 from compactor.errors import ChangedObject, CompactorError, ObjectError
-from compactor.source import Hour, Ignored
+from compactor.source import Hour, IgnoredKeys
 from compactor.source.s3 import S3Source
 from tests.support.s3_server import Answer, Cut
 from tests.support.sources import BIG, FIRST, RECORD, SECOND, THIRD, Remote, content_of, key_of, listed, md5, only
@@ -50,7 +50,7 @@ def test_folder_markers_are_ignored(remote: Remote) -> None:
     for key in ("exports/fan_profiles/date=2026-11-01/", "exports/fan_profiles/date=2026-11-01/hour=05/", "exports/"):
         remote.put(key, b"")
     remote.put(key_of(FIRST))
-    ignored = Ignored()
+    ignored = IgnoredKeys()
     assert remote.source.datasets() == ["fan_profiles"]
     assert listed(remote.source, ignored=ignored) == [key_of(FIRST)]
     assert ignored.count == 2
@@ -108,14 +108,14 @@ def test_progress_renews_the_budget(remote: Remote) -> None:
     assert len(remote.hop.reads) == 21
 
 
-def test_an_object_that_never_gets_on_is_given_up_with_its_url_and_cause(remote: Remote) -> None:
+def test_an_object_that_makes_no_progress_fails_with_its_url_and_cause(remote: Remote) -> None:
     obj = remote.put(key_of(FIRST), BIG)
     remote.hop.spoil_reads(Cut(1000), *[Cut(0)] * 20)
     with pytest.raises(ObjectError) as caught:
         content_of(remote.source, obj)
     assert str(caught.value) == (
-        f"cannot read s3://{remote.bucket.name}/in/{obj.key}: the connection broke off "
-        "at byte 1000 of 300000, 3 times; run again later"
+        f"cannot read s3://{remote.bucket.name}/in/{obj.key}: the connection broke "
+        "at byte 1000 of 300000, in each of 3 attempts; run again later"
     )
     assert caught.value.key == obj.key
 
@@ -152,7 +152,7 @@ def test_a_service_that_ignores_if_match_does_not_pass_a_replaced_object(remote:
 def test_a_service_that_ignores_ranges_does_not_repeat_the_start(remote: Remote) -> None:
     obj = remote.put(key_of(FIRST), BIG)
     remote.hop.spoil_reads(Cut(1000), Answer(200, BIG, {"ETag": f'"{obj.etag}"'}))
-    with pytest.raises(ObjectError, match="it broke off, and the service cannot resume; run again later"):
+    with pytest.raises(ObjectError, match="the connection broke, and the service cannot resume; run again later"):
         content_of(remote.source, obj)
 
 

@@ -18,22 +18,22 @@ REFUSALS = [
     (403, "ExpiredToken", "the credentials have expired; renew them, then run again"),
     (403, "InvalidAccessKeyId", "the service does not know these credentials; check the AWS profile or environment"),
     (403, "SignatureDoesNotMatch", "the secret key does not fit the access key; check the AWS profile or environment"),
-    (403, "RequestTimeTooSkewed", "this machine's clock is off; set it, then run again"),
-    (404, "NoSuchBucket", "there is no such bucket; correct source.url"),
+    (403, "RequestTimeTooSkewed", "this machine's clock is wrong; set it, then run again"),
+    (404, "NoSuchBucket", "the bucket does not exist; correct source.url"),
 ]
 
 
 OF_LISTING = [
     (403, "AccessDenied", "access denied; grant s3:ListBucket on arn:aws:s3:::{bucket} for this prefix"),
-    (503, "SlowDown", "the service answered SlowDown (HTTP 503) to every try; run again later"),
+    (503, "SlowDown", "the service answered SlowDown (HTTP 503) to every attempt; run again later"),
 ]
 
 
 OF_READING = [
     (403, "AccessDenied", "access denied; grant s3:GetObject on this prefix"),
     (403, "InvalidObjectState", "it is in an archive class; restore it, then run again"),
-    (404, "NoSuchKey", "it is gone since it was listed; the next run lists again"),
-    (503, "SlowDown", "the service answered SlowDown (HTTP 503) to every try; run again later"),
+    (404, "NoSuchKey", "it was deleted after it was listed; the next run lists again"),
+    (503, "SlowDown", "the service answered SlowDown (HTTP 503) to every attempt; run again later"),
 ]
 
 
@@ -82,7 +82,7 @@ def test_a_refusal_without_a_body_is_recognised_by_its_status(remote: Remote) ->
 
 def test_a_missing_bucket_says_so(remote: Remote) -> None:
     source = S3Source(replace(remote.config, url="s3://no-such-bucket"))
-    with pytest.raises(SourceError, match="cannot list s3://no-such-bucket: there is no such bucket"):
+    with pytest.raises(SourceError, match="cannot list s3://no-such-bucket: the bucket does not exist"):
         source.datasets()
 
 

@@ -56,7 +56,7 @@ def test_a_refused_role_names_the_role_and_the_trust(remote: Remote, assumed: S3
         assumed.datasets()
     assert str(caught.value) == (
         f"cannot list s3://{remote.bucket.name}/in: the role {ROLE} was refused; "
-        "let its trust policy name this identity, and check source.external_id"
+        "add this identity to its trust policy, and check source.external_id"
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compactor.errors import ChangedObject, ObjectError, SourceError
-from compactor.source import Hour, Ignored, open_source
+from compactor.source import Hour, IgnoredKeys, open_source
 from compactor.source.folder import LocalSource
 from tests.support.sources import BIG, FIRST, SECOND, THIRD, Config, FolderStore, key_of, listed, only
 
@@ -37,7 +37,7 @@ def test_links_to_hours_are_followed_but_never_in_a_circle(tmp_path: Path) -> No
     day.symlink_to(tmp_path / "moved")
     (day / "hour=06").symlink_to(day)
     (day / "hour=05/again").symlink_to(day)
-    ignored = Ignored()
+    ignored = IgnoredKeys()
     assert listed(store.source, ignored=ignored) == [key_of(FIRST)]
     assert "exports/fan_profiles/date=2026-11-01/hour=05/again" in ignored.examples
 
@@ -52,7 +52,7 @@ def test_a_pipe_with_an_exports_name_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_name_that_is_not_utf8_is_ignored_and_shown_escaped(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     store.put(key_of(FIRST, "\udcff"))
-    ignored = Ignored()
+    ignored = IgnoredKeys()
     assert listed(store.source, ignored=ignored) == []
     assert ignored.examples == [key_of(FIRST, r"\udcff")]
 

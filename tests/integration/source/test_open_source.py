@@ -30,7 +30,7 @@ def test_slashes_around_a_prefix_make_no_difference(bucket: Bucket, path: str) -
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("gs://bucket", "is not one to read from; use s3://bucket/prefix or a folder's path"),
+        ("gs://bucket", "is not supported; use s3://bucket/prefix or a folder's path"),
         ("s3:///prefix", "names no bucket; write it as s3://bucket/prefix"),
         ("file://elsewhere/folder", "names a folder on another machine; write it as file:///path"),
     ],

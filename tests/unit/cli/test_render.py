@@ -60,14 +60,14 @@ def test_a_run_without_work_says_so(shown: Shown) -> None:
     assert shown(run(DatasetReport("fan_profiles"))) == ["run run-1", "nothing to do"]
 
 
-def test_a_run_that_left_names_the_one_that_it_left_to(shown: Shown) -> None:
+def test_a_skipped_run_names_the_run_in_progress(shown: Shown) -> None:
     left = RunReport("run-1", START, START, left_to="run-0")
-    assert shown(left) == ["run run-1", "left, because run run-0 is under way; nothing was done"]
+    assert shown(left) == ["run run-1", "skipped, because run run-0 is in progress; nothing was done"]
 
 
-def test_ignored_objects_are_told_even_if_there_was_nothing_to_do(shown: Shown) -> None:
+def test_ignored_objects_are_reported_even_if_there_was_nothing_to_do(shown: Shown) -> None:
     lines = shown(run(DatasetReport("fan_profiles", ignored=2)))
-    assert lines[-1] == "2 objects ignored: the key is not that of an export"
+    assert lines[-1] == "2 objects ignored: the key does not match the key pattern of an export"
 
 
 def test_quarantined_lines_come_with_the_commands_to_run_next(shown: Shown) -> None:
@@ -76,7 +76,7 @@ def test_quarantined_lines_come_with_the_commands_to_run_next(shown: Shown) -> N
     assert lines[-3:] == [
         "1 line quarantined; nothing is lost:",
         f'  to see why:                   compactor query "{sql}"',
-        "  after mending the registry:   compactor replay",
+        "  after fixing the registry:    compactor replay",
     ]
 
 
@@ -90,7 +90,7 @@ def test_the_commands_to_run_next_name_the_config_of_the_run() -> None:
 def test_objects_left_pending_are_listed_with_their_reasons_up_to_ten(shown: Shown) -> None:
     failed = tuple((f"exports/{number}", "its gzip is cut short; deliver it again") for number in range(12))
     lines = shown(run(DatasetReport("fan_profiles", failed=failed)))
-    assert "12 objects left pending, to be tried again by the next run:" in lines
+    assert "12 objects left pending; the next run tries again:" in lines
     assert "  exports/9: its gzip is cut short; deliver it again" in lines
     assert lines[-1] == "  and 2 more; --json lists them all"
 
@@ -145,7 +145,7 @@ def test_verify_counts_the_checks_that_failed(shown: Shown) -> None:
     bad = Check("ledger", "compactor_files", ok=False, detail="5 lines are not 4 + 0 + 0")
     assert shown(VerifyReport((good,)))[-1] == "all checks passed"
     lines = shown(VerifyReport((good, bad)))
-    assert lines[-2:] == ["1 of 2 checks failed", "what can be done about it:   compactor verify --repair"]
+    assert lines[-2:] == ["1 of 2 checks failed", "to see the possible repairs:   compactor verify --repair"]
     assert "compactor_files  ledger       FAILED  5 lines are not 4 + 0 + 0" in lines
 
 
@@ -156,11 +156,11 @@ def test_a_plan_says_what_is_wrong_what_is_done_and_what_is_left_to_the_operator
     assert shown(VerifyReport((check,), (due, lost)))[-7:] == [
         "can be repaired:",
         "  fan_profiles_history: 2 ids stand twice",
-        "    keep one of each (1,500 rows to write, 1 file to exchange)",
+        "    keep one of each (1,500 rows to write, 1 file to replace)",
         "cannot be repaired from what the tables hold:",
         "  fan_track_events: 1 data files are missing",
         "    restore them",
-        "nothing of this was changed; to carry it out:   compactor verify --repair --yes",
+        "nothing was changed; to repair:   compactor verify --repair --yes",
     ]
     done = dataclasses.replace(due, done=True)
     assert shown(VerifyReport((dataclasses.replace(check, ok=True),), (done,)))[-4:] == [
@@ -180,12 +180,12 @@ def test_nothing_is_wider_than_100_columns_or_other_than_ascii(shown: Shown) -> 
         assert all(len(line) <= 100 for line in lines if "compactor query" not in line)
 
 
-def test_control_characters_and_markup_in_a_key_are_shown_not_obeyed(shown: Shown) -> None:
+def test_control_characters_and_markup_in_a_key_are_shown_as_text(shown: Shown) -> None:
     lines = shown(run(DatasetReport("fan_profiles", failed=(("exports/[red]\x1b[2J", "not readable"),))))
     assert lines[-1] == "  exports/[red]\\x1b[2J: not readable"
 
 
-def test_what_is_no_terminal_gets_no_colour_even_if_forced(
+def test_output_that_is_not_a_terminal_gets_no_colour_even_if_forced(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")

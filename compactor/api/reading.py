@@ -1,0 +1,92 @@
+"""The methods of a lake that only read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from compactor.api.base import OpenLake, as_names
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.table import Table as IcebergTable
+
+    from compactor.reports.data import DriftReport
+    from compactor.reports.report import StatusReport, VerifyReport
+
+
+class Reading(OpenLake):
+    """What the verbs `status`, `query`, `drift` and `verify` do."""
+
+    def status(self) -> StatusReport:
+        """Tables, pending objects, the last runs and the quarantine. Changes nothing.
+
+        Raises SourceError if the source cannot be listed, CompactorError if the catalog or the storage failed.
+        """
+        from compactor.commands.status import status
+
+        return status(self.config, self.registry)
+
+    def query(self, sql: str) -> pa.Table:
+        """The result of one SELECT statement over the tables and views, in DuckDB's dialect, whole in memory.
+
+        Timestamps are `timestamp[us, tz=UTC]`, maps are Arrow maps.
+
+        Raises:
+            UsageError: the statement does not parse, is not a SELECT, or names a table or column that does not exist.
+            CompactorError: the catalog or the storage cannot be read.
+        """
+        with self.query_batches(sql) as reader:
+            return reader.read_all()
+
+    def query_batches(self, sql: str) -> pa.RecordBatchReader:
+        """As `query`, one record batch at a time. Use it as a context manager, or close it: it holds a session."""
+        from compactor.commands.query import query
+
+        return query(self.config, self.registry, sql)
+
+    def table(self, name: str) -> IcebergTable:
+        """A table as a PyIceberg table, at its current snapshot, for reading.
+
+        Do not write to a table of this program: it would no longer agree with the ledger.
+
+        Raises MissingTableError if there is no such table, CompactorError if the catalog cannot be read.
+        """
+        from compactor.lake.catalog import Lakehouse
+
+        return Lakehouse(self.config).load_iceberg(name)
+
+    def drift(self, datasets: str | Sequence[str] = (), *, days: int = 7, min_share: float = 1.0) -> DriftReport:
+        """New, vanished and conflicting fields and keys in the histories, with suggested columns. Changes nothing.
+
+        Args:
+            days: how many days before the newest data of a table count as recent.
+            min_share: suggest a column for keys that at least this percentage of the records has.
+
+        Raises UsageError for an unknown dataset, CompactorError if the catalog or the storage cannot be read.
+        """
+        from compactor.commands.drift.drift import drift
+
+        return drift(self.config, self.registry, datasets=as_names(datasets), days=days, min_share=min_share)
+
+    def verify(self, *, rebuild: bool = False, files: bool = False) -> VerifyReport:
+        """Checks that ids and keys are unique and that the sums of the ledger hold. Changes nothing.
+
+        Args:
+            rebuild: also derive the current state from history, and compare; reads all of it.
+            files: also look for files that are missing, and for files that no table refers to.
+
+        Returns:
+            All checks. `exit_code` is 1 if one failed.
+
+        Raises CompactorError if the catalog or the storage cannot be read.
+        """
+        from compactor.commands.verify.verify import verify
+
+        return verify(self.config, self.registry, rebuild=rebuild, files=files)
+
+    def verify_athena(self) -> VerifyReport:
+        """Checks by their metadata whether Athena can read the tables. Raises CompactorError if there is no table."""
+        from compactor.commands.verify.athena import verify
+
+        return verify(self.config, self.registry)
