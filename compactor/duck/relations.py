@@ -121,7 +121,7 @@ class Relations:
 
     def _added(self, what: Literal["TABLE", "VIEW"], name: str) -> Relation:
         self._made.append((what, name))
-        found = self.con.sql(f"SELECT * FROM {name} LIMIT 0")
+        found = self.con.table(name) if what == "TABLE" else self.con.view(name)
         return Relation(name, tuple(zip(found.columns, map(str, found.types), strict=True)))
 
 
