@@ -9,7 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
 CONFIG ?= configs/local.yaml
-PYTEST_ARGS ?= -n auto
+PYTEST_ARGS ?= -n auto --dist worksteal
 
 VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -47,11 +47,11 @@ engines: .venv/.dev ## fetch Trino, Spark and other engines for the next target 
 # Not in parallel: the engines are large, and each is started once.
 .PHONY: test-engines
 test-engines: engines ## read the tables with all engines and print what each can do (PYTEST_ARGS='-k spark' for some)
-	$(VENV_PYTHON) -m pytest -m 'engines and not soak' $(filter-out -n auto,$(PYTEST_ARGS))
+	$(VENV_PYTHON) -m pytest -m 'engines and not soak' $(filter-out -n auto --dist worksteal,$(PYTEST_ARGS))
 
 .PHONY: soak-engines
 soak-engines: engines ## load three large nights by the local engine, by Spark, and by both in turn (about 40 minutes)
-	$(VENV_PYTHON) -m pytest -m 'engines and soak' --log-cli-level=INFO $(filter-out -n auto,$(PYTEST_ARGS))
+	$(VENV_PYTHON) -m pytest -m 'engines and soak' --log-cli-level=INFO $(filter-out -n auto --dist worksteal,$(PYTEST_ARGS))
 
 .PHONY: bench-spark
 bench-spark: engines ## compare the local engine with Spark on this machine (ARGS='--quick' for a tenth)

@@ -58,10 +58,11 @@ def test_the_wheel_says_what_the_project_says(wheel: Path) -> None:
 def test_an_installed_wheel_starts_a_lake_loads_it_and_answers_queries(wheel: Path, tmp_path: Path) -> None:
     """In an environment of its own: only the dependencies are those of the environment that runs this test."""
     environment = tmp_path / "environment"
+    apart = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "COMPACTOR_CONFIG")}
     venv.create(environment, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
     install = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "install", "--quiet"]
-    subprocess.run([*install, "--no-index", "--no-deps", str(wheel)], check=True, capture_output=True)
+    subprocess.run([*install, "--no-index", "--no-deps", str(wheel)], env=apart, check=True, capture_output=True)
     # A path alone: the .pth file of an editable install in there is not read.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     folder = tmp_path / "elsewhere"
@@ -71,7 +72,7 @@ def test_an_installed_wheel_starts_a_lake_loads_it_and_answers_queries(wheel: Pa
         result = subprocess.run(
             [str(environment / "bin" / words[0]), *words[1:]],
             cwd=folder,
-            env={name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "COMPACTOR_CONFIG")},
+            env=apart,
             capture_output=True,
             text=True,
             check=False,
