@@ -25,7 +25,7 @@ _stop_requested = threading.Event()
 
 
 def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Handles SIGINT and SIGTERM. DuckDB makes an error of its own of an interrupt, so that one is noted here."""
+    """Handles SIGINT and SIGTERM. It remembers the request, because DuckDB turns an interrupt into another error."""
     _stop_requested.set()
     raise KeyboardInterrupt
 

@@ -30,7 +30,7 @@ _FILES = pa.schema([("file_no", pa.int32()), ("key", pa.string()), ("etag", pa.s
 
 @dataclass
 class Sums:
-    """What reading objects has come to. Objects are identified by `file_no`, their place in the batch.
+    """The sums of the objects that were read so far. Objects are identified by `file_no`, their place in the batch.
 
     Attributes:
         lines: per file, lines that are not blank.
@@ -78,7 +78,7 @@ def read_batch(
 
 @dataclass(frozen=True)
 class Read:
-    """How far reading has come since the last of these."""
+    """What was read since the previous one of these."""
 
     lines: int = 0
     raw_bytes: int = 0

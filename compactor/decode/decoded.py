@@ -1,4 +1,4 @@
-"""What reading a batch comes to."""
+"""The result of reading a batch."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def inserted_rows(relations: Relations, dataset: Dataset, history: Table, insert
 def rebuild_current(
     lake: Lakehouse, relations: Relations, dataset: Dataset, history: Table, current: Table, schema: Schema
 ) -> list[DataFile]:
-    """Writes all rows that the current table is to have, from history. Nothing refers to the files yet."""
+    """Writes all rows that the current table should have, from history. Nothing refers to the files yet."""
     assert dataset.current is not None
     con, names = relations.con, record_columns(dataset)
     with relations.arrow("past", history.scan(columns_for_current(dataset)).batches) as past:

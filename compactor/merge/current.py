@@ -68,7 +68,7 @@ def decide_current(
         relations,
         dataset,
         held,
-        # A key can have two rows if another engine wrote them: then the greater is to be beaten, and both leave.
+        # A key can have two rows if another engine wrote them. The new row has to beat the greater one; both are removed.
         f"SELECT b.* FROM {best} b{buried}"
         f" LEFT JOIN (SELECT {keys}, max(__place) AS __place FROM {held} GROUP BY ALL) h USING ({keys})"
         f" WHERE h.__place IS NULL OR {_BEST_PLACE} > h.__place",
@@ -161,6 +161,6 @@ def _top(dataset: Dataset) -> str:
 
 
 def _order_value(dataset: Dataset) -> str:
-    """Tables have timestamps with a zone, decoded rows without: both are UTC, and compare as such."""
+    """The order column as SQL. Timestamps have a zone in tables and none in decoded rows; both are UTC."""
     kind = next(kind for name, kind, _ in dataset.columns if name == dataset.order)
     return quote(dataset.order) + (f"::{kind.duckdb}" if kind.zoned else "")

@@ -125,7 +125,7 @@ def derived(dataset: Dataset) -> str:
 
 
 def as_derived(dataset: Dataset, target: str) -> str:
-    """Puts what `derived` says into the current table, whatever that has."""
+    """Brings what `derived` gives into the current table, in place of any row of the same key."""
     return _into(dataset, target, "true")
 
 
