@@ -68,7 +68,7 @@ def decide_current(
         relations,
         dataset,
         held,
-        # A key can have two rows if another engine wrote them. The new row has to beat the greater one; both are removed.
+        # A key can have two rows if another engine wrote them. The new row must beat the greater one; both leave.
         f"SELECT b.* FROM {best} b{buried}"
         f" LEFT JOIN (SELECT {keys}, max(__place) AS __place FROM {held} GROUP BY ALL) h USING ({keys})"
         f" WHERE h.__place IS NULL OR {_BEST_PLACE} > h.__place",
