@@ -185,7 +185,7 @@ def loaded(folder: Path, text: str) -> Dataset:
     return loader.load(folder).get("things")
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(600, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("examples", [25, pytest.param(600, marks=pytest.mark.soak)])
 def test_the_bulk_path_and_the_exact_path_agree_on_records_of_each_version_of_a_chain(
     con: duckdb.DuckDBPyConnection, chain: Dataset, examples: int
 ) -> None:
