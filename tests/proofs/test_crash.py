@@ -35,7 +35,7 @@ def fill(lake: Lake, history: History, deliveries: int, lines: int) -> None:
         lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
 
 
-@pytest.mark.parametrize("kills", [5, *(pytest.param(n, marks=pytest.mark.soak) for n in (12, 50))])
+@pytest.mark.parametrize("kills", [3, *(pytest.param(n, marks=pytest.mark.soak) for n in (12, 50))])
 def test_killed_again_and_again_at_random_times_the_next_run_completes(tmp_path: Path, kills: int) -> None:
     chance = random.Random(kills)
     lake = Lake(tmp_path, settings="batch: {objects: 2}")
