@@ -276,9 +276,9 @@ def _text(value: Any) -> str:
     if isinstance(value, Number):
         return value.text()
     if isinstance(value, Object):
-        return "{" + ",".join(f"{_text(name)}:{_text(item)}" for name, item in value.pairs) + "}"
+        return "{" + ",".join([f"{_text(name)}:{_text(item)}" for name, item in value.pairs]) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(_text(item) for item in value) + "]"
+        return "[" + ",".join([_text(item) for item in value]) + "]"
     if isinstance(value, Decimal):
         return f"{value:f}"
     return json.dumps(value.isoformat() if isinstance(value, date) else value, ensure_ascii=False)
