@@ -48,6 +48,13 @@ class Lakehouse:
         with _explained(f"cannot load table {self.namespace}.{name}"):
             return Table(self._catalog, f"{self.namespace}.{name}")
 
+    def find(self, name: str) -> Table | None:
+        """Loads a table; None where it does not exist."""
+        try:
+            return self.table(name)
+        except MissingTableError:
+            return None
+
     def load_iceberg(self, name: str) -> IcebergTable:
         """A table as PyIceberg has it, for notebooks. Raises CompactorError where it does not exist."""
         return self.table(name)._iceberg
@@ -71,12 +78,11 @@ class Lakehouse:
 
     def at_table_version(self, dataset: Dataset) -> Dataset:
         """The dataset at the version of its tables (see `table_version`); as the registry has it without tables."""
-        if not self.exists(dataset.history_table):
+        history = self.find(dataset.history_table)
+        if history is None:
             return dataset
-        current = dataset.current_table if dataset.current_table and self.exists(dataset.current_table) else None
-        return table_version.of_dataset(
-            dataset, self.table(dataset.history_table), self.table(current) if current else None
-        )
+        current = self.find(dataset.current_table) if dataset.current_table else None
+        return table_version.of_dataset(dataset, history, current)
 
     def columns(self, registry: Registry, tables: Container[str] | None = None) -> dict[str, dict[str, FieldType]]:
         """Types by column, of these tables (None: all) that a lake of the registry has or will have."""

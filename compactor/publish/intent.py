@@ -33,13 +33,15 @@ class CommitIntent:
     """A batch's commit intent.
 
     Attributes:
-        base: where its files lie, without the ends of their names.
+        storage: any table of the lake; it opens the intent's files.
+        base: where these lie, without the ends of their names.
         mode: what its ledger rows do to those that are there: `keep` leaves them, `replace` takes their place (a
             replay's do), and so does `migrate`, whose batch has no new records: it brings the tables to a new version.
         found_in: the history's snapshot that names it; None for a new one.
     """
 
     lake: Lakehouse
+    storage: Table
     commit_id: str
     run_id: str
     base: str
@@ -48,8 +50,8 @@ class CommitIntent:
 
     @classmethod
     def new(cls, lake: Lakehouse, run_id: str, mode: Literal["keep", "replace", "migrate"]) -> CommitIntent:
-        commit_id = uuid.uuid4().hex
-        return cls(lake, commit_id, run_id, f"{folder(lake.table(FILES))}/{commit_id}", mode)
+        commit_id, ledger = uuid.uuid4().hex, lake.table(FILES)
+        return cls(lake, ledger, commit_id, run_id, f"{folder(ledger)}/{commit_id}", mode)
 
     @classmethod
     def of(cls, lake: Lakehouse, history: Table) -> CommitIntent | None:
@@ -64,7 +66,7 @@ class CommitIntent:
         if _INTENT not in marks:
             return None
         run_id, mode = marks.get(RUN_ID, ""), marks.get(_MODE, "keep")
-        intent = cls(lake, marks[COMMIT_ID], run_id, marks[_INTENT], mode, snapshot)
+        intent = cls(lake, history, marks[COMMIT_ID], run_id, marks[_INTENT], mode, snapshot)
         return intent if intent.exists() else None
 
     @property
@@ -79,15 +81,14 @@ class CommitIntent:
 
     def write(self, con: duckdb.DuckDBPyConnection, entries: Entries) -> None:
         """Writes the entries; the ledger's last, because they are what `exists` asks for."""
-        table = self.lake.table(FILES)
         for part, rows in (("quarantine", entries.quarantine), ("ledger", entries.ledger)):
             reader = con.execute(f"SELECT * FROM {rows}").to_arrow_reader(_BATCH_ROWS)
-            with table.create(self._path(part)) as stream, pq.ParquetWriter(stream, reader.schema) as writer:
+            with self.storage.create(self._path(part)) as stream, pq.ParquetWriter(stream, reader.schema) as writer:
                 for batch in reader:
                     writer.write_batch(batch)
 
     def exists(self) -> bool:
-        return self.lake.table(FILES).has(self._path("ledger"))
+        return self.storage.has(self._path("ledger"))
 
     def read(self, relations: Relations) -> Entries | None:
         """The entries that were written; None if another run has finished the batch."""
@@ -102,7 +103,7 @@ class CommitIntent:
         return Entries(**found)
 
     def _read(self, relations: Relations, part: str) -> Relation:
-        with self.lake.table(FILES).open(self._path(part)) as stream:
+        with self.storage.open(self._path(part)) as stream:
             file = pq.ParquetFile(stream)
             rows = relations.stored(f"{part}_entries", file.schema_arrow.empty_table())
             for batch in file.iter_batches(_BATCH_ROWS):
@@ -137,11 +138,10 @@ class CommitIntent:
         self.delete()
 
     def delete(self) -> None:
-        table = self.lake.table(FILES)
         for part in _PARTS:
             with suppress(FileNotFoundError):  # another run was as fast
-                if table.has(self._path(part)):
-                    table.delete(self._path(part))
+                if self.storage.has(self._path(part)):
+                    self.storage.delete(self._path(part))
 
     def _path(self, part: str) -> str:
         return f"{self.base}-{part}.parquet"

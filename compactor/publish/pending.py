@@ -89,9 +89,10 @@ def list_pending(
 
 def loaded_objects(relations: Relations, lake: Lakehouse, dataset: str) -> Relation:
     """The (key, etag) of the dataset's objects that the ledger has."""
-    if not lake.exists(FILES):
+    ledger = lake.find(FILES)
+    if ledger is None:
         return relations.empty("loaded", {"key": "VARCHAR", "etag": "VARCHAR"})
-    return relations.stored("loaded", lake.table(FILES).scan(["key", "etag"], where={"dataset": dataset}).batches)
+    return relations.stored("loaded", ledger.scan(["key", "etag"], where={"dataset": dataset}).batches)
 
 
 def batches(relations: Relations, listing: Listing, dataset: str, limits: BatchLimits) -> Iterator[list[SourceObject]]:

@@ -102,9 +102,9 @@ def last_run(relations: Relations, lake: Lakehouse, dataset: str, *, tag: str | 
 
     With a tag, as the runs were then.
     """
-    if not lake.exists(RUNS):
+    runs, where = lake.find(RUNS), {"dataset": dataset}
+    if runs is None:
         return None
-    runs, where = lake.table(RUNS), {"dataset": dataset}
     snapshot_id = runs.tagged(tag) if tag else None
     reached = stored_name(runs if snapshot_id is None else runs.at(snapshot_id), "watermark")
     columns = ["run_id", reached, "finished_at"]

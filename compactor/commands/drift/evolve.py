@@ -27,12 +27,13 @@ MIN_RECORDS, MIN_SHARE = 100, 1.0
 
 def complete(lake: Lakehouse, declared: Dataset) -> None:
     """Adds to the current table the columns that only the history has, because a run was killed between the two."""
-    if declared.current_table is None or not (
-        lake.exists(declared.history_table) and lake.exists(declared.current_table)
-    ):
+    if declared.current_table is None:
         return
-    history = table_version.of_table(declared, lake.table(declared.history_table).properties)
-    current = table_version.of_table(declared, lake.table(declared.current_table).properties)
+    history_table, current_table = lake.find(declared.history_table), lake.find(declared.current_table)
+    if history_table is None or current_table is None:
+        return
+    history = table_version.of_table(declared, history_table.properties)
+    current = table_version.of_table(declared, current_table.properties)
     missing = [each for each in history.promoted if each not in current.promoted]
     if missing and all(each.evolved for each in missing) and history.newest.number == current.newest.number:
         _add(lake, declared, declared.current_table, history.promoted)
