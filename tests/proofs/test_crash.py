@@ -104,7 +104,7 @@ WORK: dict[str, Callable[[Path], tuple[Lake, list[str]]]] = {
     ("work", "kills", "share"),
     [
         ("a night", 3, 0),
-        ("a first night", 2, 0),
+        pytest.param("a first night", 2, 0, marks=pytest.mark.soak),
         ("a replay", 2, 0),
         *(pytest.param("a night", 3, share, marks=pytest.mark.soak) for share in (1, 2)),
     ],

@@ -22,6 +22,7 @@ from tests.support.lake import Lake
 from tests.support.s3_server import Answer, Bucket, Cut, Fault, Hop, Request
 
 DATASETS = ("fan_profiles", "fan_identity_graph")
+SOAK = pytest.mark.soak
 
 
 class Faulty:
@@ -81,7 +82,7 @@ def faulty(tmp_path: Path, bucket: Bucket, hop: Hop, no_backoff: None, monkeypat
     "faults",
     [
         pytest.param([Answer.refusal(500, "InternalError")] * 2, id="500"),
-        pytest.param([Answer.refusal(503, "SlowDown")] * 2, id="503 SlowDown"),
+        pytest.param([Answer.refusal(503, "SlowDown")] * 2, id="503 SlowDown", marks=SOAK),
         pytest.param([Cut(40, "reset"), Cut(0, "reset")], id="reset"),
         pytest.param([Cut(40, "stall")], id="slow"),
         pytest.param([Cut(40), Cut(10)], id="truncated"),
@@ -97,8 +98,10 @@ def test_a_fault_that_passes_is_retried_and_nothing_is_seen_of_it(faulty: Faulty
     ("fault", "reason"),
     [
         pytest.param(Answer.refusal(500, "InternalError"), "InternalError (HTTP 500) to every attempt", id="500"),
-        pytest.param(Answer.refusal(503, "SlowDown"), "SlowDown (HTTP 503) to every attempt", id="503 SlowDown"),
-        pytest.param(Cut(0, "reset"), "the connection broke", id="reset"),
+        pytest.param(
+            Answer.refusal(503, "SlowDown"), "SlowDown (HTTP 503) to every attempt", id="503 SlowDown", marks=SOAK
+        ),
+        pytest.param(Cut(0, "reset"), "the connection broke", id="reset", marks=SOAK),
         pytest.param(Cut(0), "the connection broke", id="truncated"),
         pytest.param(Answer.refusal(403, "AccessDenied"), "access denied; grant s3:GetObject", id="access denied"),
     ],
@@ -176,7 +179,7 @@ def test_credentials_that_expire_in_the_middle_end_the_run_and_keep_what_was_loa
     faulty.assert_loaded()
 
 
-@pytest.mark.parametrize("commit", range(1, 9))
+@pytest.mark.parametrize("commit", [1, 3, 5, 7, *(pytest.param(n, marks=SOAK) for n in (2, 4, 6, 8))])
 def test_a_commit_whose_answer_is_lost_is_recognised_and_not_repeated(
     faulty: Faulty, monkeypatch: pytest.MonkeyPatch, commit: int
 ) -> None:

@@ -17,7 +17,7 @@ SEEDS = 200  # with EXAMPLES each
 
 
 @pytest.mark.parametrize(
-    ("number", "examples"), [(0, 2), *(pytest.param(n, EXAMPLES, marks=pytest.mark.soak) for n in range(SEEDS + 1))]
+    ("number", "examples"), [(0, 1), *(pytest.param(n, EXAMPLES, marks=pytest.mark.soak) for n in range(SEEDS + 1))]
 )
 def test_any_sequence_of_steps_ends_as_the_model_says(number: int, examples: int) -> None:
     """So many sequences of steps from each seed. One that fails is printed as the calls that it was."""

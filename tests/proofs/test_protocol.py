@@ -42,22 +42,23 @@ PLACES = [
 def test_a_run_overtaken_by_others_ends_as_the_model_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, count: int, nights: int
 ) -> None:
+    datasets = DATASETS if nights > 1 else DATASETS[hash_of(step) % 2 :][:1]
     lake = Lake(tmp_path)
-    history = History(hash_of(step) + count, datasets=DATASETS, entities=3, days=2, replaces=False)
+    history = History(hash_of(step) + count, datasets=datasets, entities=3, days=2, replaces=False)
     deliver(lake, history, 4, 20)
-    lake.compact(datasets=DATASETS, full_scan=True)
+    lake.compact(datasets=datasets, full_scan=True)
     for _ in range(nights):
         deliver(lake, history, 3, 20)
 
         def interlude() -> None:
-            lake.compact(datasets=DATASETS, full_scan=True)
+            lake.compact(datasets=datasets, full_scan=True)
             deliver(lake, history, 3, 20)
-            lake.compact(datasets=DATASETS, full_scan=True)
+            lake.compact(datasets=datasets, full_scan=True)
 
         with overtaken(monkeypatch, step, count, interlude):
-            lake.compact(datasets=DATASETS, full_scan=True)
-        lake.compact(datasets=DATASETS, full_scan=True)
-        lake.assert_equals_model(DATASETS)
+            lake.compact(datasets=datasets, full_scan=True)
+        lake.compact(datasets=datasets, full_scan=True)
+        lake.assert_equals_model(datasets)
     assert all(check.ok for check in verify(lake.config, lake.registry, rebuild=True).checks)
 
 

@@ -304,7 +304,12 @@ def test_a_repair_killed_at_a_write_is_completed_by_the_next_one(lake: Lake, poi
 
 @pytest.mark.parametrize(
     ("step", "count"),
-    [("check", 1), ("commit", 2), pytest.param("commit", 1, marks=SOAK), pytest.param("put", 1, marks=SOAK)],
+    [
+        ("check", 1),
+        pytest.param("commit", 2, marks=SOAK),
+        pytest.param("commit", 1, marks=SOAK),
+        pytest.param("put", 1, marks=SOAK),
+    ],
 )
 def test_a_repair_overtaken_by_a_run_damages_nothing(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, step: str, count: int

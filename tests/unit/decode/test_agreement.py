@@ -31,7 +31,7 @@ def test_the_bulk_path_the_exact_path_and_the_model_agree(
     agree()
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(600, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("examples", [30, pytest.param(600, marks=pytest.mark.soak)])
 def test_the_bulk_path_and_the_exact_path_agree_on_every_type_and_version(
     con: duckdb.DuckDBPyConnection, things: Dataset, examples: int
 ) -> None:
