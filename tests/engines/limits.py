@@ -19,7 +19,7 @@ CHECKS = {
     "days": "a day's filter opens that day's files alone",
     "lookup": "a point lookup opens one file of many",
     "snapshot": "time travel by snapshot",
-    "tag": "time travel by tag, in the shape of then",
+    "tag": "time travel by tag, with the old columns",
     "migrated_rename": "after a rename",
     "migrated_add": "after a new column",
     "migrated_add_default": "after a new column with a default",
