@@ -122,7 +122,6 @@ def _read(relations: Relations, lake: Lakehouse, dataset: Dataset) -> Decoded[Re
     )
     found = relations.con.execute(f"SELECT file_no, count(*) FROM {lines} GROUP BY 1").fetchall()
     return Decoded(
-        objects=(),
         records=decoder.records,
         files=files,
         counts=batch_reader.counts(relations, decoder.records),

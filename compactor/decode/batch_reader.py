@@ -63,7 +63,6 @@ def read_batch(
             lines=read.lines, raw_bytes=read.raw_bytes, files=read.files, compressed_bytes=read.compressed_bytes
         )
     decoded = Decoded(
-        objects=objects,
         records=decoder.records,
         files=files,
         counts=counts(relations, decoder.records),

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from compactor.duck.relations import Relation
-from compactor.source import SourceObject
 
 R_co = TypeVar("R_co", covariant=True)
 
 
 @dataclass(frozen=True)
 class Decoded(Generic[R_co]):
-    """A batch of objects, decoded. Objects are identified by `file_no`, their place in `objects`.
+    """A batch of objects, decoded. Objects are identified by `file_no`, their place in the batch.
 
     Attributes:
-        objects: what was asked for.
         records: the decoded records, as the engine has them.
         files: (file_no, key, etag, size, source_file) of the objects that were read whole.
         counts: (file_no, n) of the records of each file.
@@ -27,7 +25,6 @@ class Decoded(Generic[R_co]):
         failed: per file that could not be read whole, the reason; nothing of it is in the relations.
     """
 
-    objects: Sequence[SourceObject]
     records: R_co
     files: Relation
     counts: Relation

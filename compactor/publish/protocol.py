@@ -41,9 +41,8 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Published:
-    """What became of a batch: new history rows per file_no, and the snapshots made, by table."""
+    """What became of a batch: the snapshots made, by table."""
 
-    new: Mapping[int, int]
     snapshots: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -107,7 +106,7 @@ def publish(
             commit_id=uuid.uuid4().hex,
             run_id=run_id,
         )
-        return Published(plan.new)
+        return Published()
     intent = CommitIntent.new(lake, run_id, "replace" if replaces_entries else "keep")
     intent.write(con, entries)
     try:
@@ -127,7 +126,7 @@ def publish(
     if dataset.current_table:
         current = _current(lake, dataset).find(intent.commit_id)
         snapshots.update({dataset.current_table: current.snapshot_id} if current else {})
-    return Published(plan.new, snapshots)
+    return Published(snapshots)
 
 
 def commit(table: Table, change: Change, properties: Mapping[str, str], commit_id: str) -> int:

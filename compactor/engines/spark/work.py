@@ -59,7 +59,6 @@ class SparkBatch:
         sums = self._sums(rows)
         records = self._sql("SELECT * FROM {rows} WHERE record IS NOT NULL", rows=rows)
         decoded = Decoded(
-            objects=objects,
             records=records,
             files=files,
             counts=self._collected("counts", _COUNTS, self._sql(statements.COUNTS, records=records)),
