@@ -14,6 +14,7 @@ from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift, InferR
 from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
 from compactor.reports.report import (
     DatasetReport,
+    Problem,
     Repair,
     Report,
     RunReport,
@@ -85,6 +86,14 @@ def _show_run(report: RunReport, console: Console, command: str) -> None:
         have = "record has" if number == 1 else "records have"
         say(console, f"{number:,} {have} fields that the registry does not declare; see `{command} drift`")
     _say_what_next(total, console, command)
+    _say_problems(report.problems, console)
+
+
+def _say_problems(problems: Sequence[Problem], console: Console) -> None:
+    if problems:
+        say(console, f"{counted(len(problems), 'problem')}:")
+    for problem in problems:
+        say(console, f"  {problem}")
 
 
 def _dataset_row(dataset: DatasetReport) -> tuple[str, ...]:
@@ -184,6 +193,7 @@ def _show_status(report: StatusReport, console: Console) -> None:
 
     reasons = [(name, reason, f"{rows:,}") for name, each in report.quarantine.items() for reason, rows in each.items()]
     section(console, "quarantine", {"dataset": False, "reason": False, "rows": True}, reasons)
+    _say_problems(report.problems, console)
 
 
 def _table_row(table: TableStatus) -> tuple[str, ...]:

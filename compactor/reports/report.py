@@ -33,6 +33,26 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """Something that needs a person.
+
+    Attributes:
+        subject: the dataset, table or place that it concerns.
+        wrong: what is wrong, as a clause.
+        step: the next step, as an imperative.
+        fails: the verb ends with exit code 1 because of it.
+    """
+
+    subject: str
+    wrong: str
+    step: str
+    fails: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.wrong}; {self.step}"
+
+
+@dataclass(frozen=True)
 class DatasetReport:
     """What one run did for one dataset.
 
@@ -71,18 +91,24 @@ class DatasetReport:
 
 @dataclass(frozen=True)
 class RunReport(Report):
-    """One run of `compact` or `replay`. `left_to`: the run in progress, because of which this one did nothing."""
+    """One run of `compact` or `replay`.
+
+    Attributes:
+        left_to: the run in progress, because of which this one did nothing.
+        problems: what needs a person, beside the objects that were left pending.
+    """
 
     run_id: str
     started_at: datetime
     finished_at: datetime
     datasets: tuple[DatasetReport, ...] = ()
     left_to: str | None = None
+    problems: tuple[Problem, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """1 if an object was left pending, else 3 if a line was quarantined in this run, else 0."""
-        if any(dataset.failed for dataset in self.datasets):
+        """1 if a dataset failed or an object was left pending, else 3 if a line was quarantined in this run, else 0."""
+        if any(dataset.failed for dataset in self.datasets) or any(problem.fails for problem in self.problems):
             return FAILED
         return QUARANTINED if any(dataset.quarantined for dataset in self.datasets) else OK
 
@@ -122,12 +148,19 @@ class StatusReport(Report):
         pending: by dataset.
         runs: the last five rows of `compactor_runs`, the newest first.
         quarantine: dataset -> reason -> rows of `compactor_quarantine`.
+        problems: what needs a person.
     """
 
     tables: tuple[TableStatus, ...] = ()
     pending: Mapping[str, PendingObjects] = field(default_factory=dict)
     runs: tuple[Mapping[str, Any], ...] = ()
     quarantine: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a problem is one that fails, else 0."""
+        return FAILED if any(problem.fails for problem in self.problems) else OK
 
 
 @dataclass(frozen=True)
