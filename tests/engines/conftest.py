@@ -23,6 +23,7 @@ from tests.engines.engines import OPENS_BY_CATALOG, TITLES, Engine, started
 from tests.engines.lakes import OddLake, SortedLake
 from tests.engines.limits import CHECKS, LIMITS
 from tests.engines.maintenance import (
+    DeletedLake,
     ForeignLake,
     delete_by_spark,
     delete_by_trino,
@@ -139,7 +140,7 @@ def foreign_lakes(
     def lake_of(name: str) -> ForeignLake:
         if name not in made:
             what, _, key = name.partition("_")
-            lake = ForeignLake(tmp_path_factory.mktemp(name), gone="fan-3" if what == "deleted" else None)
+            lake = (DeletedLake if what == "deleted" else ForeignLake)(tmp_path_factory.mktemp(name))
             catalog = sqlite_catalog if key == "trino" else spark_session.sqlite_catalog
             properties = catalog(lake.folder / "warehouse")
 
@@ -147,7 +148,7 @@ def foreign_lakes(
                 query = request.getfixturevalue(key)(properties).query
                 by_trino = key == "trino"
                 if what == "deleted":
-                    (delete_by_trino if by_trino else delete_by_spark)(query, "fan-3")
+                    (delete_by_trino if by_trino else delete_by_spark)(query)
                 else:
                     (maintain_by_trino if by_trino else maintain_by_spark)(query, tables)
                 if not by_trino:  # an idle session can keep a lock on SQLite's file, and the next night waits for it

@@ -34,6 +34,15 @@ def test_a_night_after_maintenance_succeeds_and_verify_finds_nothing(foreign_lak
     assert lake.failed == []
 
 
+@pytest.mark.parametrize("how", DELETED)
+def test_deleted_rows_stay_deleted_and_verify_finds_nothing_else(foreign_lakes: Lakes, how: str) -> None:
+    lake = foreign_lakes(how)
+    for table in lake.record_tables:
+        found = {row["id"]: row for row in lake.rows(table)}
+        assert found == {row["id"]: row for row in lake.expected(table)}, table
+    assert {check.table for check in lake.failed} == {"fan_profiles_history", "fan_track_events"}
+
+
 def test_a_commit_that_the_catalog_does_not_name_is_not_read(
     engine: Engine, check: Check, uncommitted_lake: Lake
 ) -> None:
