@@ -15,6 +15,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 
+from compactor.lake import unreadable
 from compactor.lake.parquet import arrow_schema, by_row_group
 
 FILE_COLUMN = "__file"
@@ -68,14 +69,16 @@ def scan_tasks(
     reader = ArrowScan(table.metadata, table.io, schema, AlwaysTrue() if rows is None else rows)
     deletes = _read_all_delete_files(table.io, list(tasks))
 
+    def of_file(task: FileScanTask) -> Iterator[pa.RecordBatch]:
+        with unreadable.data_file(table, task.file.file_path):
+            if ahead:
+                yield from reader._record_batches_from_scan_tasks_and_deletes([task], deletes)
+            else:
+                yield from by_row_group(table, task.file, deletes.get(task.file.file_path))
+
     def batches() -> Iterator[pa.RecordBatch]:
         for number, task in enumerate(tasks):
-            found = (
-                reader._record_batches_from_scan_tasks_and_deletes([task], deletes)
-                if ahead
-                else by_row_group(table, task.file, deletes.get(task.file.file_path))
-            )
-            for batch in found:
+            for batch in of_file(task):
                 arrays = [batch.column(name) for name in columns]
                 arrays = [
                     array if array.type == field.type else array.cast(field.type)

@@ -19,6 +19,7 @@ import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask
@@ -30,7 +31,7 @@ from pyiceberg.types import PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
 from compactor.errors import CompactorError, ConflictError, MissingTableError
-from compactor.lake import commits
+from compactor.lake import commits, unreadable
 from compactor.lake.parquet import DataFileWriter, arrow_schema
 from compactor.lake.scan import Scan, row_filter, scan_tasks
 
@@ -135,8 +136,17 @@ class Table:
 
     def _all_tasks(self) -> list[FileScanTask]:
         if self._tasks is None:
-            self._tasks = list(self._iceberg.scan().plan_files())
+            self._tasks = self._plan()
         return self._tasks
+
+    def _plan(self, rows: BooleanExpression | None = None) -> list[FileScanTask]:
+        """The data files that can have such rows. Raises UnreadableError where a manifest cannot be read."""
+        try:
+            return list(self._iceberg.scan(row_filter=AlwaysTrue() if rows is None else rows).plan_files())
+        except Exception as error:
+            if found := unreadable.of_manifests(self._iceberg, self._iceberg.current_snapshot()):
+                raise found from error
+            raise
 
     def is_of_default_spec(self, file: DataFile) -> bool:
         """Whether a data file is partitioned as the table is today."""
@@ -164,7 +174,7 @@ class Table:
         if snapshot_id is not None:
             return self.at(snapshot_id).scan(columns, where=where, paths=paths, with_file=with_file)
         rows = row_filter(where or {})
-        tasks = list(self._iceberg.scan(row_filter=rows).plan_files()) if where else self._all_tasks()
+        tasks = self._plan(rows) if where else self._all_tasks()
         if paths is not None:
             chosen = set(paths)
             tasks = [task for task in tasks if task.file.file_path in chosen]
@@ -246,6 +256,14 @@ class Table:
 
     def changed_files(self, snapshot: Snapshot) -> tuple[list[DataFile], list[DataFile]]:
         """The data files that a snapshot added and removed."""
+        try:
+            return self._changed_files(snapshot)
+        except Exception as error:
+            if found := unreadable.of_manifests(self._iceberg, snapshot):
+                raise found from error
+            raise
+
+    def _changed_files(self, snapshot: Snapshot) -> tuple[list[DataFile], list[DataFile]]:
         added: list[DataFile] = []
         removed: list[DataFile] = []
         for manifest in snapshot.manifests(self._iceberg.io):
