@@ -25,7 +25,7 @@ from compactor import diagnose
 from compactor.config import Config
 from compactor.errors import CompactorError, ConflictError, MissingTableError, UnreadableError, UsageError
 from compactor.lake import layout, own_tables, table_version, unreadable
-from compactor.lake.own_tables import OWN_TABLES, OwnTable
+from compactor.lake.own_tables import OWN_TABLES, RUNS, OwnTable
 from compactor.lake.table import Schema, Table
 from compactor.registry.dataset import Dataset, TableLayout
 from compactor.registry.loader import Registry
@@ -124,7 +124,11 @@ class Lakehouse:
                     if not self._catalog.namespace_exists(self.namespace):
                         raise
         for name, own in OWN_TABLES.items():
-            self._ensure_own_table(name, own)
+            try:
+                self._ensure_own_table(name, own)
+            except UnreadableError:
+                if name != RUNS:  # without it a run lists all hours, and reports that
+                    raise
         self._has_own = True
 
     def _ensure_own_table(self, name: str, own: OwnTable) -> None:

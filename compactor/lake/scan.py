@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In, NotNull
 from pyiceberg.io.pyarrow import ArrowScan, _read_all_delete_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask
@@ -36,12 +36,17 @@ class Scan:
     has_deletes: bool = False
 
 
-def row_filter(where: Mapping[str, Sequence[str] | str]) -> BooleanExpression:
-    """The rows whose column is the value, or one of the values, for all columns of `where`."""
+def row_filter(where: Mapping[str, Sequence[str] | str], filled: Sequence[str] = ()) -> BooleanExpression:
+    """The rows whose column is the value, or one of the values, for all columns of `where`.
+
+    With `filled`, only those that have a value in these columns.
+    """
     found: BooleanExpression = AlwaysTrue()
     for name, value in where.items():
         equal = EqualTo(term=name, value=value) if isinstance(value, str) else In(term=name, literals=value)
         found = And(found, equal)
+    for name in filled:
+        found = And(found, NotNull(term=name))
     return found
 
 

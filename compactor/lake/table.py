@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -201,14 +202,32 @@ class Table:
 
     def upper_bound(self, column: str) -> Any:
         """The greatest value of a column by the statistics of the files, as Python has it; None without files."""
+        bounds = [bound for bound in (self._bound(file, column) for file in self.files) if bound is not None]
+        return max(bounds, default=None)
+
+    def newest_first(
+        self, column: str, *, where: Mapping[str, str] | None = None, filled: Sequence[str] = ()
+    ) -> list[tuple[DataFile, Any]]:
+        """The data files that can have such rows, each with the greatest value of a column, the greatest first.
+
+        By the statistics of the files, so none is read. A file without them comes first, with None.
+
+        Args:
+            where: rows whose column is the value.
+            filled: rows that have a value in these columns.
+        """
+        rows = row_filter(where or {}, filled)
+        found = [(task.file, self._bound(task.file, column)) for task in self._plan(rows)]
+        known = sorted((each for each in found if each[1] is not None), key=itemgetter(1), reverse=True)
+        return [*(each for each in found if each[1] is None), *known]
+
+    def _bound(self, file: DataFile, column: str) -> Any:
         field = self._iceberg.schema().find_field(column)
-        bounds = [file.upper_bounds.get(field.field_id) for file in self.files if file.upper_bounds]
-        kind = field.field_type
-        values = [from_bytes(kind, bound) for bound in bounds if bound is not None and isinstance(kind, PrimitiveType)]
-        if not values:
+        bound, kind = (file.upper_bounds or {}).get(field.field_id), field.field_type
+        if bound is None or not isinstance(kind, PrimitiveType):
             return None
-        newest: Any = max(values)
-        return micros_to_timestamptz(newest) if isinstance(kind, TimestamptzType) else newest
+        value: Any = from_bytes(kind, bound)
+        return micros_to_timestamptz(value) if isinstance(kind, TimestamptzType) else value
 
     def writer(
         self,
