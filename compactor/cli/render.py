@@ -207,6 +207,7 @@ def _show_drift(report: DriftReport, console: Console, command: str) -> None:
         _show_dataset_drift(dataset, console, command)
     if report.missing:
         say(console, f"no table yet of {', '.join(report.missing)}; run `{command} compact` first")
+    say_problems(report.problems, console)
 
 
 def _show_dataset_drift(dataset: DatasetDrift, console: Console, command: str) -> None:

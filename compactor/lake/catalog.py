@@ -99,12 +99,20 @@ class Lakehouse:
         return table_version.of_dataset(dataset, history, current)
 
     def columns(self, registry: Registry, tables: Container[str] | None = None) -> dict[str, dict[str, FieldType]]:
-        """Types by column, of these tables (None: all) that a lake of the registry has or will have."""
+        """Types by column, of these tables (None: all) that a lake of the registry has or will have.
+
+        Where a table cannot be read, they are those of the registry's newest version, with a warning.
+        """
         found = {name: {column: kind for column, kind, _ in own.columns} for name, own in OWN_TABLES.items()}
         for dataset in registry.datasets.values():
             names = [name for name in (dataset.history_table, dataset.current_table) if name]
             if tables is None or any(name in tables for name in names):
-                columns = {column: kind for column, kind, _ in self.at_table_version(dataset).table_columns}
+                try:
+                    at_version = self.at_table_version(dataset)
+                except UnreadableError as error:
+                    log.warning("%s: its columns are taken from the registry, because %s", dataset.name, error)
+                    at_version = dataset
+                columns = {column: kind for column, kind, _ in at_version.table_columns}
                 found |= dict.fromkeys(names, columns)
         return found
 

@@ -17,7 +17,7 @@ from compactor.log import printable
 from compactor.registry.loader import Registry
 from compactor.reports.report import Problem
 from compactor.source import EXPORTS, IgnoredKeys, Source, open_source
-from compactor.yaml_file import did_you_mean
+from compactor.yaml_file import did_you_mean, nearest
 
 _UNKNOWN_SHOWN = 10
 _COUNTED = 1_000
@@ -47,7 +47,7 @@ def _unknown(source: Source, names: Sequence[str], registry: Registry) -> list[P
         count = sum(1 for _ in islice(source.list(name), _COUNTED))
         objects = f"{count:,} or more" if count == _COUNTED else f"{count:,}"
         step = f"add it, such as with `compactor infer --dataset {printable(name)}`"
-        near = did_you_mean(name, list(registry.datasets))
+        near = did_you_mean(name, list(registry.datasets)) if nearest(name, list(registry.datasets)) else ""
         wrong = f"the registry does not know this dataset of the source, so none of its objects ({objects}) is loaded"
         problems.append(Problem(printable(name), wrong, f"{step}{near}"))
     if more := unknown[_UNKNOWN_SHOWN:]:
