@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import re
 import resource
+import threading
+import traceback
 
 from compactor.errors import CompactorError
 
@@ -50,6 +52,9 @@ _BY_TEXT = (
 _ADDRESS_SPACE = 3 << 30
 
 
+_stop_requested = threading.Event()
+
+
 def refuse_small_address_space() -> None:
     """Raises CompactorError if `ulimit -v` is so small that native libraries abort, or wait forever for a thread."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -58,6 +63,40 @@ def refuse_small_address_space() -> None:
             f"the address space is limited to {limit >> 20} MiB (ulimit -v), and 3072 MiB are needed; most of it"
             " is only reserved; lift that limit, and limit memory by resources.memory or the container's limit"
         )
+
+
+def request_stop() -> None:
+    """Remembers that the program is to stop, because DuckDB turns an interrupt into another error."""
+    _stop_requested.set()
+
+
+def forget_stop() -> None:
+    _stop_requested.clear()
+
+
+def stop_requested() -> bool:
+    """Whether `request_stop` was called since the last `forget_stop`."""
+    return _stop_requested.is_set()
+
+
+def raise_if_stopped(error: Exception) -> None:
+    """Raises KeyboardInterrupt if an error is how a stop of the program shows: no other work must be begun then."""
+    interrupted = type(error).__name__ == "InterruptException" or str(error) == "Query interrupted"  # both of DuckDB
+    if stop_requested() or interrupted:
+        raise KeyboardInterrupt from error
+
+
+def sentence(error: BaseException) -> str:
+    """An error as one sentence for the operator, with the next step. It shows no content of records."""
+    if isinstance(error, CompactorError):
+        return str(error)
+    if found := reason(error):
+        return f"{found}; then run it again, which completes what was begun"
+    # Nobody foresaw any other error. Its message may quote the data, so only its type and its place are shown.
+    places = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [place for place in places if place[0].startswith("compactor.")]
+    module, line = (ours or places)[-1]
+    return f"unexpected error: {type(error).__name__} at {module}:{line} (run with -v for the traceback)"
 
 
 def reason(error: BaseException) -> str | None:

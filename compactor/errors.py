@@ -8,6 +8,7 @@
     │   ├── DamagedObject       its gzip is truncated, corrupt, or unpacks past the limit
     │   └── ChangedObject       it was replaced between listing and reading
     ├── MissingTableError       the table is not in the catalog: create it, or ask the operator to
+    ├── UnreadableError         a file of a table is missing or damaged: other tables can still be read
     ├── ConflictError           another writer committed first: plan again from a fresh load
     ├── TableVersionChanged     the tables were migrated meanwhile: start again with their new version
     └── InvariantError          our own sums do not hold: nothing of the batch is published    (exit 1)
@@ -56,6 +57,19 @@ class DamagedObject(ObjectError):
 
 class ChangedObject(ObjectError):
     """The object's ETag is no longer the listed one."""
+
+
+class UnreadableError(CompactorError):
+    """A table cannot be read, because one of its files is missing or damaged.
+
+    Attributes:
+        path: the file.
+        why: what is wrong with it, such as "is missing".
+    """
+
+    def __init__(self, table: str, path: str, why: str) -> None:
+        self.path, self.why = path, why
+        super().__init__(f"table {table} cannot be read: {path} {why}; run `compactor verify --repair`")
 
 
 class MissingTableError(CompactorError):

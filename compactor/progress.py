@@ -1,7 +1,7 @@
 """The progress of a run: a bar on a terminal, log lines elsewhere, nothing for use as a library.
 
-One dataset at a time: `start`, then any number of `advance` and `stage`, then `finish`. A dataset that fails gets no
-`finish`; leaving the context ends the display. Not safe for several threads. Sizes are bytes, and 1 MB is 10**6 bytes.
+One dataset at a time: `start`, then any number of `advance` and `stage`, then `finish`, or `abandon` if the dataset
+fails. Leaving the context ends the display. Not safe for several threads. Sizes are bytes, and 1 MB is 10**6 bytes.
 The speed counts uncompressed bytes. The remaining time counts compressed bytes, because only their total is known when
 the dataset starts.
 """
@@ -91,6 +91,12 @@ class Progress:
             self._work = None
             self._finished(work)
 
+    def abandon(self) -> None:
+        """Ends a dataset that has failed."""
+        if work := self._work:
+            self._work = None
+            self._abandoned(work)
+
     def __enter__(self) -> Self:
         return self
 
@@ -103,6 +109,7 @@ class Progress:
     def _started(self, work: Work) -> None: ...
     def _changed(self, work: Work) -> None: ...
     def _finished(self, work: Work) -> None: ...
+    def _abandoned(self, work: Work) -> None: ...
     def _closed(self) -> None: ...
 
 
@@ -164,6 +171,11 @@ class BarProgress(Progress):
 
     def _finished(self, work: Work) -> None:
         work.stage = "done"
+        self._changed(work)
+        self._bars.stop_task(self._task)
+
+    def _abandoned(self, work: Work) -> None:
+        work.stage = "failed"
         self._changed(work)
         self._bars.stop_task(self._task)
 

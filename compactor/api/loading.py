@@ -26,6 +26,7 @@ class Loading(OpenLake):
         full_scan: bool = False,
         if_running: IfRunning | None = None,
         engine: EngineName | None = None,
+        allow_empty_source: bool = False,
         progress: Progress | None = None,
     ) -> RunReport:
         """Loads all pending objects into the tables: the nightly job.
@@ -37,15 +38,19 @@ class Loading(OpenLake):
             full_scan: list all hours instead of those that can have new objects. Not together with `start`.
             if_running: what to do if another run is in progress; None: as the config says.
             engine: what reads and merges; None: as the config says.
+            allow_empty_source: a source without any export is no failure.
             progress: receives the progress of the run; None: nobody does.
 
         Returns:
-            Counts per dataset. `exit_code`: 1 if an object was left pending, else 3 if a line was quarantined, else 0.
+            Counts per dataset, and `problems`: each dataset ends on its own, so a failure of one is a problem and no
+            error. `exit_code`: 1 if a dataset failed or an object was left pending, else 3 if a line was quarantined,
+            else 0.
 
         Raises:
-            UsageError: an unknown dataset, or arguments that contradict each other.
-            SourceError: the source cannot be listed.
-            CompactorError: the catalog or the storage of the tables failed.
+            UsageError: an unknown dataset, arguments that contradict each other, or tables of which none fits the
+                registry.
+            SourceError: the source as a whole cannot be listed.
+            CompactorError: the catalog, or the storage of the program's own tables, failed.
         """
         from compactor.commands.compact import compact
 
@@ -58,6 +63,7 @@ class Loading(OpenLake):
             full_scan=full_scan,
             if_running=if_running,
             engine=engine,
+            allow_empty_source=allow_empty_source,
             progress=or_null(progress),
         )
 

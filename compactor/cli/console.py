@@ -12,6 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from compactor.log import printable
+from compactor.reports.report import Problem, said_once
+
+SHOWN = 10
+"""Objects that are printed with their reason."""
 
 _UNDERLINE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
@@ -46,6 +50,15 @@ def section(console: Console, title: str, columns: Mapping[str, bool], rows: Seq
 def say(console: Console, sentence: str) -> None:
     """Prints one line, never wrapped, so that a command in it can be copied."""
     console.print(Text(printable(sentence)), soft_wrap=True)
+
+
+def say_problems(problems: Sequence[Problem], console: Console) -> None:
+    """Prints each problem with its next step; what several subjects share is said once."""
+    found = said_once(problems)
+    if found:
+        say(console, f"{counted(len(found), 'problem')}:")
+    for problem in found:
+        say(console, f"  {problem}")
 
 
 def counted(number: int, noun: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import threading
-import traceback
 from collections.abc import Sequence
 from itertools import pairwise
 from types import FrameType
@@ -15,18 +13,17 @@ from typing import Any, NoReturn
 import click
 
 from compactor import diagnose, log
-from compactor.cli.options import Invocation, VerbGroup
+from compactor.cli.options import Invocation, VerbGroup, say_failed
 from compactor.errors import CompactorError
 
 _logger = logging.getLogger(__name__)
 
 _STOPPED = "stopped; nothing partial was published, run it again to continue"
-_stop_requested = threading.Event()
 
 
 def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Handles SIGINT and SIGTERM. It remembers the request, because DuckDB turns an interrupt into another error."""
-    _stop_requested.set()
+    """Handles SIGINT and SIGTERM."""
+    diagnose.request_stop()
     raise KeyboardInterrupt
 
 
@@ -37,11 +34,13 @@ class Program(VerbGroup):
         """Runs the verb and exits with its code. A run that was stopped has failed: 1, not 130 or 143."""
         words = list(sys.argv[1:] if args is None else args)
         as_json = _wants_json(words)
-        _stop_requested.clear()
+        diagnose.forget_stop()
         try:
             code = super().main(words, prog_name="compactor", standalone_mode=False, obj=Invocation(as_json))
         except Exception as error:  # noqa: BLE001  # the outermost place: nothing above handles what arrives here
             code = _fail(error, as_json=as_json)
+        finally:
+            diagnose.forget_stop()
         sys.exit(code)
 
 
@@ -56,12 +55,10 @@ def _fail(error: Exception, *, as_json: bool) -> int:
         error = error.__cause__  # click takes any EOFError for a prompt without an answer; there are no prompts here
     code = error.exit_code if isinstance(error, CompactorError | click.ClickException) else 1
     message = _sentence(error)
-    if log.is_json():
-        _logger.error(message, extra={"exit_code": code})
-    elif isinstance(error, click.ClickException):
+    if isinstance(error, click.ClickException) and not log.is_json():
         error.show()
     else:
-        click.echo(f"error: {message}" if isinstance(error, CompactorError) else message, err=True)
+        say_failed(message, code, prefix="error: " if isinstance(error, CompactorError) else "")
     if as_json:
         click.echo(json.dumps({"error": message, "exit_code": code}))
     if not isinstance(error, click.ClickException):
@@ -70,16 +67,8 @@ def _fail(error: Exception, *, as_json: bool) -> int:
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, click.Abort) or _stop_requested.is_set():
+    if isinstance(error, click.Abort) or diagnose.stop_requested():
         return _STOPPED
     if isinstance(error, click.ClickException):
         return error.format_message()
-    if isinstance(error, CompactorError):
-        return str(error)
-    if reason := diagnose.reason(error):
-        return f"the run failed: {reason}; then run it again, which completes what was begun"
-    # Nobody foresaw any other error. Its message may quote the data, so only its type and its place are shown.
-    places = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    ours = [place for place in places if place[0].startswith("compactor.")]
-    module, line = (ours or places)[-1]
-    return f"unexpected error: {type(error).__name__} at {module}:{line} (run with -v for the traceback)"
+    return f"{'the run failed: ' if diagnose.reason(error) else ''}{diagnose.sentence(error)}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--full-scan", is_flag=True, help="List all hours, not only those that can have new objects.")
 @if_running
 @click.option("--engine", type=click.Choice(["local", "spark"]), help="What reads and merges; default: engine.")
+@click.option("--allow-empty-source", is_flag=True, help="A source without any export is no failure.")
 @pass_invocation
 def compact(
     invocation: Invocation,
@@ -28,6 +29,7 @@ def compact(
     full_scan: bool,
     if_running: IfRunning | None,
     engine: EngineName | None,
+    allow_empty_source: bool,
 ) -> int:
     """Load all pending objects into the tables: the nightly job."""
     lake = invocation.open()
@@ -39,6 +41,7 @@ def compact(
             full_scan=full_scan,
             if_running=if_running,
             engine=engine,
+            allow_empty_source=allow_empty_source,
             progress=progress,
         )
     return invocation.show(report)

@@ -6,6 +6,7 @@ The shared options are accepted before and after the verb. Of one given twice, t
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from compactor.api import Lake
     from compactor.progress import Progress
     from compactor.reports.report import Report
+
+_logger = logging.getLogger(__name__)
 
 ENVIRONMENT = "COMPACTOR_CONFIG"
 DEFAULTS = (Path("configs/local.yaml"), Path("compactor.yaml"))
@@ -75,7 +78,17 @@ class Invocation:
             path = self.config_path
             command = "compactor" if path == default_config() else f"compactor -c {shlex.quote(str(path))}"
             render.show(report, render.stdout(), command=command)
+        if report.error:
+            say_failed(log.printable(report.error), report.exit_code)
         return report.exit_code
+
+
+def say_failed(sentence: str, exit_code: int, *, prefix: str = "error: ") -> None:
+    """The last line of stderr of a command that failed."""
+    if log.is_json():
+        _logger.error(sentence, extra={"exit_code": exit_code})
+    else:
+        click.echo(f"{prefix}{sentence}", err=True)
 
 
 pass_invocation = click.make_pass_decorator(Invocation)

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 
-from compactor.cli.console import counted, day, megabytes, minute, new_table, say, section
+from compactor.cli import status_output
+from compactor.cli.console import SHOWN, counted, day, minute, new_table, say, say_problems, section
 from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift, InferReport, RegistryCheckReport
 from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
 from compactor.reports.report import (
     DatasetReport,
-    Problem,
     Repair,
     Report,
     RunReport,
     StatusReport,
-    TableStatus,
     VerifyReport,
     ViewsReport,
+    named,
 )
 
 _WIDTH = 100
-_FAILED_SHOWN = 10
 _WHY_QUARANTINED = '"select dataset, reason, count(*) from compactor_quarantine group by all"'
-_RUN_COUNTS = ("objects", "lines", "new", "quarantined")
 _DRIFT_COLUMNS = ("in", "key", "records", "share", "first", "last", "types", "status")
 
 
@@ -47,7 +44,7 @@ def show(report: Report, console: Console, *, command: str = "compactor") -> Non
         case RunReport():
             _show_run(report, console, command)
         case StatusReport():
-            _show_status(report, console)
+            status_output.show(report, console)
         case VerifyReport():
             _show_verify(report, console, command)
         case MigrationPlan():
@@ -73,27 +70,21 @@ def _show_run(report: RunReport, console: Console, command: str) -> None:
         say(console, f"skipped, because run {report.left_to} is in progress; nothing was done")
         return
     total = _total(report)
+    failed = [problem for problem in report.problems if problem.fails]
     if total.objects or total.lines or total.failed:
         names = ("dataset", "files", "lines", "new", "duplicates", "quarantined", "MB/s")
         datasets = [*report.datasets, total] if len(report.datasets) > 1 else report.datasets
         columns = {name: name != "dataset" for name in names}
         console.print(new_table(columns, [_dataset_row(dataset) for dataset in datasets]))
     else:
-        say(console, "nothing to do")
+        say(console, "nothing was loaded" if failed else "nothing to do")
     if total.ignored:
         say(console, f"{counted(total.ignored, 'object')} ignored: the key does not match the key pattern of an export")
     if number := total.unknown_fields:
         have = "record has" if number == 1 else "records have"
         say(console, f"{number:,} {have} fields that the registry does not declare; see `{command} drift`")
     _say_what_next(total, console, command)
-    _say_problems(report.problems, console)
-
-
-def _say_problems(problems: Sequence[Problem], console: Console) -> None:
-    if problems:
-        say(console, f"{counted(len(problems), 'problem')}:")
-    for problem in problems:
-        say(console, f"  {problem}")
+    say_problems(report.problems, console)
 
 
 def _dataset_row(dataset: DatasetReport) -> tuple[str, ...]:
@@ -106,6 +97,7 @@ def _total(report: RunReport) -> DatasetReport:
     parts = report.datasets
     return DatasetReport(
         dataset="total",
+        listed=sum(part.listed for part in parts),
         objects=sum(part.objects for part in parts),
         lines=sum(part.lines for part in parts),
         new=sum(part.new for part in parts),
@@ -123,9 +115,9 @@ def _total(report: RunReport) -> DatasetReport:
 def _say_what_next(total: DatasetReport, console: Console, command: str) -> None:
     if total.failed:
         say(console, f"{counted(len(total.failed), 'object')} left pending; the next run tries again:")
-        for key, reason in total.failed[:_FAILED_SHOWN]:
-            say(console, f"  {reason}" if key in reason else f"  {key}: {reason}")
-        if more := total.failed[_FAILED_SHOWN:]:
+        for key, reason in total.failed[:SHOWN]:
+            say(console, f"  {named(key, reason)}")
+        if more := total.failed[SHOWN:]:
             say(console, f"  and {len(more):,} more; --json lists them all")
     if total.quarantined:
         say(console, f"{counted(total.quarantined, 'line')} quarantined; nothing is lost:")
@@ -178,39 +170,6 @@ def _show_rollback(report: RollbackReport, console: Console, command: str) -> No
         say(console, f"nothing was changed; to roll back:   {command} migrate rollback --yes")
 
 
-def _show_status(report: StatusReport, console: Console) -> None:
-    """Tables, pending objects, last runs, quarantine. An empty section is one line."""
-    columns = {"table": False, "rows": True, "newest": False, "files": True, "MB": True, "snapshot": True}
-    section(console, "tables", columns, [_table_row(table) for table in report.tables])
-
-    pending = [
-        (name, f"{left.objects:,}", megabytes(left.bytes)) for name, left in report.pending.items() if left.objects
-    ]
-    section(console, "pending", {"dataset": False, "objects": True, "MB": True}, pending)
-
-    columns = dict.fromkeys(("started", "verb", "dataset"), False) | dict.fromkeys(_RUN_COUNTS, True)
-    section(console, "last runs", columns, [_run_row(run) for run in report.runs])
-
-    reasons = [(name, reason, f"{rows:,}") for name, each in report.quarantine.items() for reason, rows in each.items()]
-    section(console, "quarantine", {"dataset": False, "reason": False, "rows": True}, reasons)
-    _say_problems(report.problems, console)
-
-
-def _table_row(table: TableStatus) -> tuple[str, ...]:
-    newest, snapshot = minute(table.newest), str(table.snapshot_id or "-")
-    return (table.table, f"{table.rows:,}", newest, f"{table.data_files:,}", megabytes(table.bytes), snapshot)
-
-
-def _run_row(run: Mapping[str, Any]) -> tuple[str, ...]:
-    """The columns of a row of `compactor_runs` that fit into a line."""
-    return (
-        minute(run.get("started_at")),
-        run.get("verb", "-"),
-        run.get("dataset", "-"),
-        *(f"{run.get(count, 0):,}" for count in _RUN_COUNTS),
-    )
-
-
 def _show_verify(report: VerifyReport, console: Console, command: str) -> None:
     """Each check with its result, the number that failed, and with `--repair` the repairs that are possible or done."""
     rows = [(each.table, each.name, "ok" if each.ok else "FAILED", each.detail) for each in report.checks]
@@ -248,6 +207,7 @@ def _show_drift(report: DriftReport, console: Console, command: str) -> None:
         _show_dataset_drift(dataset, console, command)
     if report.missing:
         say(console, f"no table yet of {', '.join(report.missing)}; run `{command} compact` first")
+    say_problems(report.problems, console)
 
 
 def _show_dataset_drift(dataset: DatasetDrift, console: Console, command: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from compactor.commands.drift import evolve
 from compactor.config import Batch as BatchLimits
@@ -19,14 +19,15 @@ from compactor.engines.base import Engine
 from compactor.errors import UsageError
 from compactor.lake.catalog import Lakehouse
 from compactor.progress import Progress
-from compactor.publish import lease, pending, run_log
+from compactor.publish import arrivals, lease, pending, run_log
 from compactor.publish.accounting import account
+from compactor.publish.night import Night
 from compactor.publish.protocol import publish, settled
 from compactor.publish.retry import on_conflict, on_table_version
 from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
-from compactor.reports.report import DatasetReport, RunReport
+from compactor.reports.report import RunReport
 from compactor.source import Hour, IgnoredKeys, Source, SourceObject, open_source
 
 log = logging.getLogger(__name__)
@@ -44,20 +45,24 @@ def compact(
     full_scan: bool = False,
     if_running: IfRunning | None = None,
     engine: EngineName | None = None,
+    allow_empty_source: bool = False,
     progress: Progress,
 ) -> RunReport:
     """Loads all pending objects of the datasets (default: all that the registry has) and reports what was done.
+
+    Each dataset ends on its own: what fails for one is in `problems` of the report.
 
     Args:
         start, stop: only objects of these UTC hours, both inclusive.
         full_scan: list from the first hour on instead of from the window before the newest loaded one.
         if_running: what to do if another run is under way. Default: as the config says.
         engine: what reads and merges. Default: as the config says.
+        allow_empty_source: a source without any export is no failure.
 
     Raises:
-        UsageError: an unknown dataset, or contradictory options.
-        SourceError: the source cannot be listed.
-        CompactorError: the catalog or the storage of the tables failed.
+        UsageError: an unknown dataset, contradictory options, or a registry that the tables of no dataset fit.
+        SourceError: the source as a whole cannot be listed.
+        CompactorError: the catalog, or the storage of the program's own tables, failed.
     """
     chosen = [registry.get(name) for name in datasets or sorted(registry.datasets)]
     if full_scan and start:
@@ -65,26 +70,25 @@ def compact(
     if start and stop and stop < start:
         raise UsageError(f"--from {start} is after --to {stop}")
     source = open_source(config.source)
-    _warn_about_unknown(source, registry)
     lake = Lakehouse(config)
     lake.ensure_own()
     run = Run.begin("compact", lake, progress)
     with lease.held(run, if_running or config.if_running) as other:
         if other:
             return run.report(left_to=other.run_id)
-        for dataset in chosen:
-            evolve.complete(lake, dataset)
-        lake.ensure(registry, [dataset.name for dataset in chosen])
-        with choice.opened(config, engine) as (open_batch, limits):
-            job = _Job(run, source, open_batch, limits, start, stop, full_scan)
-            return run.report([_compact_dataset(job, dataset) for dataset in chosen])
+        with choice.opened(config, engine) as (open_batch, limits), Night(run, chosen) as night:
+            night.note(arrivals.check(config.source, source, registry, lake, allow_empty=allow_empty_source))
+            job = _Job(night, registry, source, open_batch, limits, start, stop, full_scan)
+            night.each(partial(_compact_dataset, job))
+        return night.report()
 
 
 @dataclass(frozen=True)
 class _Job:
     """What the steps of one run have in common. `limits` say how much goes into one commit."""
 
-    run: Run
+    night: Night
+    registry: Registry
     source: Source
     open_batch: Engine
     limits: BatchLimits
@@ -92,17 +96,21 @@ class _Job:
     stop: Hour | None
     full_scan: bool
 
+    @property
+    def run(self) -> Run:
+        return self.night.run
 
-def _compact_dataset(job: _Job, listed: Dataset) -> DatasetReport:
-    began = time.monotonic()
-    tally = Tally()
+
+def _compact_dataset(job: _Job, listed: Dataset, tally: Tally) -> None:
+    lake = job.run.lake
+    evolve.complete(lake, listed)
+    lake.ensure(job.registry, [listed.name])
     for attempt in on_table_version():
         with attempt:
-            dataset = job.run.lake.at_table_version(listed)
+            dataset = lake.at_table_version(listed)
             _load_pending(job, dataset, tally)
     if listed.additive == "evolve" and tally.unknown_fields:
-        evolve.evolve(job.run.lake, listed)
-    return tally.report(dataset, seconds=time.monotonic() - began)
+        evolve.evolve(lake, listed)
 
 
 def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
@@ -117,10 +125,13 @@ def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
             job.source,
             dataset.name,
             ignored,
+            after=job.night.last(relations, dataset),
             start=job.start,
             stop=job.stop,
             full_scan=job.full_scan,
         )
+        tally.listed, tally.after, tally.watermark = listing.listed, listing.after, listing.held_back
+        tally.failed.clear()  # of a start before the tables were migrated: they are pending again
         if listing.objects:
             run.progress.start(dataset.name, listing.objects, listing.size)
             for objects in pending.batches(relations, listing, dataset.name, job.limits):
@@ -131,10 +142,10 @@ def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
         log.info(
             "%s: ignored %d objects that are not exports, such as %s", dataset.name, ignored.count, ignored.examples[0]
         )
+    tally.watermark = None
     if tally.objects or tally.failed:
-        run_log.record(
-            run, dataset, tally, listing.watermark(job.start, [key for key, _ in tally.failed]), listing.after
-        )
+        tally.watermark = listing.watermark(job.start, [key for key, _ in tally.failed])
+        job.night.record(dataset, tally)
 
 
 def _load_batch(job: _Job, dataset: Dataset, objects: Sequence[SourceObject], tally: Tally) -> None:
@@ -178,9 +189,3 @@ def _loaded_meanwhile(relations: Relations, lake: Lakehouse, dataset: Dataset, d
         f"SELECT file_no FROM {decoded.files} SEMI JOIN {loaded} USING (key, etag)"
     ).fetchall()
     return [file_no for (file_no,) in found]
-
-
-def _warn_about_unknown(source: Source, registry: Registry) -> None:
-    for name in source.datasets():
-        if name not in registry.datasets:
-            log.warning("the source has a dataset %r that the registry does not know; nothing of it is loaded", name)

@@ -18,7 +18,7 @@ from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.extensions import load_extensions
 from compactor.duck.sql import literal, quote
-from compactor.errors import CompactorError, UsageError
+from compactor.errors import CompactorError, UnreadableError, UsageError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
@@ -107,11 +107,25 @@ def _tables(lake: Lakehouse, registry: Registry, sql: str, definitions: Mapping[
     for dataset in registry.datasets.values():
         names += [dataset.history_table, *([dataset.current_table] if dataset.current_table else [])]
     of_views = {table for each in definitions.values() for table in each.needs}
-    named = [name for name in names if name in of_views or name.lower() in sql.lower()]
-    found = [lake.table(name) for name in named or names if name in of_views or lake.exists(name)]
+    words = set(re.findall(r"\w+", sql.lower()))
+    named = [name for name in names if name in of_views or name.lower() in words]
+    found = [lake.table(name) for name in named if name in of_views]
+    others = [name for name in named or names if name not in of_views]
+    found += filter(None, (_found(lake, name, needed=bool(named)) for name in others))
     if not found and not any(lake.exists(name) for name in names):
         raise CompactorError("there are no tables yet; run `compactor compact` first")
     return found
+
+
+def _found(lake: Lakehouse, name: str, *, needed: bool) -> Table | None:
+    """A table, if it exists. One that cannot be read is skipped with a warning where the statement does not need it."""
+    try:
+        return lake.find(name)
+    except UnreadableError as error:
+        if needed:
+            raise
+        log.warning("skipped: %s", error)
+        return None
 
 
 def _attach(con: duckdb.DuckDBPyConnection, lake: Lakehouse, tables: Sequence[Table]) -> None:

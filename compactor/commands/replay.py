@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from functools import partial
 
 import duckdb
 import pyarrow as pa
@@ -22,12 +22,13 @@ from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.progress import Progress
 from compactor.publish import lease, run_log
 from compactor.publish.accounting import Entries, account
+from compactor.publish.night import Night
 from compactor.publish.protocol import publish, settled
 from compactor.publish.retry import on_conflict, on_table_version
 from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
-from compactor.reports.report import DatasetReport, RunReport
+from compactor.reports.report import RunReport
 
 _LINES = pa.schema([("file_no", pa.int32()), ("line_no", pa.int64()), ("line", pa.large_string())])
 
@@ -42,11 +43,13 @@ def replay(
 ) -> RunReport:
     """Replays the quarantine of the datasets (default: all). `lines` of the report are the lines read again.
 
+    Each dataset ends on its own: what fails for one is in `problems` of the report.
+
     If another run is under way it does what `if_running` says. Default: as the config says.
 
     Raises:
-        UsageError: an unknown dataset.
-        CompactorError: the catalog or the storage of the tables failed.
+        UsageError: an unknown dataset, or a registry that the tables of no dataset fit.
+        CompactorError: the catalog, or the storage of the program's own tables, failed.
     """
     chosen = [registry.get(name) for name in datasets or sorted(registry.datasets)]
     lake = Lakehouse(config)
@@ -55,20 +58,20 @@ def replay(
     with lease.held(run, if_running or config.if_running) as other:
         if other:
             return run.report(left_to=other.run_id)
-        lake.ensure(registry, [dataset.name for dataset in chosen])
-        return run.report([_replay_dataset(run, dataset) for dataset in chosen])
+        with Night(run, chosen) as night:
+            night.each(partial(_replay_dataset, night, registry))
+        return night.report()
 
 
-def _replay_dataset(run: Run, listed: Dataset) -> DatasetReport:
-    began = time.monotonic()
-    tally = Tally()
+def _replay_dataset(night: Night, registry: Registry, listed: Dataset, tally: Tally) -> None:
+    run = night.run
+    run.lake.ensure(registry, [listed.name])
     for attempt in on_table_version():
         with attempt:
             dataset = run.lake.at_table_version(listed)
             _load_again(run, dataset, tally)
     if tally.new or tally.duplicates:
-        run_log.record(run, dataset, tally)
-    return tally.report(dataset, seconds=time.monotonic() - began)
+        night.record(dataset, tally)
 
 
 def _load_again(run: Run, dataset: Dataset, tally: Tally) -> None:

@@ -2,42 +2,62 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.relations import Relations
+from compactor.errors import UnreadableError
 from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
+from compactor.publish import arrivals
 from compactor.publish.pending import list_pending
+from compactor.publish.run_log import last_run
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
-from compactor.reports.report import PendingObjects, StatusReport, TableStatus
+from compactor.reports.problems import collected
+from compactor.reports.report import PendingObjects, Problem, StatusReport, TableStatus
 from compactor.source import IgnoredKeys, Source, open_source
 
 _LAST_RUNS = 5
 
 
 def status(config: Config, registry: Registry) -> StatusReport:
-    """Reads the state of the lake. Changes nothing.
+    """Reads the state of the lake. Changes nothing. What cannot be read is a problem of the report.
 
-    Raises:
-        SourceError: the source cannot be listed.
-        CompactorError: the catalog or the storage of the tables cannot be read.
+    Raises CompactorError where the catalog cannot be opened.
     """
     lake, source = Lakehouse(config), open_source(config.source)
     tables: list[TableStatus] = []
     pending: dict[str, PendingObjects] = {}
-    for name in sorted(registry.datasets):
-        dataset = registry.datasets[name]
-        names = [table for table in (dataset.current_table, dataset.history_table) if table and lake.exists(table)]
-        loaded = map(lake.table, names)
-        tables += [_table(table, table_version.of_table(dataset, table.properties).order) for table in loaded]
-        pending[name] = _pending(lake, source, dataset)
-    tables += [_table(lake.table(name), None) for name in (FILES, QUARANTINE, RUNS) if lake.exists(name)]
-    return StatusReport(tuple(tables), pending, _last_runs(lake), _quarantine(lake))
+    problems: list[Problem] = []
+    with collected(problems, source.url):
+        # An empty source is no failure of the state: the run that needs it ends with 1.
+        found = arrivals.check(config.source, source, registry, lake, allow_empty=False)
+        problems += (replace(each, fails=False) for each in found)
+    for dataset in (registry.datasets[name] for name in sorted(registry.datasets)):
+        for table in filter(None, (dataset.current_table, dataset.history_table)):
+            with collected(problems, table):
+                if (loaded := lake.find(table)) is not None:
+                    tables.append(_table(loaded, table_version.of_table(dataset, loaded.properties).order))
+        with collected(problems, dataset.name):
+            pending[dataset.name] = _pending(lake, source, dataset)
+    for name in (FILES, QUARANTINE, RUNS):
+        with collected(problems, name):
+            if (loaded := lake.find(name)) is not None:
+                tables.append(_table(loaded, None))
+    runs: tuple[dict[str, Any], ...] = ()
+    quarantine: dict[str, dict[str, int]] = {}
+    with collected(problems, RUNS):
+        runs = _last_runs(lake)
+    with collected(problems, QUARANTINE):
+        quarantine = _quarantine(lake)
+    return StatusReport(tuple(tables), pending, runs, quarantine, tuple(dict.fromkeys(problems)))
 
 
 def _table(table: Table, order: str | None) -> TableStatus:
@@ -54,24 +74,43 @@ def _table(table: Table, order: str | None) -> TableStatus:
 
 def _pending(lake: Lakehouse, source: Source, dataset: Dataset) -> PendingObjects:
     with session.session(lake.config.resources) as con, Relations(con) as relations:
-        listing = list_pending(relations, lake, source, dataset.name, IgnoredKeys())
+        try:
+            after = last_run(relations, lake, dataset.name)
+        except UnreadableError:  # which is reported as what the table of runs is: then all hours count
+            after = None
+        listing = list_pending(relations, lake, source, dataset.name, IgnoredKeys(), after=after)
     return PendingObjects(listing.objects, listing.size)
 
 
 def _last_runs(lake: Lakehouse) -> tuple[dict[str, Any], ...]:
-    if not lake.exists(RUNS):
+    """All rows of the last runs, the newest run first. Only the newest files of the table are read."""
+    table = lake.find(RUNS)
+    if table is None:
         return ()
-    table = lake.table(RUNS)
-    batches = table.scan(table.schema.names).batches
-    with session.session(lake.config.resources) as con, Relations(con).arrow("runs", batches) as runs:
-        newest = con.execute(f"SELECT * FROM {runs} ORDER BY finished_at DESC LIMIT {_LAST_RUNS}").to_arrow_table()
-    return tuple(newest.to_pylist())
+    rows: list[dict[str, Any]] = []
+    with session.session(lake.config.resources) as con, Relations(con) as relations:
+        for file, _ in table.newest_first("finished_at"):
+            here = relations.stored("runs", table.scan(table.schema.names, paths=[file.file_path]).batches)
+            newest = f"SELECT run_id FROM {here} GROUP BY 1 ORDER BY max(finished_at) DESC LIMIT {_LAST_RUNS}"
+            rows += con.execute(f"SELECT * FROM {here} WHERE run_id IN ({newest})").to_arrow_table().to_pylist()
+            if len({row["run_id"] for row in rows}) > _LAST_RUNS:
+                break  # an older file has no row of these runs
+    ended: dict[str, Any] = {}
+    for row in rows:
+        ended[row["run_id"]] = max(row["finished_at"], ended.get(row["run_id"], row["finished_at"]))
+    last = sorted(ended, key=ended.__getitem__, reverse=True)[:_LAST_RUNS]
+    shown = sorted((row for row in rows if row["run_id"] in last), key=itemgetter("dataset"))
+    return tuple(
+        row | {"failures": json.loads(row.get("failures") or "[]")}
+        for row in sorted(shown, key=lambda row: last.index(row["run_id"]))
+    )
 
 
 def _quarantine(lake: Lakehouse) -> dict[str, dict[str, int]]:
-    if not lake.exists(QUARANTINE):
+    table = lake.find(QUARANTINE)
+    if table is None:
         return {}
-    batches = lake.table(QUARANTINE).scan(["dataset", "reason"]).batches
+    batches = table.scan(["dataset", "reason"]).batches
     with session.session(lake.config.resources) as con, Relations(con).arrow("quarantined", batches) as quarantined:
         counts = con.execute(
             f"SELECT dataset, reason, count(*) FROM {quarantined} GROUP BY 1, 2 ORDER BY 1, 2"

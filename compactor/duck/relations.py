@@ -7,7 +7,7 @@ name that another step has left in the session. Names are unique in the process,
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -95,11 +95,21 @@ class Relations:
 
     @contextmanager
     def arrow(self, word: str, data: pa.Table | pa.RecordBatch | pa.RecordBatchReader) -> Iterator[Relation]:
-        """Arrow data, to read inside the context. A stream (a reader) can be read once."""
+        """Arrow data, to read inside the context. A stream (a reader) can be read once.
+
+        What making the stream raises is raised here as it is: DuckDB passes on the text of an error alone.
+        """
         name = _name(word)
+        failed: list[BaseException] = []
+        if isinstance(data, pa.RecordBatchReader):
+            data = pa.RecordBatchReader.from_batches(data.schema, _watched(data, failed))
         self.con.register(name, data)
         try:
             yield Relation(name, tuple((field.name, str(field.type)) for field in data.schema))
+        except duckdb.Error as error:
+            if failed:
+                raise failed[0] from error
+            raise
         finally:
             self.con.unregister(name)
 
@@ -123,6 +133,16 @@ class Relations:
         self._made.append((what, name))
         found = self.con.table(name) if what == "TABLE" else self.con.view(name)
         return Relation(name, tuple(zip(found.columns, map(str, found.types), strict=True)))
+
+
+def _watched(batches: Iterable[pa.RecordBatch], failed: list[BaseException]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from batches
+    except GeneratorExit:  # DuckDB needs no more of them
+        raise
+    except BaseException as error:
+        failed.append(error)
+        raise
 
 
 def _name(word: str) -> str:

@@ -23,15 +23,17 @@ from tenacity import (
 
 from compactor import diagnose
 from compactor.config import Config
-from compactor.errors import CompactorError, ConflictError, MissingTableError, UsageError
-from compactor.lake import layout, own_tables, table_version
-from compactor.lake.own_tables import OWN_TABLES, OwnTable
+from compactor.errors import CompactorError, ConflictError, MissingTableError, UnreadableError, UsageError
+from compactor.lake import layout, own_tables, table_version, unreadable
+from compactor.lake.own_tables import OWN_TABLES, RUNS, OwnTable
 from compactor.lake.table import Schema, Table
 from compactor.registry.dataset import Dataset, TableLayout
 from compactor.registry.loader import Registry
 from compactor.types.field_type import FieldType
 
 log = logging.getLogger(__name__)
+
+METADATA = "the metadata file that the catalog names"
 
 
 class Lakehouse:
@@ -44,9 +46,18 @@ class Lakehouse:
         self._has_own = False
 
     def table(self, name: str) -> Table:
-        """Loads a table. Raises CompactorError where it does not exist."""
-        with _explained(f"cannot load table {self.namespace}.{name}"):
-            return Table(self._catalog, f"{self.namespace}.{name}")
+        """Loads a table.
+
+        Raises MissingTableError where it does not exist, UnreadableError where its metadata file cannot be read.
+        """
+        identifier = f"{self.namespace}.{name}"
+        with _explained(f"cannot load table {identifier}"):
+            try:
+                return Table(self._catalog, identifier)
+            except Exception as error:
+                if why := unreadable.of_metadata(error):
+                    raise UnreadableError(identifier, METADATA, why) from error
+                raise
 
     def find(self, name: str) -> Table | None:
         """Loads a table; None where it does not exist."""
@@ -73,8 +84,11 @@ class Lakehouse:
         return found
 
     def exists(self, name: str) -> bool:
-        with _explained(f"cannot load table {self.namespace}.{name}"):
-            return self._catalog.table_exists(f"{self.namespace}.{name}")
+        """Whether the catalog has a table, even if it cannot be read."""
+        try:
+            return self.find(name) is not None
+        except UnreadableError:
+            return True
 
     def at_table_version(self, dataset: Dataset) -> Dataset:
         """The dataset at the version of its tables (see `table_version`); as the registry has it without tables."""
@@ -85,12 +99,20 @@ class Lakehouse:
         return table_version.of_dataset(dataset, history, current)
 
     def columns(self, registry: Registry, tables: Container[str] | None = None) -> dict[str, dict[str, FieldType]]:
-        """Types by column, of these tables (None: all) that a lake of the registry has or will have."""
+        """Types by column, of these tables (None: all) that a lake of the registry has or will have.
+
+        Where a table cannot be read, they are those of the registry's newest version, with a warning.
+        """
         found = {name: {column: kind for column, kind, _ in own.columns} for name, own in OWN_TABLES.items()}
         for dataset in registry.datasets.values():
             names = [name for name in (dataset.history_table, dataset.current_table) if name]
             if tables is None or any(name in tables for name in names):
-                columns = {column: kind for column, kind, _ in self.at_table_version(dataset).table_columns}
+                try:
+                    at_version = self.at_table_version(dataset)
+                except UnreadableError as error:
+                    log.warning("%s: its columns are taken from the registry, because %s", dataset.name, error)
+                    at_version = dataset
+                columns = {column: kind for column, kind, _ in at_version.table_columns}
                 found |= dict.fromkeys(names, columns)
         return found
 
@@ -110,7 +132,11 @@ class Lakehouse:
                     if not self._catalog.namespace_exists(self.namespace):
                         raise
         for name, own in OWN_TABLES.items():
-            self._ensure_own_table(name, own)
+            try:
+                self._ensure_own_table(name, own)
+            except UnreadableError:
+                if name != RUNS:  # without it a run lists all hours, and reports that
+                    raise
         self._has_own = True
 
     def _ensure_own_table(self, name: str, own: OwnTable) -> None:
@@ -188,7 +214,7 @@ def _explained(doing: str) -> Iterator[None]:
         yield
     except Exception as error:
         reason = diagnose.reason(error)
-        if reason is None:
+        if reason is None or isinstance(error, CompactorError):
             raise
         raise CompactorError(f"{doing}: {reason}") from error
 

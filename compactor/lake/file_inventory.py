@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
+from compactor.errors import UnreadableError
 from compactor.lake.table import Snapshot, Table
 
 
@@ -69,7 +70,7 @@ def _consequences(
             unreadable = sorted(files)
         elif files and snapshot.snapshot_id not in heads:
             broken.append(snapshot.snapshot_id)
-    with suppress(FileNotFoundError):  # of a manifest: then its data files are not known, and all of it is unreadable
+    with suppress(UnreadableError):  # of a manifest: then its data files are not known, and all of it is unreadable
         lost = frozenset(file.file_path for file in table.files if place(file.file_path) in missing)
         return tuple(unreadable), lost, tuple(broken)
     return tuple(unreadable), frozenset(), tuple(broken)

@@ -94,10 +94,17 @@ OWN_TABLES: Mapping[str, OwnTable] = {
             ("raw_bytes", LONG, True),
             ("history_snapshot_id", LONG, False),
             ("current_snapshot_id", LONG, False),
-            # All objects of hours before this one were listed and loaded: where the next run's window ends.
+            # All objects of hours before this one were listed and loaded: where the next run's window ends. NULL where
+            # the run loaded nothing: then the one before still holds.
             ("watermark", STRING, False),
             # The version of the program that ran.
             ("version", STRING, False),
+            # The objects that the source listed of the hours that the run looked at.
+            ("listed", LONG, False),
+            # Why objects could not be read, of the first of `failed_objects`: a JSON list of {"key", "reason"}.
+            ("failures", STRING, False),
+            # Why the dataset failed, as the run reported it.
+            ("error", STRING, False),
         ),
         sort=("run_id", "dataset"),
         renamed={"watermark": "frontier"},

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In, NotNull
 from pyiceberg.io.pyarrow import ArrowScan, _read_all_delete_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 
+from compactor.lake import unreadable
 from compactor.lake.parquet import arrow_schema, by_row_group
 
 FILE_COLUMN = "__file"
@@ -35,12 +36,17 @@ class Scan:
     has_deletes: bool = False
 
 
-def row_filter(where: Mapping[str, Sequence[str] | str]) -> BooleanExpression:
-    """The rows whose column is the value, or one of the values, for all columns of `where`."""
+def row_filter(where: Mapping[str, Sequence[str] | str], filled: Sequence[str] = ()) -> BooleanExpression:
+    """The rows whose column is the value, or one of the values, for all columns of `where`.
+
+    With `filled`, only those that have a value in these columns.
+    """
     found: BooleanExpression = AlwaysTrue()
     for name, value in where.items():
         equal = EqualTo(term=name, value=value) if isinstance(value, str) else In(term=name, literals=value)
         found = And(found, equal)
+    for name in filled:
+        found = And(found, NotNull(term=name))
     return found
 
 
@@ -68,14 +74,16 @@ def scan_tasks(
     reader = ArrowScan(table.metadata, table.io, schema, AlwaysTrue() if rows is None else rows)
     deletes = _read_all_delete_files(table.io, list(tasks))
 
+    def of_file(task: FileScanTask) -> Iterator[pa.RecordBatch]:
+        with unreadable.data_file(table, task.file.file_path):
+            if ahead:
+                yield from reader._record_batches_from_scan_tasks_and_deletes([task], deletes)
+            else:
+                yield from by_row_group(table, task.file, deletes.get(task.file.file_path))
+
     def batches() -> Iterator[pa.RecordBatch]:
         for number, task in enumerate(tasks):
-            found = (
-                reader._record_batches_from_scan_tasks_and_deletes([task], deletes)
-                if ahead
-                else by_row_group(table, task.file, deletes.get(task.file.file_path))
-            )
-            for batch in found:
+            for batch in of_file(task):
                 arrays = [batch.column(name) for name in columns]
                 arrays = [
                     array if array.type == field.type else array.cast(field.type)

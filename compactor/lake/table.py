@@ -13,12 +13,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask
@@ -30,7 +32,7 @@ from pyiceberg.types import PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
 from compactor.errors import CompactorError, ConflictError, MissingTableError
-from compactor.lake import commits
+from compactor.lake import commits, unreadable
 from compactor.lake.parquet import DataFileWriter, arrow_schema
 from compactor.lake.scan import Scan, row_filter, scan_tasks
 
@@ -135,8 +137,17 @@ class Table:
 
     def _all_tasks(self) -> list[FileScanTask]:
         if self._tasks is None:
-            self._tasks = list(self._iceberg.scan().plan_files())
+            self._tasks = self._plan()
         return self._tasks
+
+    def _plan(self, rows: BooleanExpression | None = None) -> list[FileScanTask]:
+        """The data files that can have such rows. Raises UnreadableError where a manifest cannot be read."""
+        try:
+            return list(self._iceberg.scan(row_filter=AlwaysTrue() if rows is None else rows).plan_files())
+        except Exception as error:
+            if found := unreadable.of_manifests(self._iceberg, self._iceberg.current_snapshot()):
+                raise found from error
+            raise
 
     def is_of_default_spec(self, file: DataFile) -> bool:
         """Whether a data file is partitioned as the table is today."""
@@ -164,7 +175,7 @@ class Table:
         if snapshot_id is not None:
             return self.at(snapshot_id).scan(columns, where=where, paths=paths, with_file=with_file)
         rows = row_filter(where or {})
-        tasks = list(self._iceberg.scan(row_filter=rows).plan_files()) if where else self._all_tasks()
+        tasks = self._plan(rows) if where else self._all_tasks()
         if paths is not None:
             chosen = set(paths)
             tasks = [task for task in tasks if task.file.file_path in chosen]
@@ -191,14 +202,32 @@ class Table:
 
     def upper_bound(self, column: str) -> Any:
         """The greatest value of a column by the statistics of the files, as Python has it; None without files."""
+        bounds = [bound for bound in (self._bound(file, column) for file in self.files) if bound is not None]
+        return max(bounds, default=None)
+
+    def newest_first(
+        self, column: str, *, where: Mapping[str, str] | None = None, filled: Sequence[str] = ()
+    ) -> list[tuple[DataFile, Any]]:
+        """The data files that can have such rows, each with the greatest value of a column, the greatest first.
+
+        By the statistics of the files, so none is read. A file without them comes first, with None.
+
+        Args:
+            where: rows whose column is the value.
+            filled: rows that have a value in these columns.
+        """
+        rows = row_filter(where or {}, filled)
+        found = [(task.file, self._bound(task.file, column)) for task in self._plan(rows)]
+        known = sorted((each for each in found if each[1] is not None), key=itemgetter(1), reverse=True)
+        return [*(each for each in found if each[1] is None), *known]
+
+    def _bound(self, file: DataFile, column: str) -> Any:
         field = self._iceberg.schema().find_field(column)
-        bounds = [file.upper_bounds.get(field.field_id) for file in self.files if file.upper_bounds]
-        kind = field.field_type
-        values = [from_bytes(kind, bound) for bound in bounds if bound is not None and isinstance(kind, PrimitiveType)]
-        if not values:
+        bound, kind = (file.upper_bounds or {}).get(field.field_id), field.field_type
+        if bound is None or not isinstance(kind, PrimitiveType):
             return None
-        newest: Any = max(values)
-        return micros_to_timestamptz(newest) if isinstance(kind, TimestamptzType) else newest
+        value: Any = from_bytes(kind, bound)
+        return micros_to_timestamptz(value) if isinstance(kind, TimestamptzType) else value
 
     def writer(
         self,
@@ -246,6 +275,14 @@ class Table:
 
     def changed_files(self, snapshot: Snapshot) -> tuple[list[DataFile], list[DataFile]]:
         """The data files that a snapshot added and removed."""
+        try:
+            return self._changed_files(snapshot)
+        except Exception as error:
+            if found := unreadable.of_manifests(self._iceberg, snapshot):
+                raise found from error
+            raise
+
+    def _changed_files(self, snapshot: Snapshot) -> tuple[list[DataFile], list[DataFile]]:
         added: list[DataFile] = []
         removed: list[DataFile] = []
         for manifest in snapshot.manifests(self._iceberg.io):

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from compactor.duck.relations import Relation, Relations
+from compactor.errors import UnreadableError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.lake.table import COMMIT_ID, RUN_ID, Snapshot, Table, summary
@@ -104,10 +106,13 @@ class CommitIntent:
 
     def _read(self, relations: Relations, part: str) -> Relation:
         with self.storage.open(self._path(part)) as stream:
-            file = pq.ParquetFile(stream)
-            rows = relations.stored(f"{part}_entries", file.schema_arrow.empty_table())
-            for batch in file.iter_batches(_BATCH_ROWS):
-                relations.append(rows, batch)
+            try:
+                file = pq.ParquetFile(stream)
+                rows = relations.stored(f"{part}_entries", file.schema_arrow.empty_table())
+                for batch in file.iter_batches(_BATCH_ROWS):
+                    relations.append(rows, batch)
+            except pa.ArrowException as error:
+                raise UnreadableError(self.storage.identifier, self._path(part), "is damaged") from error
         return rows
 
     def settle(self, con: duckdb.DuckDBPyConnection, entries: Entries) -> None:

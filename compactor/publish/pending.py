@@ -11,7 +11,7 @@ from compactor.config import Batch as BatchLimits
 from compactor.duck.relations import Relation, Relations
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES
-from compactor.publish.run_log import LastRun, last_run
+from compactor.publish.run_log import LastRun
 from compactor.source import Hour, IgnoredKeys, Source, SourceObject
 
 _PAGE = 10_000
@@ -25,15 +25,25 @@ class Listing:
     Attributes:
         pending: (key, etag, size) of the objects to load.
         objects, size: their number, and their compressed bytes.
+        listed: how many objects were listed, loaded ones included.
         after: the newest run before this one.
         newest: the newest hour that was listed; None if nothing was.
+        oldest: the first key to load; None if there is none.
     """
 
     pending: Relation
     objects: int
     size: int
+    listed: int
     after: LastRun | None
     newest: Hour | None
+    oldest: str | None
+
+    @property
+    def held_back(self) -> Hour | None:
+        """Where the watermark has to be if none of these objects is loaded after all; None: where it was."""
+        oldest = Hour.of_key(self.oldest) if self.oldest else None
+        return oldest if self.after and oldest and oldest < self.after.watermark else None
 
     def watermark(self, start: Hour | None, failed: Iterable[str]) -> Hour | None:
         """The hour up to which everything is loaded once these objects are, so that the next listing can begin there.
@@ -60,6 +70,7 @@ def list_pending(
     dataset: str,
     ignored: IgnoredKeys,
     *,
+    after: LastRun | None,
     start: Hour | None = None,
     stop: Hour | None = None,
     full_scan: bool = False,
@@ -69,22 +80,27 @@ def list_pending(
     Without `start` and `full_scan` the listing begins `source.window_hours` before the watermark. Neither the listing
     nor the ledger is held in Python.
 
+    Args:
+        after: the newest run before this one (`run_log.last_run`). None: all is listed.
+
     Raises SourceError where the source cannot be listed.
     """
-    after = last_run(relations, lake, dataset)
     if start is None and not full_scan and after is not None:
         start = after.watermark.minus(lake.config.source.window_hours)
     listed = relations.empty("listed", {"key": "VARCHAR", "etag": "VARCHAR", "size": "BIGINT"})
-    newest: Hour | None = None
+    newest, count = None, 0
     for page in _pages(source.list(dataset, start, stop, ignored)):
         newest = page[-1].hour if newest is None else max(newest, page[-1].hour)
+        count += len(page)
         columns = [[o.key for o in page], [o.etag for o in page], [o.size for o in page]]
         relations.append(listed, pa.table(columns, schema=_LISTED))
     loaded = loaded_objects(relations, lake, dataset)
     pending = relations.table("pending", f"SELECT * FROM {listed} ANTI JOIN {loaded} USING (key, etag)")
     relations.drop(listed, loaded)
-    objects, size = relations.con.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM {pending}").fetchall()[0]
-    return Listing(pending, int(objects), int(size), after, newest)
+    objects, size, oldest = relations.con.execute(
+        f"SELECT count(*), coalesce(sum(size), 0), min(key) FROM {pending}"
+    ).fetchall()[0]
+    return Listing(pending, int(objects), int(size), count, after, newest, oldest)
 
 
 def loaded_objects(relations: Relations, lake: Lakehouse, dataset: str) -> Relation:

@@ -46,11 +46,12 @@ class Published:
     snapshots: Mapping[str, int] = field(default_factory=dict)
 
 
-def settled(lake: Lakehouse, dataset: Dataset, open_batch: Engine) -> Table:
+def settled(lake: Lakehouse, dataset: Dataset, open_batch: Engine, *, run_id: str | None = None) -> Table:
     """The dataset's history, loaded, with no unfinished batch. What a plan reads must be loaded after this.
 
     Args:
         open_batch: the engine that finishes a batch which another run has left unfinished.
+        run_id: the run that asks, where its own batch is the one to finish.
 
     Raises TableVersionChanged where the tables no longer have the dataset's version.
     """
@@ -62,7 +63,8 @@ def settled(lake: Lakehouse, dataset: Dataset, open_batch: Engine) -> Table:
             return history
         if intent.mode == "migrate" and dataset.current_table:
             table_version.check(dataset, _current(lake, dataset))
-        log.info("%s: finishing the batch of run %s", dataset.name, intent.run_id)
+        if intent.run_id != run_id:
+            log.info("%s: finishing the batch that run %s has begun", dataset.name, intent.run_id)
         with open_batch(lake, dataset) as batch:
             _finish(lake, batch, dataset, history, intent)
 
@@ -154,7 +156,7 @@ def _follow(
     if plan.replaced:
         # Stored records changed: order alone does not say what that does to current state. Start from history.
         with suppress(TableVersionChanged):  # nothing was unfinished any more when the tables were migrated
-            settled(lake, dataset, open_batch)
+            settled(lake, dataset, open_batch, run_id=intent.run_id)
         return
     if dataset.current_table and plan.rows:
         merge_current(lake, batch, dataset, plan.fresh, intent)

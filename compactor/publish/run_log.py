@@ -1,27 +1,34 @@
-"""One run of a verb that loads: its identity, what it has done per dataset, and its row in the table of runs."""
+"""One run of a verb that loads: its identity, what it has done per dataset, and its rows in the table of runs."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
 
 import pyarrow as pa
 
 from compactor.duck import session
 from compactor.duck.relations import Relation, Relations
+from compactor.duck.sql import quote
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import RUNS, stored_name
 from compactor.lake.table import Table
 from compactor.progress import Progress
-from compactor.publish import past, upsert
+from compactor.publish import upsert
 from compactor.publish.accounting import Totals
 from compactor.publish.protocol import Published
 from compactor.registry.dataset import Dataset
-from compactor.reports.report import DatasetReport, RunReport
+from compactor.reports.report import DatasetReport, Problem, RunReport
 from compactor.source import Hour
 from compactor.version import __version__
+
+MOST_FAILURES = 10
+"""The objects whose reason a row of the table of runs has; its `failed_objects` counts all."""
 
 
 def now() -> dt.datetime:
@@ -44,15 +51,37 @@ class Run:
         at = now()
         return cls(f"{at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}", verb, at, lake, progress)
 
-    def report(self, datasets: Sequence[DatasetReport] = (), *, left_to: str | None = None) -> RunReport:
-        return RunReport(self.run_id, self.started_at, now(), tuple(datasets), left_to)
+    def report(
+        self,
+        datasets: Sequence[DatasetReport] = (),
+        *,
+        left_to: str | None = None,
+        problems: Sequence[Problem] = (),
+    ) -> RunReport:
+        return RunReport(self.run_id, self.started_at, now(), tuple(datasets), left_to, tuple(problems))
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """The newest run that moved a dataset's watermark: the hour up to which everything was listed and loaded."""
+
+    run_id: str
+    watermark: Hour
 
 
 @dataclass
 class Tally:
-    """What a run has done for one dataset so far. `failed` are objects that stay pending: (key, reason)."""
+    """What a run has done for one dataset so far.
+
+    Attributes:
+        failed: objects that stay pending: (key, reason).
+        error: why the dataset failed; None if it has not.
+        watermark: where the run leaves the watermark; None: where it was.
+        after: the newest run before this one.
+    """
 
     started_at: dt.datetime = field(default_factory=lambda: now())  # noqa: PLW0108  looked up late, so that a test can set the clock
+    listed: int = 0
     objects: int = 0
     lines: int = 0
     new: int = 0
@@ -64,6 +93,9 @@ class Tally:
     failed: list[tuple[str, str]] = field(default_factory=list)
     unknown_versions: dict[str, str] = field(default_factory=dict)
     snapshots: dict[str, int] = field(default_factory=dict)
+    error: str | None = None
+    watermark: Hour | None = None
+    after: LastRun | None = None
 
     def add(self, totals: Totals, published: Published) -> None:
         """Adds what a published batch made of its lines."""
@@ -74,6 +106,7 @@ class Tally:
     def report(self, dataset: Dataset, *, seconds: float) -> DatasetReport:
         return DatasetReport(
             dataset=dataset.name,
+            listed=self.listed,
             objects=self.objects,
             lines=self.lines,
             new=self.new,
@@ -89,43 +122,75 @@ class Tally:
         )
 
 
-@dataclass(frozen=True)
-class LastRun:
-    """The newest run that listed a dataset; `watermark` is the hour up to which everything was listed and loaded."""
-
-    run_id: str
-    watermark: Hour
-
-
 def last_run(relations: Relations, lake: Lakehouse, dataset: str, *, tag: str | None = None) -> LastRun | None:
-    """The newest run over a dataset, by the times that `record` has put in order; None before the first.
+    """The newest run that moved a dataset's watermark, by the times that `record` has put in order; None before the
+    first.
 
     With a tag, as the runs were then.
     """
-    runs, where = lake.find(RUNS), {"dataset": dataset}
-    if runs is None:
-        return None
-    snapshot_id = runs.tagged(tag) if tag else None
-    reached = stored_name(runs if snapshot_id is None else runs.at(snapshot_id), "watermark")
-    columns = ["run_id", reached, "finished_at"]
-    found_rows = past.scan(runs, columns, where, tag) if tag else runs.scan(columns, where=where).batches
-    with relations.arrow("runs", found_rows) as rows:
-        found = relations.con.execute(
-            f"SELECT run_id, {reached} FROM {rows} WHERE {reached} IS NOT NULL ORDER BY finished_at DESC LIMIT 1"
-        ).fetchone()
+    runs = lake.find(RUNS)
+    if runs is not None and tag is not None:
+        snapshot_id = runs.tagged(tag)
+        runs = None if snapshot_id is None else runs.at(snapshot_id)
+    return None if runs is None else _last(relations, runs, dataset)
+
+
+def _last(relations: Relations, runs: Table, dataset: str) -> LastRun | None:
+    reached, where = stored_name(runs, "watermark"), {"dataset": dataset}
+    found = _newest(relations, runs, ["run_id", reached], where, filled=[reached])
     return LastRun(found[0], Hour.parse(found[1])) if found else None
 
 
-def record(
-    run: Run, dataset: Dataset, tally: Tally, watermark: Hour | None = None, after: LastRun | None = None
-) -> None:
-    """Writes the run's row for a dataset, as the newest of its runs.
+def _newest(
+    relations: Relations, runs: Table, columns: Sequence[str], where: Mapping[str, str], filled: Sequence[str] = ()
+) -> tuple[Any, ...] | None:
+    """Columns, then `finished_at`, of the row that was recorded last; None without a row.
 
-    Its time is never before that of a run that is there: the newest run says where the next one lists from, and a clock
-    can be set back. And where another run was recorded since this one has listed (`after`), what that one left pending
-    must not be hidden: of the two watermarks the earlier stays.
+    It reads the newest files alone: the list grows with each run, and this is asked several times in each.
     """
-    row = {
+    found: tuple[Any, ...] | None = None
+    names = [*columns, "finished_at"]
+    has_all = " AND ".join(["true", *(f"{quote(name)} IS NOT NULL" for name in filled)])
+    for file, newest in runs.newest_first("finished_at", where=where, filled=filled):
+        if found and newest and newest <= found[-1]:
+            break
+        scan = runs.scan(names, where=where, paths=[file.file_path])
+        with relations.arrow("runs", scan.batches) as rows:
+            statement = f"SELECT {', '.join(map(quote, names))} FROM {rows} WHERE {has_all}"
+            here = relations.con.execute(f"{statement} ORDER BY finished_at DESC LIMIT 1").fetchone()
+        found = max(filter(None, (found, here)), key=itemgetter(-1), default=None)
+    return found
+
+
+def record(run: Run, done: Sequence[tuple[Dataset, Tally]]) -> None:
+    """Writes the run's rows for datasets, as the newest of their runs, in one commit.
+
+    Their time is never before that of a run that is there: the newest run says where the next one lists from, and a
+    clock can be set back. And where another run was recorded since this one has listed (`Tally.after`), what that one
+    left pending must not be hidden: of the two watermarks the earlier stays.
+    """
+
+    def dated(relations: Relations, runs: Table) -> Relation:
+        """The rows with their place among the runs that the table has."""
+        newest = _newest(relations, runs, [], {})
+        finished = max(now(), newest[-1] + dt.timedelta(microseconds=1)) if newest else now()
+        rows = []
+        for dataset, tally in done:
+            reached = tally.watermark
+            if reached and (last := _last(relations, runs, dataset.name)) and last != tally.after:
+                reached = min(reached, last.watermark)
+            rows.append(
+                _row(run, dataset, tally) | {"finished_at": finished, "watermark": str(reached) if reached else None}
+            )
+        return relations.stored("run", pa.Table.from_pylist(rows, runs.schema))
+
+    with session.session(run.lake.config.resources) as con:
+        upsert.put(run.lake, con, RUNS, upsert.RUN, dated, commit_id=uuid.uuid4().hex, run_id=run.run_id)
+
+
+def _row(run: Run, dataset: Dataset, tally: Tally) -> dict[str, Any]:
+    failures = [{"key": key, "reason": reason} for key, reason in tally.failed[:MOST_FAILURES]]
+    return {
         "run_id": run.run_id,
         "dataset": dataset.name,
         "verb": run.verb,
@@ -140,21 +205,7 @@ def record(
         "history_snapshot_id": tally.snapshots.get(dataset.history_table),
         "current_snapshot_id": tally.snapshots.get(dataset.current_table or ""),
         "version": __version__,
+        "listed": tally.listed,
+        "failures": json.dumps(failures) if failures else None,
+        "error": tally.error,
     }
-
-    def dated(relations: Relations, table: Table) -> Relation:
-        """The row with its place among the runs that the table has."""
-        with relations.arrow(
-            "finished", table.scan(["finished_at"], where={"dataset": dataset.name}).batches
-        ) as finished_at:
-            (newest,) = relations.con.execute(
-                f"SELECT coalesce(epoch_us(max(finished_at)), -1) FROM {finished_at}"
-            ).fetchall()[0]
-        finished = max(now(), dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=newest + 1))
-        last = last_run(relations, run.lake, dataset.name)
-        reached = min(watermark, last.watermark) if watermark and last and last != after else watermark
-        place = {"finished_at": finished, "watermark": str(reached) if reached else None}
-        return relations.stored("run", pa.Table.from_pylist([row | place], table.schema))
-
-    with session.session(run.lake.config.resources) as con:
-        upsert.put(run.lake, con, RUNS, upsert.RUN, dated, commit_id=uuid.uuid4().hex, run_id=run.run_id)

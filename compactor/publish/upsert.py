@@ -73,7 +73,9 @@ def _put(
     """Plans one attempt on the table as it was loaded, writes the files and commits them."""
     con, keys = relations.con, ", ".join(map(quote, key))
     replaced = relations.table("replaced", f"SELECT DISTINCT {keys} FROM {scope}")
-    scan = table.scan(key, with_file=True)
+    # Of the files, the first column of the key says which can have these rows: it is a dataset, or a run.
+    groups = [str(value) for (value,) in con.execute(f"SELECT DISTINCT {quote(key[0])} FROM {replaced}").fetchall()]
+    scan = table.scan(key, where={key[0]: groups}, with_file=True)
     with relations.arrow("stored_keys", scan.batches) as stored:
         found = relations.table(
             "found", f"SELECT DISTINCT {keys}, __file FROM {stored} SEMI JOIN {replaced} USING ({keys})"

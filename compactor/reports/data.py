@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from compactor.reports.report import FAILED, OK, Report, plain
+from compactor.reports.report import FAILED, OK, Problem, Report, plain
 
 DriftStatus = Literal["new", "vanished", "conflict", "steady", "unseen"]
 
@@ -66,11 +66,17 @@ class DatasetDrift:
 
 @dataclass(frozen=True)
 class DriftReport(Report):
-    """The drift within the last `days`. `missing`: datasets that have no table yet."""
+    """The drift within the last `days`.
+
+    Attributes:
+        missing: datasets that have no table yet.
+        problems: the datasets whose history cannot be read.
+    """
 
     days: int
     datasets: tuple[DatasetDrift, ...] = ()
     missing: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)

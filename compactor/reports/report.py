@@ -7,7 +7,7 @@ are seconds. Reports hold names of tables, keys, reasons and counts, never the c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,21 +15,6 @@ from typing import Any
 from compactor.version import __version__
 
 OK, FAILED, QUARANTINED = 0, 1, 3
-
-
-class Report:
-    """The result of a verb, as a dataclass. The exit code of a verb that only reads is 0, unless it says otherwise."""
-
-    @property
-    def exit_code(self) -> int:
-        return OK
-
-    def to_json(self) -> dict[str, Any]:
-        """The whole report, with its `exit_code` and the `version` of the program."""
-        return self._with_ending(plain(self))
-
-    def _with_ending(self, content: dict[str, Any]) -> dict[str, Any]:
-        return {**content, "exit_code": self.exit_code, "version": __version__}
 
 
 @dataclass(frozen=True)
@@ -52,12 +37,57 @@ class Problem:
         return f"{self.subject}: {self.wrong}; {self.step}"
 
 
+class Report:
+    """The result of a verb, as a dataclass.
+
+    Attributes:
+        problems: what needs a person. Empty for a verb that reports none.
+    """
+
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a problem is one that fails, else 0, unless the verb says otherwise."""
+        return FAILED if any(problem.fails for problem in self.problems) else OK
+
+    @property
+    def error(self) -> str | None:
+        """The failing problems as one sentence; None without one. What several subjects share is said once."""
+        failing = said_once(problem for problem in self.problems if problem.fails)
+        return _first_of([str(problem) for problem in failing], "problem")
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole report, with its `exit_code`, the `version` of the program and, if it failed so, its `error`."""
+        return self._with_ending(plain(self))
+
+    def _with_ending(self, content: dict[str, Any]) -> dict[str, Any]:
+        error = {"error": self.error} if self.error else {}
+        return {**content, **error, "exit_code": self.exit_code, "version": __version__}
+
+
+def said_once(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems, those that differ in their subjects alone as one."""
+    subjects: dict[tuple[str, str, bool], list[str]] = {}
+    for each in problems:
+        subjects.setdefault((each.wrong, each.step, each.fails), []).append(each.subject)
+    return [Problem(", ".join(dict.fromkeys(found)), *what) for what, found in subjects.items()]
+
+
+def _first_of(sentences: Sequence[str], noun: str) -> str | None:
+    if not sentences:
+        return None
+    more = f" (the first of {len(sentences):,} {noun}s; the report has all)" if sentences[1:] else ""
+    return f"{sentences[0]}{more}"
+
+
 @dataclass(frozen=True)
 class DatasetReport:
     """What one run did for one dataset.
 
     Attributes:
-        objects: objects that were loaded.
+        listed: objects of the dataset that the source has, of the hours that the run looked at.
+        objects: those of them that were loaded.
         lines: their lines that are not blank; the sum of `new`, `duplicates` and `quarantined`.
         raw_bytes: their uncompressed size.
         unknown_fields: accepted lines with a field that the registry does not declare.
@@ -70,6 +100,7 @@ class DatasetReport:
     """
 
     dataset: str
+    listed: int = 0
     objects: int = 0
     lines: int = 0
     new: int = 0
@@ -108,9 +139,15 @@ class RunReport(Report):
     @property
     def exit_code(self) -> int:
         """1 if a dataset failed or an object was left pending, else 3 if a line was quarantined in this run, else 0."""
-        if any(dataset.failed for dataset in self.datasets) or any(problem.fails for problem in self.problems):
+        if any(dataset.failed for dataset in self.datasets):
             return FAILED
-        return QUARANTINED if any(dataset.quarantined for dataset in self.datasets) else OK
+        return super().exit_code or (QUARANTINED if any(dataset.quarantined for dataset in self.datasets) else OK)
+
+    @property
+    def error(self) -> str | None:
+        """The failing problems or, without one, the objects left pending, as one sentence; None without either."""
+        pending = [named(key, reason) for dataset in self.datasets for key, reason in dataset.failed]
+        return super().error or _first_of(pending, "object")
 
     def to_json(self) -> dict[str, Any]:
         datasets = [dataset.to_json() for dataset in self.datasets]
@@ -146,7 +183,7 @@ class StatusReport(Report):
 
     Attributes:
         pending: by dataset.
-        runs: the last five rows of `compactor_runs`, the newest first.
+        runs: the rows of `compactor_runs` of the last five runs, the newest first; `failures` are (key, reason).
         quarantine: dataset -> reason -> rows of `compactor_quarantine`.
         problems: what needs a person.
     """
@@ -156,11 +193,6 @@ class StatusReport(Report):
     runs: tuple[Mapping[str, Any], ...] = ()
     quarantine: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """1 if a problem is one that fails, else 0."""
-        return FAILED if any(problem.fails for problem in self.problems) else OK
 
 
 @dataclass(frozen=True)
@@ -241,6 +273,11 @@ class ViewsReport(Report):
     views: tuple[View, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     made: bool = False
+
+
+def named(key: str, reason: str) -> str:
+    """The reason why an object could not be read, with its key."""
+    return reason if key in reason else f"{key}: {reason}"
 
 
 def plain(value: Any) -> Any:

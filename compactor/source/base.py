@@ -22,6 +22,7 @@ from compactor.errors import ChangedObject, ObjectError, UsageError
 from compactor.log import printable
 
 EXPORTS = "exports/"
+MOST_FOLDERS = 1_000
 
 # The token is opaque. It may have any character but a lone surrogate (of a file name that is not UTF-8): no table can
 # store that.
@@ -133,6 +134,14 @@ class Source(Protocol):
 
     def datasets(self) -> builtins.list[str]:
         """The names of the folders below `exports/`, ascending. Raises SourceError."""
+        ...
+
+    def has_exports(self) -> bool:
+        """Whether there is an `exports/`, empty or not; in a bucket, at least one object of it. Raises SourceError."""
+        ...
+
+    def folders(self) -> builtins.list[str]:
+        """The names of the folders beside `exports/`, at most 1,000. Raises SourceError."""
         ...
 
     def list(

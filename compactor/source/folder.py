@@ -7,6 +7,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,6 +17,7 @@ from urllib.request import url2pathname
 from compactor.errors import ObjectError, SourceError, UsageError
 from compactor.source.base import (
     EXPORTS,
+    MOST_FOLDERS,
     Hour,
     IgnoredKeys,
     SourceObject,
@@ -47,6 +49,13 @@ class LocalSource:
     def datasets(self) -> builtins.list[str]:
         found = (key for key, _ in self._entries(EXPORTS, links=True))
         return sorted(key.removeprefix(EXPORTS)[:-1] for key in found if key.endswith("/"))
+
+    def has_exports(self) -> bool:
+        return (self._root / EXPORTS).is_dir()
+
+    def folders(self) -> builtins.list[str]:
+        found = (key.removesuffix("/") for key, _ in self._entries("", links=True) if key.endswith("/"))
+        return list(islice(found, MOST_FOLDERS))
 
     def list(
         self,

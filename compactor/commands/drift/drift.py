@@ -20,6 +20,8 @@ from compactor.registry.dataset import Dataset, Promotion
 from compactor.registry.fields import Field, free_column
 from compactor.registry.loader import Registry
 from compactor.reports.data import DatasetDrift, DriftReport, DriftStatus, FieldDrift
+from compactor.reports.problems import collected
+from compactor.reports.report import Problem
 from compactor.types import field_type
 from compactor.types.field_type import MAP, STRING
 
@@ -29,6 +31,8 @@ def drift(
 ) -> DriftReport:
     """Reads the history of the datasets (default: all of the registry). Changes nothing.
 
+    A history that cannot be read is a problem of the report.
+
     Args:
         days: how long something counts as new, and after how long without a record it counts as vanished. Both are
             measured back from the newest `emitted_at` of the table.
@@ -36,13 +40,18 @@ def drift(
 
     Raises:
         UsageError: an unknown dataset.
-        CompactorError: the catalog or the storage of the tables cannot be read.
+        CompactorError: the catalog cannot be read.
     """
     chosen = [registry.get(name) for name in datasets or sorted(registry.datasets)]
     lake = Lakehouse(config)
     existing = [dataset for dataset in chosen if lake.exists(dataset.history_table)]
     missing = tuple(dataset.name for dataset in chosen if dataset not in existing)
-    return DriftReport(days, tuple(_dataset(lake, dataset, days, min_share) for dataset in existing), missing)
+    found: list[DatasetDrift] = []
+    problems: list[Problem] = []
+    for dataset in existing:
+        with collected(problems, dataset.name):
+            found.append(_dataset(lake, dataset, days, min_share))
+    return DriftReport(days, tuple(found), missing, tuple(problems))
 
 
 def _dataset(lake: Lakehouse, dataset: Dataset, days: int, min_share: float) -> DatasetDrift:

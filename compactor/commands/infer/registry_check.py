@@ -18,6 +18,7 @@ from compactor.commands.infer.infer import OBJECTS
 from compactor.config import Config
 from compactor.decode.exact import as_type, read_object, read_record
 from compactor.decode.rejects import DEPENDS_ON_REGISTRY, Reject
+from compactor.errors import SourceError
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.data import Finding, RegistryCheckReport
@@ -69,7 +70,7 @@ def check(
 
     Raises:
         UsageError: a dataset that neither the registry nor the source has.
-        SourceError: the source cannot be read.
+        SourceError: the source cannot be listed; what fails for one dataset is a finding.
     """
     source = open_source(config.source)
     folders = sample.folders(source, tuple(name for name in datasets if name not in registry.datasets))
@@ -85,8 +86,12 @@ def check(
         if name not in present:
             findings.append(Finding(name, "dataset", "is in the registry, but not in the source", fits=True))
             continue
-        taken = sample.choose(source, name, start, stop, objects)
-        tally = _tally(sample.read(taken, source.open, config.limits), registry.get(name))
+        try:
+            taken = sample.choose(source, name, start, stop, objects)
+            tally = _tally(sample.read(taken, source.open, config.limits), registry.get(name))
+        except SourceError as error:
+            findings.append(Finding(name, "dataset", str(error)))
+            continue
         lines[name], rejected[name] = tally.lines, sum(tally.rejected.values())
         findings += _findings(registry.get(name), tally)
         findings += (Finding(name, "object", reason, fits=True) for _, reason in taken.unreadable)

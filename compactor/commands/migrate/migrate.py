@@ -129,7 +129,7 @@ def _apply(run: Run, listed: Dataset) -> int | None:
         changed = True
     if not changed:
         return None
-    run_log.record(run, new, tally)
+    run_log.record(run, [(new, tally)])
     return tally.quarantined
 
 

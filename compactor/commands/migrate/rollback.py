@@ -72,7 +72,7 @@ def _roll_back(run: Run, listed: Dataset, origin: Origin, *, confirmed: bool) ->
             upsert.restore(lake, con, FILES, upsert.OBJECT, listed.name, tag, run_id=run.run_id)
             for name in filter(None, (listed.current_table, listed.history_table)):
                 _return(lake, name, tag)
-            run_log.record(run, listed, Tally(started_at=run.started_at), watermark)
+            run_log.record(run, [(listed, Tally(started_at=run.started_at, watermark=watermark))])
     return DatasetRollback(
         dataset=listed.name,
         tag=tag,

@@ -15,7 +15,7 @@ from compactor.commands.verify.ledger_checks import LINE
 from compactor.duck.relations import Relations
 from compactor.duck.sql import number, quote
 from compactor.engines.rebuild import plan_derived
-from compactor.errors import MissingTableError
+from compactor.errors import MissingTableError, UnreadableError
 from compactor.lake import file_inventory
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE
@@ -46,7 +46,7 @@ class Tables:
     def load(cls, lake: Lakehouse, dataset: Dataset) -> Tables:
         loaded = {}
         for name in filter(None, (dataset.current_table, dataset.history_table, FILES, QUARANTINE)):
-            with suppress(FileNotFoundError, MissingTableError):
+            with suppress(UnreadableError, MissingTableError):
                 loaded[name] = lake.table(name)
         return cls(lake, dataset, loaded)
 
@@ -114,7 +114,7 @@ def check_dataset(lake: Lakehouse, relations: Relations, dataset: Dataset, *, re
         lambda name: quarantine_has_its_lines(tables, relations, name, unfinished=unfinished),
     ).finding
 
-    if current and current not in tables.loaded and not finding.exists(lake, current):
+    if current and current not in tables.loaded and not lake.exists(current):
         yield run("the table exists", current, (history,), partial(current_is_missing, tables, relations)).finding
     elif current:
         yield run("each key once", current, (current,), partial(each_key_once, tables, relations)).finding

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compactor.commands.verify import remedies
-from compactor.commands.verify.finding import METADATA, Finding
+from compactor.commands.verify.finding import Finding
+from compactor.errors import UnreadableError
 from compactor.lake import file_inventory
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import Table
@@ -18,9 +19,9 @@ def check_files(lake: Lakehouse, name: str, dataset: Dataset | None) -> Iterator
     try:
         table = lake.table(name)
         found = file_inventory.take(table)
-    except FileNotFoundError:
-        check = Check("each file is there", name, ok=False, detail=f"{METADATA} is missing")
-        yield Finding(check, (remedies.unreadable(name, METADATA, dataset),), dataset, blocks=True)
+    except UnreadableError as error:
+        check = Check("each file is there", name, ok=False, detail=f"{error.path} {error.why}")
+        yield Finding(check, (remedies.unreadable(name, error.path, dataset),), dataset, blocks=True)
         return
     yield _each_file_is_there(table, found, dataset)
     if found.left_over:

@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from compactor.errors import InvariantError, MissingTableError
+from compactor.errors import InvariantError, MissingTableError, UnreadableError
 from compactor.lake import file_inventory
 from compactor.lake.catalog import Lakehouse
 from compactor.registry.dataset import Dataset
 from compactor.reports.report import Check, Repair
-
-METADATA = "the metadata file that the catalog names"
 
 T = TypeVar("T")
 
@@ -75,19 +73,11 @@ def run(
     return Outcome(Finding(found.finding.check, found.finding.repairs, dataset), found.value)
 
 
-def exists(lake: Lakehouse, name: str) -> bool:
-    """Whether the catalog has a table, even if its metadata file is missing."""
-    try:
-        return lake.exists(name)
-    except FileNotFoundError:
-        return True
-
-
 def _missing_file(lake: Lakehouse, name: str) -> str | None:
     """A missing file without which the table cannot be read."""
     try:
         return next(iter(file_inventory.take(lake.table(name)).unreadable), None)
-    except FileNotFoundError:
-        return METADATA
+    except UnreadableError as error:
+        return error.path
     except MissingTableError:
         return None

@@ -15,7 +15,7 @@ from compactor.commands.verify.finding import Finding
 from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.relations import Relations
-from compactor.errors import CompactorError
+from compactor.errors import CompactorError, UnreadableError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.registry.dataset import Dataset
@@ -42,12 +42,12 @@ def inspect(lake: Lakehouse, registry: Registry, *, rebuild: bool, files: bool) 
     yield from _ledger(lake)
     yield from _quarantine(lake)
     for dataset in datasets:
-        if finding.exists(lake, dataset.history_table):
+        if lake.exists(dataset.history_table):
             yield from _dataset(lake, dataset, rebuild=rebuild)
     if files:
         owners = {name: each for each in datasets for name in (each.history_table, each.current_table) if name}
         for name in (*sorted(owners), FILES, QUARANTINE, RUNS):
-            if finding.exists(lake, name):
+            if lake.exists(name):
                 yield from check_files(lake, name, owners.get(name))
 
 
@@ -79,7 +79,7 @@ def _quarantine(lake: Lakehouse) -> Iterator[Finding]:
 def _dataset(lake: Lakehouse, listed: Dataset, *, rebuild: bool) -> Iterator[Finding]:
     try:
         dataset = lake.at_table_version(listed)
-    except FileNotFoundError:
+    except UnreadableError:
         dataset = listed  # the checks report what is missing
     except CompactorError as error:
         yield Finding(Check("one table version", listed.history_table, ok=False, detail=str(error)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
 from tenacity import wait_random_exponential
@@ -12,6 +13,7 @@ from tenacity.wait import WaitBaseT
 from compactor.errors import ObjectError, UsageError
 from compactor.source.base import (
     EXPORTS,
+    MOST_FOLDERS,
     Hour,
     IgnoredKeys,
     SourceConfig,
@@ -63,6 +65,21 @@ class S3Source:
             for folder in page.get("CommonPrefixes", [])
         )
         return sorted(name for name in names if name)  # "exports//" is a folder without a name
+
+    def has_exports(self) -> bool:
+        first = self._pages(
+            {
+                "Bucket": self._bucket,
+                "Prefix": self._prefix + EXPORTS,
+                "PaginationConfig": {"MaxItems": 1, "PageSize": 1},
+            }
+        )
+        return any(page.get("Contents") for page in first)
+
+    def folders(self) -> builtins.list[str]:
+        pages = self._pages({"Bucket": self._bucket, "Prefix": self._prefix, "Delimiter": "/"})
+        found = [folder["Prefix"] for page in islice(pages, 1) for folder in page.get("CommonPrefixes", [])]
+        return [name.removeprefix(self._prefix).removesuffix("/") for name in found[:MOST_FOLDERS]]
 
     def list(
         self,

@@ -1,0 +1,75 @@
+"""Prints the report of `status`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+
+from compactor.cli.console import SHOWN, megabytes, minute, say, say_problems, section
+from compactor.reports.report import StatusReport, TableStatus, named
+
+_RUN_COUNTS = ("listed", "objects", "lines", "new", "quarantined", "pending")
+
+
+def show(report: StatusReport, console: Console) -> None:
+    """Tables, pending objects, last runs, quarantine. An empty section is one line."""
+    columns = {"table": False, "rows": True, "newest": False, "files": True, "MB": True, "snapshot": True}
+    section(console, "tables", columns, [_table_row(table) for table in report.tables])
+
+    pending = [
+        (name, f"{left.objects:,}", megabytes(left.bytes)) for name, left in report.pending.items() if left.objects
+    ]
+    section(console, "pending", {"dataset": False, "objects": True, "MB": True}, pending)
+
+    columns = dict.fromkeys(("started", "verb", "dataset"), False) | dict.fromkeys(_RUN_COUNTS, True) | {"": False}
+    section(console, "last runs", columns, list(_run_rows(report.runs)))
+    _say_reasons(report.runs, console)
+
+    reasons = [(name, reason, f"{rows:,}") for name, each in report.quarantine.items() for reason, rows in each.items()]
+    section(console, "quarantine", {"dataset": False, "reason": False, "rows": True}, reasons)
+    say_problems(report.problems, console)
+
+
+def _table_row(table: TableStatus) -> tuple[str, ...]:
+    newest, snapshot = minute(table.newest), str(table.snapshot_id or "-")
+    return (table.table, f"{table.rows:,}", newest, f"{table.data_files:,}", megabytes(table.bytes), snapshot)
+
+
+def _run_rows(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """One line for each dataset of a run that had news or failed, and one for all others of the run together."""
+    for _, group in groupby(runs, key=lambda run: run["run_id"]):
+        rows = list(group)
+        busy = [row for row in rows if row["lines"] or row["objects"] or row["failed_objects"] or row.get("error")]
+        for row in busy:
+            yield _run_row(row, row["dataset"], row["failed_objects"], row.get("listed"))
+        if quiet := [row for row in rows if row not in busy]:
+            name = quiet[0]["dataset"] if len(quiet) == 1 else f"{len(quiet)} {'other ' if busy else ''}datasets"
+            yield _run_row(quiet[0], name, 0, sum(row.get("listed") or 0 for row in quiet))
+
+
+def _run_row(run: Mapping[str, Any], dataset: str, pending: int, listed: int | None) -> tuple[str, ...]:
+    """The columns of a row of `compactor_runs` that fit into a line."""
+    counts = {**run, "listed": "-" if listed is None else listed, "pending": pending}
+    return (
+        minute(run["started_at"]),
+        run["verb"],
+        dataset,
+        *(f"{counts[name]:,}" if isinstance(counts[name], int) else counts[name] for name in _RUN_COUNTS),
+        "FAILED" if run.get("error") else "",
+    )
+
+
+def _say_reasons(runs: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Why the newest of the runs left objects pending, or failed."""
+    newest = [run for run in runs if run["run_id"] == runs[0]["run_id"]]
+    reasons = [f"{run['dataset']}: {run['error']}" for run in newest if run.get("error")]
+    reasons += [named(each["key"], each["reason"]) for run in newest for each in run["failures"]]
+    if reasons:
+        say(console, f"the last run, {newest[0]['run_id']}, did not load all:")
+    for reason in reasons[:SHOWN]:
+        say(console, f"  {reason}")
+    if reasons:
+        say(console, "")
