@@ -85,8 +85,16 @@ def _show_run(report: RunReport, console: Console, command: str) -> None:
     if number := total.unknown_fields:
         have = "record has" if number == 1 else "records have"
         say(console, f"{number:,} {have} fields that the registry does not declare; see `{command} drift`")
+    for dataset in report.datasets:
+        _say_unfit(dataset.dataset, dataset.unfit, console)
     _say_what_next(total, console, command)
     _say_problems(report.problems, console)
+
+
+def _say_unfit(dataset: str, unfit: Mapping[str, int], console: Console) -> None:
+    for column, number in unfit.items():
+        records = counted(number, "record")
+        say(console, f"{dataset}: {column} is NULL in {records} whose value does not fit its type; the map keeps it")
 
 
 def _say_problems(problems: Sequence[Problem], console: Console) -> None:

@@ -20,7 +20,8 @@ from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal, number
 from compactor.errors import DamagedObject
 from compactor.progress import Progress
-from compactor.registry.dataset import Dataset
+from compactor.registry.dataset import EXTRA, Dataset
+from compactor.registry.promotions import unfit_counts
 from compactor.source import Source, SourceObject
 
 CHUNK_BYTES = 16 << 20
@@ -169,10 +170,18 @@ def count_unknown(con: duckdb.DuckDBPyConnection, records: Relation, dataset: Da
     return number(con, f"SELECT count(*) FROM {records} WHERE {has_unknown(dataset)}")
 
 
+def count_unfit(con: duckdb.DuckDBPyConnection, records: Relation, dataset: Dataset) -> dict[str, int]:
+    """By promoted column, the decoded records whose entry is in the map alone, because it does not fit the column."""
+    if not dataset.promoted:
+        return {}
+    (counts,) = con.execute(f"SELECT {', '.join(unfit_counts(dataset.promoted))} FROM {records}").fetchall()
+    return {each.column: n for each, n in zip(dataset.promoted, counts, strict=True) if n}
+
+
 def has_unknown(dataset: Dataset) -> str:
     """SQL for whether a record has a field that no version of the registry declares and no promotion takes."""
     known = {field.json for version in dataset.versions.values() for field in version.fields}
-    known |= {each.key for each in dataset.promoted if each.source == "extra"}
+    known |= {each.key for each in dataset.promoted if each.source == EXTRA}
     texts = ", ".join(map(literal, sorted(known)))
     unknown = f"list_filter(map_keys(extra), lambda {_KEY}: {_KEY} NOT IN ({texts}))"
     return f"cardinality(extra) > 0 AND len({unknown}) > 0"

@@ -58,6 +58,9 @@ class LocalBatch:
     def count_unknown(self, decoded: Decoded[Relation]) -> int:
         return batch_reader.count_unknown(self.con, decoded.records, self._dataset)
 
+    def count_unfit(self, decoded: Decoded[Relation]) -> dict[str, int]:
+        return batch_reader.count_unfit(self.con, decoded.records, self._dataset)
+
     def plan(self, relations: Relations, decoded: Decoded[Relation], history: Table) -> HistoryPlan[Relation]:
         narrow = history.scan(["id", "emitted_at"], with_file=True)
 

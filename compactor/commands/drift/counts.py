@@ -17,10 +17,9 @@ from compactor.duck import session
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal, quote
 from compactor.lake.table import Table
+from compactor.registry.dataset import EXTRA
 from compactor.types.field_type import DATE, DOUBLE, LONG, STRING, TIMESTAMP
 
-EXTRA = "extra"
-"""The column of the fields that the registry does not declare, each as JSON text."""
 MOST_KEYS = 2_000
 """Distinct keys of a map column. Above that they are data, such as ids, and may be personal: they are never listed."""
 

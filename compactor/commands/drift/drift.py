@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 import yaml
 
-from compactor.commands.drift.counts import EXTRA, Count, count, only_type
+from compactor.commands.drift.counts import Count, count, only_type
 from compactor.config import Config
 from compactor.lake.catalog import Lakehouse
-from compactor.registry.dataset import Dataset, Promotion
+from compactor.registry.dataset import EXTRA, Dataset, Promotion
 from compactor.registry.fields import Field, free_column
 from compactor.registry.loader import Registry
 from compactor.reports.data import DatasetDrift, DriftReport, DriftStatus, FieldDrift
