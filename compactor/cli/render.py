@@ -174,6 +174,8 @@ def _show_migration(report: MigrationReport, console: Console, command: str) -> 
         if rows := report.quarantined[dataset]:
             say(console, f"{counted(rows, 'row')} could not be migrated to the new version and are in the quarantine:")
             say(console, f"  to see why:                   {command} query {_WHY_QUARANTINED}")
+    for dataset, unfit in report.unfit.items():
+        _say_unfit(dataset, unfit, console)
 
 
 def _show_rollback(report: RollbackReport, console: Console, command: str) -> None:

@@ -21,7 +21,6 @@ from compactor.duck.sql import literal, number
 from compactor.errors import DamagedObject
 from compactor.progress import Progress
 from compactor.registry.dataset import EXTRA, Dataset
-from compactor.registry.promotions import unfit_counts
 from compactor.source import Source, SourceObject
 
 CHUNK_BYTES = 16 << 20
@@ -168,14 +167,6 @@ def drop_files(con: duckdb.DuckDBPyConnection, decoded: Decoded[Relation], file_
 def count_unknown(con: duckdb.DuckDBPyConnection, records: Relation, dataset: Dataset) -> int:
     """Decoded records with a field that no version of the registry declares and no promotion takes."""
     return number(con, f"SELECT count(*) FROM {records} WHERE {has_unknown(dataset)}")
-
-
-def count_unfit(con: duckdb.DuckDBPyConnection, records: Relation, dataset: Dataset) -> dict[str, int]:
-    """By promoted column, the decoded records whose entry is in the map alone, because it does not fit the column."""
-    if not dataset.promoted:
-        return {}
-    (counts,) = con.execute(f"SELECT {', '.join(unfit_counts(dataset.promoted))} FROM {records}").fetchall()
-    return {each.column: n for each, n in zip(dataset.promoted, counts, strict=True) if n}
 
 
 def has_unknown(dataset: Dataset) -> str:

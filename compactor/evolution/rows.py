@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from compactor.duck.sql import quote
 from compactor.registry import expressions
 from compactor.registry.dataset import EXTRA, Dataset, Promotion
 from compactor.registry.expressions import Expression
-from compactor.registry.promotions import are_sure, with_values
+from compactor.registry.promotions import are_sure, unfit_counts, with_values
 
 _REFUSED = pa.schema(
     [
@@ -38,6 +39,7 @@ class RowConversion:
 
     Attributes:
         refused: (source_file, source_line, version, detail, raw) of the rows left out so far.
+        unfit: by promoted column that is filled, the rows so far whose value does not fit it: it is in the map alone.
     """
 
     def __init__(self, relations: Relations, old: Dataset, new: Dataset) -> None:
@@ -45,6 +47,7 @@ class RowConversion:
         self._old, self._new = old, new
         self._expressions: Mapping[str, Expression] = new.upgrades(old.newest.number)
         self._filled = [each for each in new.promoted if kept_promotion(old, new, each) is None]
+        self.unfit: Counter[str] = Counter()
         self.refused: Relation = relations.stored("refused", _REFUSED.empty_table())
 
     def __call__(self, batches: pa.RecordBatchReader) -> pa.RecordBatchReader:
@@ -63,6 +66,9 @@ class RowConversion:
         if unsure.num_rows:
             exact = pa.Table.from_pylist(self._convert_exactly(rows, unsure.to_pylist()), found.schema)
             found = pa.concat_tables([found.filter(found.column(_SURE)), exact]).sort_by(_ROW)
+        if self._filled:
+            with self._relations.arrow("new_rows", found) as new_rows:
+                self.unfit.update(unfit_counts(self._relations.con, new_rows, self._filled))
         return found.drop_columns([_SURE, _ROW])
 
     def _convert_exactly(self, old_rows: pa.Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -111,7 +117,7 @@ def kept_promotion(old: Dataset, new: Dataset, promotion: Promotion) -> str | No
         source = expressions.kept(new.upgrades(old.newest.number)[promotion.source])
     for each in old.promoted:
         same = (each.source, each.key, each.type) == (source, promotion.key, promotion.type)
-        if same and (each.filled or not promotion.filled):
+        if same and (each.filled or not promotion.filled) and (each.exact or not promotion.exact):
             return each.column
     return None
 

@@ -28,6 +28,8 @@ class Promotion:
         type: any type but map.
         evolved: a run has made the column, not the registry (see `compactor.commands.drift.evolve`).
         filled: rows that are older than the column have a value in it too.
+        exact: each value in it is by the rules of `types.map_entries`. Columns that were filled before these rules may
+            hold rounded and guessed values; a migration fills them again.
     """
 
     source: str
@@ -36,15 +38,19 @@ class Promotion:
     type: FieldType
     evolved: bool = False
     filled: bool = True
+    exact: bool = True
 
     def stored(self) -> dict[str, Any]:
         """The promotion as a JSON object: how a table's properties keep it."""
-        return {**{each.name: getattr(self, each.name) for each in fields(self)}, "type": self.type.name}
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        if not self.exact:
+            del found["exact"]  # as such a table has it
+        return {**found, "type": self.type.name}
 
     @classmethod
     def of_stored(cls, stored: Mapping[str, Any]) -> Promotion:
         """The promotion that `stored` gave."""
-        return cls(**{**stored, "type": type_of(stored["type"])})
+        return cls(**{"exact": False, **stored, "type": type_of(stored["type"])})
 
     @property
     def reading(self) -> EntryReading:

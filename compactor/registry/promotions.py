@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import duckdb
+
+from compactor.duck.relations import Relation
 from compactor.duck.sql import quote
 from compactor.registry.dataset import Promotion
 
@@ -33,12 +36,16 @@ def are_sure(promotions: Sequence[Promotion]) -> str:
     return " AND ".join(["true", *conditions])
 
 
-def unfit_counts(promotions: Sequence[Promotion]) -> list[str]:
-    """SQL aggregates over rows that have maps and columns: of each promotion, the entries that did not fit."""
-    return [
+def unfit_counts(con: duckdb.DuckDBPyConnection, rows: Relation, promotions: Sequence[Promotion]) -> dict[str, int]:
+    """By promoted column, the rows that have the entry in the map alone, because it does not fit; without zeros."""
+    if not promotions:
+        return {}
+    counts = ", ".join(
         f"count(*) FILTER (WHERE {each.entry(quote(each.source))} IS NOT NULL AND {quote(each.column)} IS NULL)"
         for each in promotions
-    ]
+    )
+    (found,) = con.execute(f"SELECT {counts} FROM {rows}").fetchall()
+    return {each.column: number for each, number in zip(promotions, found, strict=True) if number}
 
 
 def _entry(number: int) -> str:

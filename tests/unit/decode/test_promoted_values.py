@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compactor.decode import batch_reader
 from compactor.decode.bulk import Decoder
 from compactor.decode.lines import chunk_of
 from compactor.duck.relations import Relations
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset
+from compactor.registry.promotions import unfit_counts
 from tests.support.any_record import STEADY, VALUE
 from tests.support.decoding import LIMIT, PROFILES, decoded, modelled, written
 from tests.support.lake import SCHEMAS
@@ -102,7 +102,7 @@ def test_what_does_not_fit_is_counted_by_column_and_null_is_not(
     with Relations(con) as relations:
         decoder = Decoder(relations, profiles)
         decoder.decode(chunk_of([(0, 1, lines)], LIMIT))
-        unfit = batch_reader.count_unfit(con, decoder.records, profiles)
+        unfit = unfit_counts(con, decoder.records, profiles.promoted)
     model = {each.column: sum(each.is_unfit(expected(text)) for text in texts) for each in PROMOTED}
     assert unfit == {column: count for column, count in model.items() if count}
     assert (model["t_0"], model["t_1"], model["x_1"], model["x_5"]) == (0, 3, 3, 3)
