@@ -26,7 +26,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from pyiceberg.transforms import BucketTransform
-from pyiceberg.types import PrimitiveType, TimestamptzType
+from pyiceberg.types import DateType, PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
 from compactor.errors import CompactorError, ConflictError, MissingTableError
@@ -37,6 +37,7 @@ from compactor.lake.scan import Scan, row_filter, scan_tasks
 # DataFile, Schema and Snapshot: what callers hand from a scan to a commit.
 __all__ = ["COMMIT_ID", "RUN_ID", "DataFile", "Scan", "Schema", "Snapshot", "Table", "summary"]
 
+_DAY = 86_400_000_000  # in microseconds
 COMMIT_ID = "compactor.commit-id"
 RUN_ID = "compactor.run-id"
 
@@ -190,7 +191,10 @@ class Table:
         return BucketTransform(buckets).pyarrow_transform(kind)
 
     def upper_bound(self, column: str) -> Any:
-        """The greatest value of a column by the statistics of the files, as Python has it; None without files."""
+        """The greatest value of a column by the statistics of the files; None without files.
+
+        A timestamp is an aware datetime, and so is a date: its beginning in UTC.
+        """
         field = self._iceberg.schema().find_field(column)
         bounds = [file.upper_bounds.get(field.field_id) for file in self.files if file.upper_bounds]
         kind = field.field_type
@@ -198,6 +202,8 @@ class Table:
         if not values:
             return None
         newest: Any = max(values)
+        if isinstance(kind, DateType):
+            return micros_to_timestamptz(newest * _DAY)
         return micros_to_timestamptz(newest) if isinstance(kind, TimestamptzType) else newest
 
     def writer(
