@@ -21,6 +21,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from compactor.cli.console import new_table
+from compactor.errors import CompactorError
 from compactor.log import printable
 
 _SPOOL_BYTES = 16 * 1024 * 1024
@@ -74,7 +75,13 @@ def write_json(reader: pa.RecordBatchReader, out: TextIO) -> None:
 
 def _rows(reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
     for batch in reader:
-        yield from zip(*(column.to_pylist(maps_as_pydicts="strict") for column in batch.columns), strict=True)
+        try:
+            columns = [column.to_pylist(maps_as_pydicts="strict") for column in batch.columns]
+        except OverflowError:
+            raise CompactorError(
+                "the query gives a date that is not within the years 1 to 9999; cast it to a VARCHAR to see it"
+            ) from None
+        yield from zip(*columns, strict=True)
 
 
 def _names(schema: pa.Schema) -> list[str]:

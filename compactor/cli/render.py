@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
@@ -83,8 +83,16 @@ def _show_run(report: RunReport, console: Console, command: str) -> None:
     if number := total.unknown_fields:
         have = "record has" if number == 1 else "records have"
         say(console, f"{number:,} {have} fields that the registry does not declare; see `{command} drift`")
+    for dataset in report.datasets:
+        _say_unfit(dataset.dataset, dataset.unfit, console)
     _say_what_next(total, console, command)
     say_problems(report.problems, console)
+
+
+def _say_unfit(dataset: str, unfit: Mapping[str, int], console: Console) -> None:
+    for column, number in unfit.items():
+        records = counted(number, "record")
+        say(console, f"{dataset}: {column} is NULL in {records} whose value does not fit its type; the map keeps it")
 
 
 def _dataset_row(dataset: DatasetReport) -> tuple[str, ...]:
@@ -158,6 +166,8 @@ def _show_migration(report: MigrationReport, console: Console, command: str) -> 
         if rows := report.quarantined[dataset]:
             say(console, f"{counted(rows, 'row')} could not be migrated to the new version and are in the quarantine:")
             say(console, f"  to see why:                   {command} query {_WHY_QUARANTINED}")
+    for dataset, unfit in report.unfit.items():
+        _say_unfit(dataset, unfit, console)
 
 
 def _show_rollback(report: RollbackReport, console: Console, command: str) -> None:

@@ -175,6 +175,7 @@ def _load_batch(job: _Job, dataset: Dataset, objects: Sequence[SourceObject], ta
         tally.unknown_versions |= unknown_versions(batch.con, decoded.rejected)
         tally.objects += batch.relations.count(decoded.files)
         tally.unknown_fields += batch.count_unknown(decoded)
+        tally.unfit.update(batch.count_unfit(decoded))
     tally.lines += accounts.totals.lines
     tally.quarantined += accounts.totals.quarantined
     tally.raw_bytes += decoded.raw_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
@@ -88,6 +89,7 @@ def _load_again(run: Run, dataset: Dataset, tally: Tally) -> None:
             tally.unknown_versions |= unknown_versions(batch.con, decoded.rejected)
             tally.lines, tally.quarantined = lines, lines - accepted
             tally.unknown_fields = batch.count_unknown(decoded)
+            tally.unfit = Counter(batch.count_unfit(decoded))
             if accepted:
                 plan = batch.plan(batch.relations, decoded, history)
                 accounts = account(batch.relations, dataset.name, decoded, plan.new, run.run_id, run_log.now())

@@ -20,7 +20,7 @@ from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal, number
 from compactor.errors import DamagedObject
 from compactor.progress import Progress
-from compactor.registry.dataset import Dataset
+from compactor.registry.dataset import EXTRA, Dataset
 from compactor.source import Source, SourceObject
 
 CHUNK_BYTES = 16 << 20
@@ -172,7 +172,7 @@ def count_unknown(con: duckdb.DuckDBPyConnection, records: Relation, dataset: Da
 def has_unknown(dataset: Dataset) -> str:
     """SQL for whether a record has a field that no version of the registry declares and no promotion takes."""
     known = {field.json for version in dataset.versions.values() for field in version.fields}
-    known |= {each.key for each in dataset.promoted if each.source == "extra"}
+    known |= {each.key for each in dataset.promoted if each.source == EXTRA}
     texts = ", ".join(map(literal, sorted(known)))
     unknown = f"list_filter(map_keys(extra), lambda {_KEY}: {_KEY} NOT IN ({texts}))"
     return f"cardinality(extra) > 0 AND len({unknown}) > 0"

@@ -28,11 +28,12 @@ from compactor.decode import exact
 from compactor.decode.lines import Chunk
 from compactor.decode.rejects import Reject
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.sql import literal
+from compactor.duck.sql import literal, quote
 from compactor.registry import expressions
 from compactor.registry.dataset import Dataset, SchemaVersion
-from compactor.types.casts import plain_text
-from compactor.types.field_type import DOUBLE, LONG, MAP, FieldType
+from compactor.registry.promotions import are_sure, with_values
+from compactor.types.casts import text_reading
+from compactor.types.field_type import DATE, DOUBLE, LONG, MAP, TIMESTAMP, FieldType
 
 # What the bulk parser lets through or writes in another way than the exact path: trailing commas, NaN and Infinity
 # in any case, numbers that are long, have an exponent, escapes of control characters. Each pattern begins with a
@@ -75,7 +76,7 @@ class Decoder:
     def __init__(self, relations: Relations, dataset: Dataset) -> None:
         self._relations, self._con = relations, relations.con
         self._dataset = dataset
-        self._columns = [(field.column, field.type) for field in dataset.newest.fields]
+        self._columns = [(column, kind) for column, kind, _ in dataset.columns]
         columns = {"__file_no": "INTEGER", "__line_no": "BIGINT"}
         columns |= {column: kind.duckdb for column, kind in self._columns}
         columns |= {"extra": MAP.duckdb, "__sure": "BOOLEAN"}
@@ -170,11 +171,19 @@ class Decoder:
         if extra_keys:
             extra = _extra_map(extra_keys)
         extracted = f"json_extract(line, {_list([_pointer(key) for key in extra_keys])})" if extra_keys else "NULL"
-        return (
-            f"INSERT INTO {self.records} SELECT file_no, line_no, {', '.join(values)}, {extra},"
-            f" coalesce({' AND '.join(conditions)}, false)"
+        names = [quote(field.column) for field in self._dataset.newest.fields]
+        columns = ", ".join(f"{value} AS {name}" for value, name in zip(values, names, strict=True))
+        typed = (
+            f"SELECT file_no, line_no, {columns}, {extra} AS extra,"
+            f" coalesce({' AND '.join(conditions)}, false) AS __sure"
             f" FROM (SELECT file_no, line_no, line, {types} AS t, {extracted} AS x,"
             f" try(from_json(line, {literal(structure)})) AS s FROM {plain})"
+        )
+        promoted = self._dataset.promoted
+        listed = [*names, *(quote(each.column) for each in promoted), "extra", f"__sure AND {are_sure(promoted)}"]
+        return (
+            f"INSERT INTO {self.records} SELECT file_no, line_no, {', '.join(listed)}"
+            f" FROM {with_values(promoted, typed)}"
         )
 
     def _one_by_one(self, lines: pa.Table) -> dict[int, int]:
@@ -238,9 +247,10 @@ def _fits(keys: list[str] | None, types: list[str | None] | None, version: Schem
 
 def _typed(text: str, kind: FieldType) -> tuple[str, str]:
     """SQL for a field's value, and the condition (beginning with AND) under which that value is surely right."""
-    if kind.plain_pattern:
-        value, sure = plain_text(text, kind)
-        return value, f" AND {sure}"
+    reading = text_reading(kind) if _is_text(kind) else None
+    if reading:
+        value = reading.sql.replace("{x}", text)
+        return value, f" AND ({value}) IS NOT NULL"
     if kind == MAP:
         return text, f" AND list_unique(map_keys({text})) = cardinality({text})"
     return text, ""
@@ -255,7 +265,12 @@ def _extra_map(keys: list[str]) -> str:
 
 
 def _reading_type(kind: FieldType) -> str:
-    return "VARCHAR" if kind.plain_pattern else kind.duckdb
+    return "VARCHAR" if _is_text(kind) else kind.duckdb
+
+
+def _is_text(kind: FieldType) -> bool:
+    """Whether the bulk parser is given a text: it has no such values, or is not exact."""
+    return kind in (TIMESTAMP, DATE) or kind.digits is not None
 
 
 def _pointer(name: str) -> str:

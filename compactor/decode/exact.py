@@ -104,7 +104,8 @@ def read_record(record: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] |
         return rejects.bad_upgrade(str(bad), version)
     known = {field.json for field in fields}
     row["extra"] = [(key, json_values.compact_text(value)) for key, value in record.items() if key not in known]
-    return row
+    promoted = {each.column: each.value(row) for each in dataset.promoted}
+    return {**row, **{column: value for column, value in promoted.items() if value is not None}}
 
 
 def as_type(value: Any, type_: FieldType) -> Any:

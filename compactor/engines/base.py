@@ -80,6 +80,9 @@ class Batch(Protocol[R]):
     def count_unknown(self, decoded: Decoded[R]) -> int:
         """Records with a field that no version of the registry declares and no promotion takes."""
 
+    def count_unfit(self, decoded: Decoded[R]) -> Mapping[str, int]:
+        """By promoted column, the records whose value does not fit it: it is in the map alone."""
+
     def plan(self, relations: Relations, decoded: Decoded[R], history: Table) -> HistoryPlan[R]:
         """Decides which records the history takes.
 

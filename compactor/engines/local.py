@@ -28,6 +28,7 @@ from compactor.merge.current import CurrentDecision, current_rows, decide_curren
 from compactor.merge.history import decide_history, history_rows
 from compactor.progress import Progress
 from compactor.registry.dataset import Dataset, TableLayout
+from compactor.registry.promotions import unfit_counts
 from compactor.source import Source, SourceObject
 
 _BATCH_ROWS = 65_536
@@ -57,6 +58,9 @@ class LocalBatch:
 
     def count_unknown(self, decoded: Decoded[Relation]) -> int:
         return batch_reader.count_unknown(self.con, decoded.records, self._dataset)
+
+    def count_unfit(self, decoded: Decoded[Relation]) -> dict[str, int]:
+        return unfit_counts(self.con, decoded.records, self._dataset.promoted)
 
     def plan(self, relations: Relations, decoded: Decoded[Relation], history: Table) -> HistoryPlan[Relation]:
         narrow = history.scan(["id", "emitted_at"], with_file=True)

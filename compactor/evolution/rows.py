@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,9 +16,9 @@ import pyarrow as pa
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import quote
 from compactor.registry import expressions
-from compactor.registry.dataset import Dataset, Promotion
+from compactor.registry.dataset import EXTRA, Dataset, Promotion
 from compactor.registry.expressions import Expression
-from compactor.types.field_type import MAP
+from compactor.registry.promotions import are_sure, unfit_counts, with_values
 
 _REFUSED = pa.schema(
     [
@@ -38,13 +39,15 @@ class RowConversion:
 
     Attributes:
         refused: (source_file, source_line, version, detail, raw) of the rows left out so far.
+        unfit: by promoted column that is filled, the rows so far whose value does not fit it: it is in the map alone.
     """
 
     def __init__(self, relations: Relations, old: Dataset, new: Dataset) -> None:
         self._relations = relations
         self._old, self._new = old, new
         self._expressions: Mapping[str, Expression] = new.upgrades(old.newest.number)
-        self._columns = self._select()
+        self._filled = [each for each in new.promoted if kept_promotion(old, new, each) is None]
+        self.unfit: Counter[str] = Counter()
         self.refused: Relation = relations.stored("refused", _REFUSED.empty_table())
 
     def __call__(self, batches: pa.RecordBatchReader) -> pa.RecordBatchReader:
@@ -58,12 +61,14 @@ class RowConversion:
     def _convert(self, rows: pa.Table) -> pa.Table:
         numbered = rows.append_column(_ROW, pa.array(range(rows.num_rows), pa.int64()))
         with self._relations.arrow("old_rows", numbered) as old_rows:
-            statement = f"SELECT {self._columns} FROM {old_rows} ORDER BY {_ROW}"
-            found = self._relations.con.execute(statement).to_arrow_table()
+            found = self._relations.con.execute(self._select(old_rows)).to_arrow_table()
         unsure = found.filter(pa.compute.invert(found.column(_SURE)))
         if unsure.num_rows:
             exact = pa.Table.from_pylist(self._convert_exactly(rows, unsure.to_pylist()), found.schema)
             found = pa.concat_tables([found.filter(found.column(_SURE)), exact]).sort_by(_ROW)
+        if self._filled:
+            with self._relations.arrow("new_rows", found) as new_rows:
+                self.unfit.update(unfit_counts(self._relations.con, new_rows, self._filled))
         return found.drop_columns([_SURE, _ROW])
 
     def _convert_exactly(self, old_rows: pa.Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -77,13 +82,15 @@ class RowConversion:
                 place = {name: old[name] for name in ("source_file", "source_line", "version")}
                 refused.append({**place, "detail": str(bad), "raw": as_line(self._old, old)})
             else:
-                accepted.append({**row, **{name: exact.get(name) for name in self._expressions}, _SURE: True})
+                found = {name: exact.get(name) for name in self._expressions}
+                filled = {each.column: each.value({**exact, EXTRA: old[EXTRA]}) for each in self._filled}
+                accepted.append({**row, **found, **filled, _SURE: True})
         if refused:
             self._relations.append(self.refused, pa.Table.from_pylist(refused, _REFUSED))
         return accepted
 
-    def _select(self) -> str:
-        """SQL for the new columns of an old row, `__sure` and `__n`."""
+    def _select(self, old_rows: Relation) -> str:
+        """The statement for the new columns of the old rows, `__sure` and `__n`."""
         times = {name for name, kind, _ in self._old.columns if kind.zoned}
 
         def column(name: str) -> str:
@@ -94,28 +101,23 @@ class RowConversion:
             value, more = expressions.sql(expression, column)
             values.append(f"{value} AS {quote(name)}")
             conditions += more
-        for promotion in self._new.promoted:
-            if kept := kept_promotion(self._old, self._new, promotion):
-                value = column(kept)
-            else:
-                source, _ = expressions.sql(self._map_of(promotion), column)
-                value = promotion.value(source)
-            values.append(f"{value} AS {quote(promotion.column)}")
+        kept = {each.column: kept_promotion(self._old, self._new, each) for each in self._new.promoted}
+        values += [f"{column(old)} AS {quote(new)}" for new, old in kept.items() if old]
         sure = f"coalesce({' AND '.join(conditions)}, false) AS {_SURE}"
-        return ", ".join([*values, "extra", "source_file", "source_line", sure, _ROW])
-
-    def _map_of(self, promotion: Promotion) -> Expression:
-        return self._expressions.get(promotion.source, expressions.Column(promotion.source, MAP))
+        converted = f"SELECT {', '.join(values)}, {EXTRA}, source_file, source_line, {sure}, {_ROW} FROM {old_rows}"
+        listed = [quote(name) for name, _, _ in self._new.table_columns]
+        sure = f"{_SURE} AND {are_sure(self._filled)} AS {_SURE}"
+        return f"SELECT {', '.join(listed)}, {sure}, {_ROW} FROM {with_values(self._filled, converted)} ORDER BY {_ROW}"
 
 
 def kept_promotion(old: Dataset, new: Dataset, promotion: Promotion) -> str | None:
     """The old table's column of the same promotion, under any name; None if its rows have to be filled."""
     source: str | None = promotion.source
-    if source != "extra":
+    if source != EXTRA:
         source = expressions.kept(new.upgrades(old.newest.number)[promotion.source])
     for each in old.promoted:
         same = (each.source, each.key, each.type) == (source, promotion.key, promotion.type)
-        if same and (each.filled or not promotion.filled):
+        if same and (each.filled or not promotion.filled) and (each.exact or not promotion.exact):
             return each.column
     return None
 
@@ -128,7 +130,7 @@ def as_line(dataset: Dataset, row: Mapping[str, Any]) -> str:
         if value is None:
             continue
         entries[field.json] = field.type.write(value)
-    entries |= dict(row.get("extra") or ())
+    entries |= dict(row.get(EXTRA) or ())
     return "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{text}" for name, text in entries.items()) + "}"
 
 

@@ -28,7 +28,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from pyiceberg.transforms import BucketTransform
-from pyiceberg.types import PrimitiveType, TimestamptzType
+from pyiceberg.types import DateType, PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
 from compactor.errors import CompactorError, ConflictError, MissingTableError
@@ -39,6 +39,7 @@ from compactor.lake.scan import Scan, row_filter, scan_tasks
 # DataFile, Schema and Snapshot: what callers hand from a scan to a commit.
 __all__ = ["COMMIT_ID", "RUN_ID", "DataFile", "Scan", "Schema", "Snapshot", "Table", "summary"]
 
+_DAY = 86_400_000_000  # in microseconds
 COMMIT_ID = "compactor.commit-id"
 RUN_ID = "compactor.run-id"
 
@@ -201,7 +202,10 @@ class Table:
         return BucketTransform(buckets).pyarrow_transform(kind)
 
     def upper_bound(self, column: str) -> Any:
-        """The greatest value of a column by the statistics of the files, as Python has it; None without files."""
+        """The greatest value of a column by the statistics of the files; None without files.
+
+        A timestamp is an aware datetime, and so is a date: its beginning in UTC.
+        """
         bounds = [bound for bound in (self._bound(file, column) for file in self.files) if bound is not None]
         return max(bounds, default=None)
 
@@ -227,6 +231,8 @@ class Table:
         if bound is None or not isinstance(kind, PrimitiveType):
             return None
         value: Any = from_bytes(kind, bound)
+        if isinstance(kind, DateType):
+            return micros_to_timestamptz(value * _DAY)
         return micros_to_timestamptz(value) if isinstance(kind, TimestamptzType) else value
 
     def writer(

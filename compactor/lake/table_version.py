@@ -58,7 +58,7 @@ def target(dataset: Dataset, properties: Mapping[str, str]) -> Dataset:
         return dataset
     taken = {name for name, _, _ in dataset.columns}
     evolved = [each for each in of_table(dataset, properties).promoted if each.evolved and each.column not in taken]
-    filled = [dataclasses.replace(each, filled=True) for each in evolved]
+    filled = [dataclasses.replace(each, filled=True, exact=True) for each in evolved]
     return dataset.at(dataset.newest.number, [*dataset.promoted, *filled])
 
 
@@ -89,6 +89,8 @@ def warn_if_behind(dataset: Dataset, found: Dataset) -> None:
     """
     if found.newest.number != dataset.newest.number:
         what = f"of version {found.newest.number}, the registry has version {dataset.newest.number}"
+    elif inexact := [each.column for each in found.promoted if not each.exact]:
+        what = f"filled by older, inexact rules in the column{'s' if inexact[1:] else ''} {', '.join(inexact)}"
     elif missing := [each.column for each in dataset.promoted if each not in found.promoted]:
         what = f"without the promoted column{'s' if missing[1:] else ''} {', '.join(missing)}"
     elif unfilled := [each.column for each in found.promoted if not each.filled]:

@@ -16,11 +16,7 @@ def record_columns(dataset: Dataset) -> list[str]:
 
 def record_values(dataset: Dataset) -> list[str]:
     """SQL for each of the record columns, from a decoded row `r` and its file `f`."""
-    values = [f"r.{quote(field.column)}" for field in dataset.newest.fields]
-    values += [
-        f"{promotion.value(f'r.{quote(promotion.source)}')} AS {quote(promotion.column)}"
-        for promotion in dataset.promoted
-    ]
+    values = [f"r.{quote(name)}" for name, _, _ in dataset.columns]
     return [*values, "r.extra", "f.source_file", "r.__line_no AS source_line"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -89,6 +90,7 @@ class Tally:
     quarantined: int = 0
     raw_bytes: int = 0
     unknown_fields: int = 0
+    unfit: Counter[str] = field(default_factory=Counter)
     ignored: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     unknown_versions: dict[str, str] = field(default_factory=dict)
@@ -114,6 +116,7 @@ class Tally:
             quarantined=self.quarantined,
             raw_bytes=self.raw_bytes,
             unknown_fields=self.unknown_fields,
+            unfit=dict(self.unfit),
             ignored=self.ignored,
             failed=tuple(self.failed),
             unknown_versions=tuple(sorted(self.unknown_versions.items())),

@@ -10,7 +10,11 @@ from typing import Any, Literal
 from compactor.duck.sql import literal
 from compactor.registry.expressions import Column, Expression, put_into
 from compactor.registry.fields import Field, type_of
-from compactor.types.field_type import LONG, MAP, STRING, TIMESTAMP, FieldType
+from compactor.types.field_type import LONG, MAP, STRING, FieldType
+from compactor.types.map_entries import EntryReading, entry_reading
+
+EXTRA = "extra"
+"""The map column of the fields that the registry does not declare, each as JSON text."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Promotion:
         type: any type but map.
         evolved: a run has made the column, not the registry (see `compactor.commands.drift.evolve`).
         filled: rows that are older than the column have a value in it too.
+        exact: each value in it is by the rules of `types.map_entries`. Columns that were filled before these rules may
+            hold rounded and guessed values; a migration fills them again.
     """
 
     source: str
@@ -32,22 +38,36 @@ class Promotion:
     type: FieldType
     evolved: bool = False
     filled: bool = True
+    exact: bool = True
 
     def stored(self) -> dict[str, Any]:
         """The promotion as a JSON object: how a table's properties keep it."""
-        return {**{each.name: getattr(self, each.name) for each in fields(self)}, "type": self.type.name}
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        if not self.exact:
+            del found["exact"]  # as such a table has it
+        return {**found, "type": self.type.name}
 
     @classmethod
     def of_stored(cls, stored: Mapping[str, Any]) -> Promotion:
         """The promotion that `stored` gave."""
-        return cls(**{**stored, "type": type_of(stored["type"])})
+        return cls(**{"exact": False, **stored, "type": type_of(stored["type"])})
 
-    def value(self, source: str) -> str:
-        """SQL for the promoted column, from SQL for its map. NULL where the value is not of the type."""
+    @property
+    def reading(self) -> EntryReading:
+        """How an entry becomes a value of the column."""
+        return entry_reading(self.type, is_json=self.source == EXTRA)
+
+    def entry(self, source: str) -> str:
+        """SQL for the entry's text, from SQL for its map. NULL where the record has none, or null in it."""
         text = f"{source}[{literal(self.key)}]"
-        text = f"json_extract_string({text}, '$')" if self.source == "extra" else text
-        text = f"try_cast({text} AS TIMESTAMPTZ)" if self.type == TIMESTAMP else text
-        return f"try_cast({text} AS {self.type.duckdb})"
+        return f"nullif({text}, 'null')" if self.source == EXTRA else text
+
+    def value(self, row: Mapping[str, Any]) -> Any:
+        """The column's value in a decoded row; None where the entry is absent or does not fit."""
+        text = dict(row.get(self.source) or ()).get(self.key)
+        if text is None or (self.source == EXTRA and text == "null"):
+            return None
+        return self.reading.value(text)
 
 
 @dataclass(frozen=True)
@@ -218,4 +238,4 @@ class Dataset:
     @property
     def table_columns(self) -> tuple[tuple[str, FieldType, bool], ...]:
         """`columns`, and those that the program adds to each table of records."""
-        return (*self.columns, ("extra", MAP, False), ("source_file", STRING, True), ("source_line", LONG, True))
+        return (*self.columns, (EXTRA, MAP, False), ("source_file", STRING, True), ("source_line", LONG, True))

@@ -52,6 +52,14 @@ def column_name(json: str) -> str:
     return re.sub(r"[\s.-]+", "_", words).lower()
 
 
+def names_version(json: str) -> bool:
+    """Whether a JSON key names a version, such as `osVersion`. Its values look like numbers and are none.
+
+    As numbers, 17.1 and 17.10 are the same, and 17.1.2 does not fit.
+    """
+    return column_name(json).endswith("version")
+
+
 def type_of(text: str) -> FieldType:
     """The type that a text names. For a text that names none, a stand-in of that name, so that other checks can run."""
     return field_type.parse(text) or replace(STRING, name=text)

@@ -24,7 +24,7 @@ class FieldDrift:
         share: `records` divided by all records, 0 to 1.
         first_seen, last_seen: `emitted_at` of the first and the last such record; None if there is none.
         types: type -> values of it. In a map of bare texts, the type that the text reads as.
-        type: the one type of all values; None if there are several, or all are null.
+        type: of a column that holds all values; None if there is none, or all are null.
         status: `conflict` (values of several types) comes before the others; `unseen` is a declared field that no
             record has.
         promoted: the column that the registry gives this key; None without one.

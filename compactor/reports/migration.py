@@ -45,12 +45,15 @@ class MigrationReport(Report):
     Attributes:
         tags: dataset -> tag of the state before, to which it can be rolled back.
         quarantined: dataset -> rows that could not be migrated to the new version, and are in the quarantine.
+        unfit: dataset -> promoted column -> rows of the history whose value does not fit it: it is in the map alone.
+            A column that was filled before is not counted again.
     """
 
     run_id: str
     plan: MigrationPlan
     tags: Mapping[str, str] = field(default_factory=dict)
     quarantined: Mapping[str, int] = field(default_factory=dict)
+    unfit: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

@@ -91,6 +91,7 @@ class DatasetReport:
         lines: their lines that are not blank; the sum of `new`, `duplicates` and `quarantined`.
         raw_bytes: their uncompressed size.
         unknown_fields: accepted lines with a field that the registry does not declare.
+        unfit: promoted column -> accepted lines whose value does not fit it: it is in the map alone.
         ignored: objects whose key does not match the key pattern of an export.
         failed: (key, reason) of the objects that were left pending.
         unknown_versions: (version, reason) of quarantined lines with a version that the tables do not have. The reason
@@ -108,6 +109,7 @@ class DatasetReport:
     quarantined: int = 0
     raw_bytes: int = 0
     unknown_fields: int = 0
+    unfit: Mapping[str, int] = field(default_factory=dict)
     ignored: int = 0
     failed: tuple[tuple[str, str], ...] = ()
     unknown_versions: tuple[tuple[str, str], ...] = ()

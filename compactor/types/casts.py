@@ -1,8 +1,11 @@
-"""Conversions between types: how a value of an older schema version becomes one of a newer version.
+"""Conversions between types: what a value of one type is as a value of another. A value that does not fit is refused.
+
+They convert the values of older schema versions, and the texts of maps that have columns of their own (see
+`map_entries`). A text is read as the JSON value that it would be, so it becomes what a declared field would hold.
 
 Each conversion exists twice: in Python for one value, and in SQL for a column, with the condition under which the SQL
-surely gives the same value. Where the condition does not hold, the caller converts the value in Python. Only Python
-decides that a value cannot be converted: no value is ever rounded, cut or made NULL in silence.
+surely gives the same value. Where the condition does not hold, the caller converts the value in Python. No value is
+rounded or cut, but for two rules of JSON values: a double is the nearest one, and timestamps have microseconds.
 """
 
 from __future__ import annotations
@@ -17,12 +20,16 @@ from typing import Any
 from compactor.duck.sql import literal
 from compactor.types import field_type
 from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, STRING, TIMESTAMP, FieldType
-from compactor.types.json_values import BadValue, Number
+from compactor.types.json_values import TIMESTAMP_PATTERN, BadValue, Number
 
 UNITS = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1}
 """Units of a whole number that becomes a timestamp, in microseconds: it counts them since 1970."""
 
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_WHOLE, _FRACTION, _EXPONENT, _ZEROS = r"-?(0|[1-9]\d*)", r"(\.\d+)?", r"[eE][+-]?\d+", r"\.0+"
+_NUMBER = re.compile(f"{_WHOLE}{_FRACTION}({_EXPONENT})?", re.ASCII)
+_DAY = r"\d{4}-\d\d-\d\d"
+_TIME = r"[12]\d{3}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,9})?"
+_OFFSET = r"[+-]([01]\d|2[0-3]):[0-5]\d"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIRST, _LAST = "-62135596800000000", "253402300799999999"  # microseconds of the years 1 to 9999
 
@@ -68,29 +75,67 @@ def targets(source: FieldType) -> list[str]:
     return ["decimal(P,S)" if to.digits else to.name for to in found]
 
 
-def plain_text(text: str, to: FieldType) -> tuple[str, str]:
-    """SQL for the value of a text in a type that has a `plain_pattern`, and the condition under which it is sure."""
-    assert to.plain_pattern is not None
-    value = f"try_cast({text} AS {to.duckdb})"
-    return value, f"regexp_full_match({text}, {literal(to.plain_pattern)}) AND {value} IS NOT NULL"
+@dataclass(frozen=True)
+class TextReading:
+    """How a text is read as a value of a type.
+
+    Attributes:
+        value: reads one text. Raises BadValue.
+        sql: reads a column of texts; `{x}` stands for it. Where it gives a value, `value` gives the same.
+        certain: SQL condition under which a text of which `sql` makes NULL is no value of the type.
+    """
+
+    value: Callable[[str], Any]
+    sql: str
+    certain: str = "true"
+
+
+def text_reading(to: FieldType) -> TextReading | None:
+    """How a text is read as a value of a type; None where no text can be one."""
+    if to == BOOLEAN:
+        return TextReading(_boolean, "CASE {x} WHEN 'true' THEN true WHEN 'false' THEN false END")
+    if to == DATE:
+        day = f"{_is(_DAY)} AND NOT starts_with({{x}}, '0000')"
+        return TextReading(to.read, f"CASE WHEN {day} THEN try_cast({{x}} AS DATE) END")
+    if to == TIMESTAMP:
+        value = (
+            f"CASE WHEN {_is(_TIME + 'Z')} THEN try_cast({{x}} AS TIMESTAMP)"
+            # Cast to a TIMESTAMP, the text would lose its offset.
+            f" WHEN {_is(_TIME + _OFFSET)} THEN try_cast({{x}} AS TIMESTAMPTZ)::TIMESTAMP END"
+        )
+        return TextReading(to.read, value, f"NOT {_is(TIMESTAMP_PATTERN)}")
+    if to == LONG:
+        value = (
+            f"CASE WHEN {_is(_WHOLE)} THEN try_cast({{x}} AS BIGINT)"
+            f" WHEN {_is(_WHOLE + _ZEROS)} THEN try_cast(split_part({{x}}, '.', 1) AS BIGINT) END"
+        )
+        return TextReading(_numeral(to), value, _NO_EXPONENT)
+    if to == DOUBLE:
+        # So few digits are a whole number over a power of ten that are both exact: their quotient is the nearest.
+        few = f"{_is(_WHOLE + _FRACTION)} AND length({{x}}) <= 15 AND {{x}} <> '-0'"
+        return TextReading(
+            _numeral(to), f"CASE WHEN {few} THEN try_cast({{x}} AS DOUBLE) END", f"NOT {_is(_NUMBER.pattern)}"
+        )
+    if to.digits:
+        precision, scale = to.digits
+        before = rf"-?(0|[1-9]\d{{0,{precision - scale - 1}}})" if precision > scale else "-?0"
+        after = rf"(\.\d{{1,{scale}}}0*)?" if scale else f"({_ZEROS})?"
+        return TextReading(
+            _numeral(to), f"CASE WHEN {_is(before + after)} THEN try_cast({{x}} AS {to.duckdb}) END", _NO_EXPONENT
+        )
+    return None
+
+
+def _is(pattern: str) -> str:
+    return f"regexp_full_match({{x}}, {literal(pattern)})"
+
+
+_NO_EXPONENT = f"NOT {_is(_WHOLE + _FRACTION + _EXPONENT)}"
 
 
 def _of_text(to: FieldType) -> Conversion | None:
-    if to in (TIMESTAMP, DATE):
-        value, sure = plain_text("{x}", to)
-        return Conversion(to.read, value, sure)
-    if to == BOOLEAN:
-        return Conversion(_boolean, "({x} = 'true')", "{x} IN ('true', 'false')")
-    if to.digits:
-        value, sure = plain_text("{x}", to)
-        numeral = literal(r"-?(0|[1-9]\d*)(\.\d+)?")
-        return Conversion(_numeral(to), value, f"{sure} AND regexp_full_match({{x}}, {numeral})")
-    patterns = {LONG: r"0|-?[1-9]\d{0,14}", DOUBLE: r"0|-?[1-9]\d{0,14}|-?(0|[1-9]\d{0,8})\.\d{1,6}"}
-    if to in patterns:
-        pattern = literal(patterns[to])
-        value = f"try_cast({{x}} AS {to.duckdb})"
-        return Conversion(_numeral(to), value, f"regexp_full_match({{x}}, {pattern})")
-    return None
+    reading = text_reading(to)
+    return Conversion(reading.value, reading.sql, f"({reading.sql}) IS NOT NULL") if reading else None
 
 
 def _numeral(to: FieldType) -> Callable[[Any], Any]:
@@ -142,9 +187,15 @@ def _of_epoch(factor: int) -> Conversion:
 
 
 def _whole(number: float) -> int:
-    if not number.is_integer() or abs(number) >= 2**63:
+    if not number.is_integer() or not -(2**63) <= number < 2**63:
         raise BadValue("not a whole 64-bit number")
     return int(number)
+
+
+def _day(timestamp: dt.datetime) -> dt.date:
+    if timestamp.time() != dt.time():
+        raise BadValue("not the beginning of a day")
+    return timestamp.date()
 
 
 def _iso(timestamp: dt.datetime) -> str:
@@ -165,5 +216,5 @@ _PLAIN = {
         lambda day: dt.datetime.combine(day, dt.time()),
         "CAST({x} AS TIMESTAMP)",
     ),
-    (TIMESTAMP, DATE): Conversion(dt.datetime.date, "CAST({x} AS DATE)"),
+    (TIMESTAMP, DATE): Conversion(_day, "CAST({x} AS DATE)", "{x} = date_trunc('day', {x})"),
 }

@@ -19,10 +19,6 @@ from compactor.types import json_values
 MAX_PRECISION = 38
 """Digits of a decimal, at most: in Iceberg and in each engine."""
 
-# Text that DuckDB's cast surely reads as the exact reader does.
-_PLAIN_TIMESTAMP = r"[12]\d{3}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,9})?Z"
-_PLAIN_DATE = r"[12]\d{3}-\d\d-\d\d"
-_EXACT_DIGITS = 15  # up to so many digits, a double prints as it was written
 _E = '"$e"'  # an entry, in a lambda: a column of the same name would be taken in its place
 _CANONICAL_MAP = (
     f"'{{' || coalesce(list_aggregate(list_transform(list_sort(map_entries({{x}})), lambda {_E}:"
@@ -48,8 +44,6 @@ class FieldType:
         write: the JSON text of a column's value. `read` gives that value again.
         canonical: SQL for the JSON text by which equal records are compared; `{x}` stands for the column.
         json_types: what DuckDB's `json_type` may call a JSON value that can be of this type.
-        plain_pattern: regular expression of the texts that DuckDB casts as `read` does. None: JSON has a literal of
-            the type, so that no text is cast.
         digits: (precision, scale) of a decimal; None for any other type.
     """
 
@@ -64,7 +58,6 @@ class FieldType:
     write: Callable[[Any], str] = field(compare=False)
     canonical: str = field(compare=False)
     json_types: frozenset[str] = field(compare=False)
-    plain_pattern: str | None = field(compare=False, default=None)
     digits: tuple[int, int] | None = field(compare=False, default=None)
 
     def __str__(self) -> str:
@@ -147,7 +140,6 @@ TIMESTAMP = FieldType(
     write=json_values.timestamp_text,
     canonical="strftime({x}, '\"%Y-%m-%dT%H:%M:%S.%fZ\"')",
     json_types=frozenset({"VARCHAR"}),
-    plain_pattern=_PLAIN_TIMESTAMP,
 )
 DATE = FieldType(
     name="date",
@@ -161,7 +153,6 @@ DATE = FieldType(
     write=json_values.date_text,
     canonical="to_json({x}::VARCHAR)::VARCHAR",
     json_types=frozenset({"VARCHAR"}),
-    plain_pattern=_PLAIN_DATE,
 )
 MAP = FieldType(
     name="map",
@@ -186,8 +177,6 @@ def decimal(precision: int, scale: int) -> FieldType:
     """The type of numbers with `precision` digits, `scale` of them after the point. Raises ValueError."""
     if not max(scale, 1) <= precision <= MAX_PRECISION:
         raise ValueError(f"no decimal has {precision} digits, {scale} of them after the point")
-    whole = max(1, min(precision - scale, _EXACT_DIGITS - scale))
-    fraction = rf"(\.\d{{1,{scale}}})?" if scale else ""
     sql = f"DECIMAL({precision},{scale})"
     return FieldType(
         name=f"decimal({precision},{scale})",
@@ -201,7 +190,6 @@ def decimal(precision: int, scale: int) -> FieldType:
         write=json_values.decimal_text,
         canonical="{x}::VARCHAR",
         json_types=frozenset({"UBIGINT", "BIGINT", "DOUBLE"}),
-        plain_pattern=rf"-?\d{{1,{whole}}}{fraction}",
         digits=(precision, scale),
     )
 

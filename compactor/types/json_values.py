@@ -14,9 +14,9 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
-_TIMESTAMP = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
-)
+TIMESTAMP_PATTERN = r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d(?::?\d\d)?)?"
+"""Regular expression of the texts that can be a timestamp: each timestamp matches it, and some texts that are none."""
+_TIMESTAMP = re.compile(TIMESTAMP_PATTERN, re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _WIDE = Context(prec=40)  # the usual 28 digits are fewer than a decimal column may have
 

@@ -33,9 +33,11 @@ from tests.support.glue_server import AwsServer
 from tests.support.histories import DATASETS, History, deliver, nights
 from tests.support.lake import ROOT, SCHEMAS, Lake
 from tests.support.machine import QUIET, LakeMachine
+from tests.support.odd_json import ODD_SCALARS
 from tests.support.overtaking import STEPS
 from tests.support.processes import start
 from tests.support.profile_versions import learn_version_2, record
+from tests.support.promoted import of_each_kind, with_promoted
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed .*socket:ResourceWarning")  # by the client of Spark
 STATES = ("fan_profiles", "fan_identity_graph")
@@ -131,6 +133,30 @@ def test_bad_lines_and_files_are_reported_in_the_same_words(tmp_path: Path) -> N
         found.append({"report": said, **contents(lake)})
     assert len(found[0]["compactor_quarantine"]) >= len(LINES)
     assert_same(found[0], found[1])
+
+
+@pytest.mark.usefixtures("spark")
+def test_an_odd_value_is_the_same_in_its_columns_on_spark(tmp_path: Path) -> None:
+    name = 'it\'s {x} \\ "$"'
+    promoted = (*of_each_kind("traits", name, "t"), *of_each_kind("extra", "v", "x"))
+    schemas = Path(shutil.copytree(SCHEMAS, tmp_path / "schemas"))
+    with (schemas / "fan_profiles.yaml").open("a", encoding="utf-8") as file:
+        file.write("promote:\n" + "".join(each.yaml for each in promoted))
+    times = '"emittedAt":"2026-11-01T05:00:00Z","updatedAt":"2026-11-01T05:00:00Z"'
+    lines = [
+        f'{{"id":"p{n}","version":1,"roverID":"f{n}",{times},"traits":{{{json.dumps(name)}:{text}}},"v":{text}}}'.encode()
+        for n, text in enumerate(ODD_SCALARS)
+    ]
+    unfit = []
+    for engine in ENGINES:
+        lake = Lake(tmp_path / engine, settings=on_spark(), schemas=schemas)
+        lake.deliver("fan_profiles", lines)
+        report = lake.compact(datasets=("fan_profiles",), engine=engine)
+        found = lake.history("fan_profiles")
+        for id_, row in lake.model.history("fan_profiles").items():
+            assert found[id_] == with_promoted(row, promoted), engine
+        unfit.append(dict(report.datasets[0].unfit))
+    assert unfit[0] == unfit[1] != {}
 
 
 @pytest.mark.usefixtures("spark")

@@ -184,7 +184,7 @@ def parse_row(spec: Dataset, line: bytes, limit: int | None = None) -> Row:
         value = record.get(name)
         if value is None and name not in spec.optional:
             raise BadLineError("missing_field")
-        row[column] = None if value is None else _converter(kind)(value)
+        row[column] = None if value is None else converter(kind)(value)
     unknown = record.keys() - spec.fields.keys() - {"version"}
     row["extra"] = {name: _text(value) for name, value in record.items() if name in unknown}
     return row
@@ -382,7 +382,7 @@ def _date(value: Any) -> date:
     return parse_timestamp(f"{value}T00:00:00Z").date()
 
 
-def _converter(kind: str) -> Callable[[Any], Any]:
+def converter(kind: str) -> Callable[[Any], Any]:
     if decimal := re.fullmatch(r"decimal\((\d+),(\d+)\)", kind):
         return partial(_decimal, int(decimal[1]), int(decimal[2]))
     return CONVERT[kind]

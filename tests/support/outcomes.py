@@ -32,7 +32,7 @@ def by_exact_path(dataset: Dataset, line: bytes) -> Outcome:
     found = exact.read_line(line, dataset)
     if isinstance(found, Reject):
         return found.reason, found.detail, found.version
-    nothing: Row = dict.fromkeys(field.column for field in dataset.newest.fields)
+    nothing: Row = dict.fromkeys(name for name, _, _ in dataset.columns)
     return None if found is None else plain(nothing | found)
 
 

@@ -17,17 +17,16 @@ from compactor.duck import session
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal, quote
 from compactor.lake.table import Table
+from compactor.registry.dataset import EXTRA
 from compactor.types.field_type import DATE, DOUBLE, LONG, STRING, TIMESTAMP
+from compactor.types.map_entries import entry_reading
 
-EXTRA = "extra"
-"""The column of the fields that the registry does not declare, each as JSON text."""
 MOST_KEYS = 2_000
 """Distinct keys of a map column. Above that they are data, such as ids, and may be personal: they are never listed."""
 
 # Numbers are stored as their shortest text, so "17.10" and "-0" were texts in the record.
 _NUMBER = r"0|-?[1-9]\d*|-?(0|[1-9]\d*)\.(0|\d*[1-9])([eE][+-]?\d+)?|-?\d[eE][+-]?\d+"
-_DATE = r"[12]\d{3}-\d\d-\d\d"
-_TIMESTAMP = r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
+_ZONED = r'"?.*(Z|[+-]\d\d:\d\d)"?'  # without a zone, a text may mean the time of some place
 _TEXTS = {STRING.name, TIMESTAMP.name, DATE.name}
 
 
@@ -124,7 +123,7 @@ def _entries(records: Relation, maps: Sequence[str], declared: Sequence[str]) ->
 def _type_of_json(value: str) -> str:
     """SQL for the type of a JSON text."""
     return (
-        f"CASE left({value}, 1) WHEN '\"' THEN {_type_of_string(f'substr({value}, 2, length({value}) - 2)')}"
+        f"CASE left({value}, 1) WHEN '\"' THEN {_type_of_string(value, is_json=True)}"
         f" WHEN '{{' THEN 'nested' WHEN '[' THEN 'nested' WHEN 'n' THEN 'null'"
         f" WHEN 't' THEN 'boolean' WHEN 'f' THEN 'boolean' ELSE {_type_of_number(value)} END"
     )
@@ -136,23 +135,28 @@ def _type_of_bare_text(value: str) -> str:
         f"CASE WHEN {value} IS NULL THEN 'null' WHEN {value} IN ('true', 'false') THEN 'boolean'"
         f" WHEN left({value}, 1) IN ('{{', '[') AND json_valid({value}) THEN 'nested'"
         f" WHEN regexp_full_match({value}, {literal(_NUMBER)}) THEN {_type_of_number(value)}"
-        f" ELSE {_type_of_string(value)} END"
+        f" ELSE {_type_of_string(value, is_json=False)} END"
     )
 
 
 def _type_of_number(value: str) -> str:
-    whole = f"regexp_full_match({value}, '-?\\d+') AND try_cast({value} AS BIGINT) IS NOT NULL"
-    return f"CASE WHEN {whole} THEN 'long' ELSE 'double' END"
-
-
-def _type_of_string(value: str) -> str:
-    """A text counts as a date or a timestamp only if DuckDB can cast it, as it does for a promoted column."""
-    kinds = (("date", _DATE, "DATE"), ("timestamp", _TIMESTAMP, "TIMESTAMPTZ"))
-    cases = " ".join(
-        f"WHEN regexp_full_match({value}, {literal(pattern)}) AND try_cast({value} AS {cast}) IS NOT NULL THEN '{kind}'"
-        for kind, pattern, cast in kinds
+    """A whole number beyond 64 bits, and any beyond a double, is a string: no other type holds its digits."""
+    return (
+        f"CASE WHEN regexp_full_match({value}, '-?\\d+') THEN"
+        f" CASE WHEN try_cast({value} AS BIGINT) IS NULL THEN 'string' ELSE 'long' END"
+        f" WHEN isfinite(try_cast({value} AS DOUBLE)) THEN 'double' ELSE 'string' END"
     )
-    return f"CASE {cases} ELSE 'string' END"
+
+
+def _type_of_string(value: str, *, is_json: bool) -> str:
+    """A text counts as a date or a timestamp only if a column of that type holds it."""
+    cases = []
+    for kind in (DATE, TIMESTAMP):
+        held = f"({entry_reading(kind, is_json=is_json).sql.replace('{x}', value)}) IS NOT NULL"
+        if kind == TIMESTAMP:
+            held = f"regexp_full_match({value}, {literal(_ZONED)}) AND {held}"
+        cases.append(f"WHEN {held} THEN {literal(kind.name)}")
+    return f"CASE {' '.join(cases)} ELSE 'string' END"
 
 
 def _crowded(relations: Relations, entries: Relation) -> dict[str, int]:

@@ -13,17 +13,17 @@ from datetime import datetime, timedelta
 
 import yaml
 
-from compactor.commands.drift.counts import EXTRA, Count, count, only_type
+from compactor.commands.drift.counts import Count, count, only_type
 from compactor.config import Config
 from compactor.lake.catalog import Lakehouse
-from compactor.registry.dataset import Dataset, Promotion
-from compactor.registry.fields import Field, free_column
+from compactor.registry.dataset import EXTRA, Dataset, Promotion
+from compactor.registry.fields import Field, free_column, names_version
 from compactor.registry.loader import Registry
 from compactor.reports.data import DatasetDrift, DriftReport, DriftStatus, FieldDrift
 from compactor.reports.problems import collected
 from compactor.reports.report import Problem
 from compactor.types import field_type
-from compactor.types.field_type import MAP, STRING
+from compactor.types.field_type import DOUBLE, LONG, MAP, STRING
 
 
 def drift(
@@ -125,6 +125,8 @@ def _declared_field(field: Field, found: Count | None, records: int, since: date
 def _key(source: str, key: str, found: Count, records: int, *, since: datetime | None = None) -> FieldDrift:
     """A key of a map column. Without `since`, none is new or vanished."""
     kind = only_type(found.types, is_json=source == EXTRA)
+    if names_version(key) and (kind == DOUBLE.name or (kind == LONG.name and source != EXTRA)):
+        kind = STRING.name
     conflict = kind is None and bool(found.types.keys() - {"null"})
     status: DriftStatus = "conflict" if conflict else _status(found, since) if since else "steady"
     share = found.records / records

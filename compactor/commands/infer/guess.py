@@ -15,8 +15,8 @@ import numpy.typing as npt
 from compactor.commands.infer.envelope import Envelope, name_words
 from compactor.commands.infer.evidence import DELETE_WORDS, FieldEvidence, VersionEvidence, field_type, share
 from compactor.commands.infer.keys import MANY_RECORDS, KeyCandidate, counterpart, doubt_of, key_candidates, mixed
-from compactor.registry.fields import column_name
-from compactor.types.field_type import DATE, LONG, STRING, TIMESTAMP, FieldType
+from compactor.registry.fields import column_name, names_version
+from compactor.types.field_type import DATE, DOUBLE, LONG, STRING, TIMESTAMP, FieldType
 
 _STATE_ORDER = ("updated", "modified", "changed", "merged", "effective", "revised", "ts", "timestamp", "time",
                 "revision", "sequence", "seq")  # fmt: skip
@@ -130,6 +130,8 @@ def _typed(name: str, each: FieldEvidence, found: VersionEvidence, outer: dict[s
     type_, remark = field_type(each)
     if name in outer:
         type_, remark = outer[name], ""
+    elif type_ == DOUBLE and names_version(name):
+        type_, remark = None, "a version with a fraction, which is no number: 17.1 is not 17.10"
     required = found.always(name) and (found.records >= _SOME_RECORDS or name in outer)
     return TypedField(name, type_, required, remark)
 

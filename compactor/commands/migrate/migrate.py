@@ -11,8 +11,9 @@ docs/design/0004-schema-migration.md.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -49,12 +50,13 @@ class _Rewritten:
     """The data files of a table that leave and those that take their place, which no snapshot has yet.
 
     Attributes:
-        refused: the rows that could not be converted (see `RowConversion`); None where no file had to change.
+        refused, unfit: see `RowConversion`. `refused` is None where no file had to change.
     """
 
     removed: Sequence[DataFile] = ()
     added: Sequence[DataFile] = ()
     refused: Relation | None = None
+    unfit: Counter[str] = field(default_factory=Counter)
 
 
 def plan(config: Config, registry: Registry, *, datasets: tuple[str, ...] = ()) -> MigrationPlan:
@@ -85,14 +87,16 @@ def apply(
                 f"plan {plan_id} is stale: registry or tables have changed since, the plan is {planned.plan_id} now;"
                 " look at it with `compactor migrate plan`"
             )
-        tags, quarantined = {}, {}
+        tags, quarantined, unfit = {}, {}, {}
         for dataset in found:
             if lake.exists(dataset.history_table):
-                refused = _apply(run, dataset)
-                if refused is not None:
+                done = _apply(run, dataset)
+                if done is not None:
                     tags[dataset.name] = _origin(lake.table(dataset.history_table)).tag
-                    quarantined[dataset.name] = refused
-        return MigrationReport(run.run_id, planned, tags, quarantined)
+                    quarantined[dataset.name] = done.quarantined
+                    if done.unfit:
+                        unfit[dataset.name] = dict(done.unfit)
+        return MigrationReport(run.run_id, planned, tags, quarantined, unfit)
 
 
 def if_running(config: Config) -> IfRunning:
@@ -105,14 +109,14 @@ def chosen(registry: Registry, datasets: tuple[str, ...]) -> list[Dataset]:
     return [registry.get(name) for name in datasets or sorted(registry.datasets)]
 
 
-def _apply(run: Run, listed: Dataset) -> int | None:
-    """Migrates one dataset. Returns how many rows went to the quarantine; None if nothing was to be done."""
+def _apply(run: Run, listed: Dataset) -> Tally | None:
+    """Migrates one dataset. Returns what was quarantined and what did not fit; None if nothing was to be done."""
     lake, tally, changed = run.lake, Tally(), False
     new = table_version.target(listed, lake.table(listed.history_table).properties)
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             if table_version.of_table(new, lake.table(new.history_table).properties) != new:
-                _migrate_history(run, new)
+                tally.unfit = _migrate_history(run, new)
                 changed = True
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
@@ -130,10 +134,11 @@ def _apply(run: Run, listed: Dataset) -> int | None:
     if not changed:
         return None
     run_log.record(run, [(new, tally)])
-    return tally.quarantined
+    return tally
 
 
-def _migrate_history(run: Run, new: Dataset) -> None:
+def _migrate_history(run: Run, new: Dataset) -> Counter[str]:
+    """Brings the history to the new version. Returns by promoted column how many values do not fit it."""
     lake = run.lake
     name = new.history_table
     old = lake.at_table_version(new)
@@ -160,6 +165,7 @@ def _migrate_history(run: Run, new: Dataset) -> None:
         except ConflictError:
             intent.delete()
             raise
+        return files.unfit
 
 
 def _migrate_current(run: Run, new: Dataset) -> None:
@@ -205,7 +211,7 @@ def _rewrite(run: Run, relations: Relations, table: Table, old: Dataset, new: Da
         on_progress=report,
     )
     run.progress.finish()
-    return _Rewritten(files, added, conversion.refused)
+    return _Rewritten(files, added, conversion.refused, conversion.unfit)
 
 
 def _commit(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compactor.merge.columns import record_columns
-from compactor.registry.dataset import Dataset
+from compactor.registry.dataset import EXTRA, Dataset
 
 
 def quote(name: str) -> str:
@@ -69,6 +69,16 @@ FRESH_OF_JUDGED = (
     " UNION ALL SELECT c.file_no AS __file_no, __stored IS NOT NULL AS __replaces, record.* FROM {candidates} c"
     " LEFT SEMI JOIN {judged} j ON c.file_no = j.file_no AND c.line_no = j.line_no"
 )
+
+
+def unfit(dataset: Dataset) -> str:
+    """Of each promotion, the records whose entry is in the map, while the column is NULL: it did not fit."""
+    counts = []
+    for each in dataset.promoted:
+        text = f"record.{quote(each.source)}[{literal(each.key)}]".replace("{", "{{").replace("}", "}}")
+        text = f"nullif({text}, 'null')" if each.source == EXTRA else text
+        counts.append(f"count_if({text} IS NOT NULL AND record.{quote(each.column)} IS NULL)")
+    return f"SELECT {', '.join(counts)} FROM {{records}}"
 
 
 def into_history(dataset: Dataset, target: str, *, replaces: bool) -> str:

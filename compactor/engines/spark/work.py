@@ -103,6 +103,12 @@ class SparkBatch:
     def count_unknown(self, decoded: Decoded[DataFrame]) -> int:
         return number(self.con, f"SELECT sum(unknown) FROM {decoded.counts}")
 
+    def count_unfit(self, decoded: Decoded[DataFrame]) -> dict[str, int]:
+        if not self._dataset.promoted:
+            return {}
+        (counts,) = self._sql(statements.unfit(self._dataset), records=decoded.records).collect()
+        return {each.column: n for each, n in zip(self._dataset.promoted, counts, strict=True) if n}
+
     def plan(self, relations: Relations, decoded: Decoded[DataFrame], history: Table) -> HistoryPlan[DataFrame]:  # noqa: ARG002  what lasts as long as the plan are data frames
         with cloned(self.spark, history) as clone:
             stored = self.spark.table(clone.name)

@@ -76,6 +76,13 @@ def test_a_field_has_a_type_only_if_every_value_fits_it(export: Export) -> None:
         assert f"      #   {name}: {why}\n" in text
 
 
+def test_a_version_with_a_fraction_is_left_to_extra_because_a_later_one_may_be_no_number(export: Export) -> None:
+    export.deliver("things", [plain(n, osVersion=17.1, appVersion="17.1", rowVersion=n) for n in range(30)])
+    types = {field.json: field.type.name for field in export.inferred()["things"].newest.fields}
+    assert ("osVersion" in types, types["appVersion"], types["rowVersion"]) == (False, "string", "long")
+    assert "      #   osVersion: a version with a fraction, which is no number" in export.text("things")
+
+
 def test_bad_lines_are_counted_and_do_not_affect_the_rest(export: Export) -> None:
     good = [plain(number, updatedAt=moment(number), name=TRAIT) for number in range(150)]
     bad = [b"{", b"[]", b"\xff", b'{"id":"a"}', b'{"id":"b","version":1,"emittedAt":"soon","updatedAt":5}', b"", b"  "]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,22 @@ def test_status_reports_rows_pending_objects_and_quarantine(tmp_path: Path) -> N
     assert found.pending["fan_track_events"].objects == 0
     assert found.quarantine == {"fan_track_events": {"not_json": 1}}
     assert [run["lines"] for run in found.runs] == [3]
+
+
+def test_status_reports_the_newest_day_of_a_dataset_that_is_ordered_by_a_date(tmp_path: Path, schemas: Path) -> None:
+    (schemas / "days.yaml").write_text(
+        "dataset: days\nkind: state\nkey: [seat]\norder: day\nversions:\n  1:\n    fields:\n"
+        "      id: {type: string, required: true}\n      version: {type: long, required: true}\n"
+        "      emittedAt: {type: timestamp, required: true}\n      seat: {type: string, required: true}\n"
+        "      day: {type: date, required: true}\n"
+    )
+    lake = Lake(tmp_path, schemas=schemas)
+    line = '{"id":"%s","version":1,"emittedAt":"2026-11-01T05:00:00Z","seat":"a","day":"%s"}'
+    lake.deliver_unmodelled("days", [(line % pair).encode() for pair in (("1", "0001-01-01"), ("2", "9999-12-31"))])
+    lake.compact(datasets=("days",))
+    found = {table.table: table for table in status(lake.config, lake.registry).tables}
+    assert found["days"].newest == datetime(9999, 12, 31, tzinfo=UTC)
+    assert found["days_history"].rows == 2
 
 
 def test_query_answers_sql_over_the_tables_and_explains_mistakes(tmp_path: Path) -> None:

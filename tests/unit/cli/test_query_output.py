@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from compactor.cli import query_output
+from compactor.errors import CompactorError
 
 TEXT_MAP = pa.map_(pa.string(), pa.string())
 
@@ -117,3 +118,11 @@ def test_the_limit_counts_rows_over_all_batches(limit: int, cut: bool) -> None:
 
 def test_a_value_cannot_steer_the_terminal() -> None:
     assert as_table(pa.table({"x": ["\x1b[2J[red]\n"]}))[-1] == "\\x1b[2J[red]\\n"
+
+
+@pytest.mark.parametrize("write", [as_table, as_csv, as_json])
+@pytest.mark.parametrize("days", [6_537_000, 2**31 - 1, -800_000])
+def test_a_date_beyond_the_years_that_can_be_printed_is_named_as_the_cause(write: Any, days: int) -> None:
+    found = pa.table({"born": pa.array([0, days], pa.int32()).cast(pa.date32())})
+    with pytest.raises(CompactorError, match=r"^the query gives a date that is not within the years 1 to 9999; cast"):
+        write(found)

@@ -43,9 +43,9 @@ TEXTS = [
 SAMPLES: dict[str, list[Any]] = {
     "string": TEXTS,
     "long": [0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63), 1_793_000_000, 1_793_000_000_123, 253_402_300_800, 10**15],
-    "double": [0.0, -0.0, 1.0, 1.5, -2.25, 1e15, 1e16, 1e300, 0.001, 0.0001, 5e-324, 2.0**53, 2.0**63, 0.1, 1 / 3],
+    "double": [0.0, -0.0, 1.0, 1.5, -2.25, 1e15, 1e16, 1e300, 0.001, 5e-324, 2.0**53, 2.0**63, -(2.0**63), 0.1, 1 / 3],
     "boolean": [True, False],
-    "timestamp": [at("0001-01-01"), at("2026-11-01T05:00:00.123456"), at("9999-12-31T23:59:59")],
+    "timestamp": [at("0001-01-01"), at("2026-11-01T05:00:00.123456"), at("2026-11-01"), at("9999-12-31T23:59:59")],
     "date": [dt.date(1, 1, 1), dt.date(999, 1, 1), dt.date(2026, 2, 28), dt.date(9999, 12, 31)],
     "decimal(10,2)": [Decimal("0.00"), Decimal("1.50"), Decimal("-99999999.99")],
     "decimal(38,20)": [
@@ -129,6 +129,10 @@ def test_there_and_back_again_is_the_same_value(source: str, to: str) -> None:
         ("string", "decimal(10,2)", "1.234"),
         ("double", "long", 0.5),
         ("double", "long", 2.0**63),
+        ("timestamp", "date", at("2026-11-01T00:00:00.000001")),
+        ("string", "date", "2026-11-01T00:00:00Z"),
+        ("string", "timestamp", "2026-11-01T24:00:00Z"),
+        ("string", "boolean", "t"),
         ("long", "decimal(10,2)", 10**9),
         ("decimal(38,20)", "decimal(10,2)", Decimal("0.001")),
     ],

@@ -21,7 +21,6 @@ from pyiceberg.types import NestedField, TimestamptzType
 
 import compactor
 from compactor.lake.iceberg_type import iceberg_type
-from compactor.types.casts import plain_text
 from compactor.types.field_type import (
     BOOLEAN,
     DATE,
@@ -121,23 +120,6 @@ def test_a_value_has_one_canonical_json_text(type_: FieldType, text: str) -> Non
     with duckdb.connect() as con:
         con.register("given", given)
         assert con.execute(f"SELECT {type_.canonical_json('value')} FROM given").fetchone() == (text,)
-
-
-@TYPES
-def test_a_plain_text_is_cast_as_it_is_read(type_: FieldType) -> None:
-    if type_.plain_pattern is None:
-        return
-    texts = {
-        TIMESTAMP: ["2026-11-01T05:06:07.123456789Z", "2026-11-01 05:06:07Z", "2026-02-29T00:00:00Z", "now", "epoch"],
-        DATE: ["2026-02-28", "2026-02-29", "26-02-28", "infinity"],
-    }.get(type_, ["0", "-0.1", "1.23", "7", "1234567", "99999999999", "1e2", "0.001", "NaN"])
-    with duckdb.connect() as con:
-        for text in texts:
-            value, sure = plain_text("t", type_)
-            found = con.execute(f"SELECT {value}, {sure} FROM (SELECT ? AS t)", [text]).fetchone()
-            assert found
-            if found[1]:
-                assert found[0] == type_.read(Number(text) if type_.digits else text)
 
 
 @pytest.mark.parametrize(
