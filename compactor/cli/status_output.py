@@ -11,7 +11,7 @@ from rich.console import Console
 from compactor.cli.console import SHOWN, megabytes, minute, say, say_problems, section
 from compactor.reports.report import StatusReport, TableStatus, named
 
-_RUN_COUNTS = ("listed", "objects", "lines", "new", "quarantined", "pending")
+_RUN_COUNTS = ("listed", "objects", "lines", "new", "quarantined")
 
 
 def show(report: StatusReport, console: Console) -> None:
@@ -43,22 +43,23 @@ def _run_rows(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     for _, group in groupby(runs, key=lambda run: run["run_id"]):
         rows = list(group)
         busy = [row for row in rows if row["lines"] or row["objects"] or row["failed_objects"] or row.get("error")]
-        for row in busy:
-            yield _run_row(row, row["dataset"], row["failed_objects"], row.get("listed"))
+        yield from (_run_row(row, row["dataset"], row.get("listed")) for row in busy)
         if quiet := [row for row in rows if row not in busy]:
             name = quiet[0]["dataset"] if len(quiet) == 1 else f"{len(quiet)} {'other ' if busy else ''}datasets"
-            yield _run_row(quiet[0], name, 0, sum(row.get("listed") or 0 for row in quiet))
+            listed = [row["listed"] for row in quiet if row.get("listed") is not None]
+            yield _run_row(quiet[0], name, sum(listed) if listed else None)
 
 
-def _run_row(run: Mapping[str, Any], dataset: str, pending: int, listed: int | None) -> tuple[str, ...]:
-    """The columns of a row of `compactor_runs` that fit into a line."""
-    counts = {**run, "listed": "-" if listed is None else listed, "pending": pending}
+def _run_row(run: Mapping[str, Any], dataset: str, listed: int | None) -> tuple[str, ...]:
+    """The columns of a row of `compactor_runs` that fit into a line. `listed`: None in rows of older versions."""
+    pending = f"{run['failed_objects']:,} pending" if run["failed_objects"] else ""
     return (
         minute(run["started_at"]),
         run["verb"],
         dataset,
-        *(f"{counts[name]:,}" if isinstance(counts[name], int) else counts[name] for name in _RUN_COUNTS),
-        "FAILED" if run.get("error") else "",
+        "-" if listed is None else f"{listed:,}",
+        *(f"{run[name]:,}" for name in _RUN_COUNTS[1:]),
+        "FAILED" if run.get("error") else pending,
     )
 
 

@@ -86,8 +86,7 @@ class DatasetReport:
     """What one run did for one dataset.
 
     Attributes:
-        listed: objects of the dataset that the source has, of the hours that the run looked at.
-        objects: those of them that were loaded.
+        objects: objects that were loaded.
         lines: their lines that are not blank; the sum of `new`, `duplicates` and `quarantined`.
         raw_bytes: their uncompressed size.
         unknown_fields: accepted lines with a field that the registry does not declare.
@@ -98,10 +97,10 @@ class DatasetReport:
             ends with the next step.
         snapshots: table -> id of the last snapshot that this run committed.
         seconds: the duration.
+        listed: objects of the dataset that the source has, of the hours that the run looked at.
     """
 
     dataset: str
-    listed: int = 0
     objects: int = 0
     lines: int = 0
     new: int = 0
@@ -115,6 +114,7 @@ class DatasetReport:
     unknown_versions: tuple[tuple[str, str], ...] = ()
     snapshots: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    listed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         failed = [{"key": key, "reason": reason} for key, reason in self.failed]

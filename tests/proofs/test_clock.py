@@ -114,5 +114,6 @@ def test_runs_are_listed_in_the_order_in_which_they_were_recorded(tmp_path: Path
         lake.deliver(NAME, [record(night, 1)], hour=f"2026-11-0{night + 1}T00")
         lake.compact(datasets=(NAME,))
         clock.time -= timedelta(days=7)
-    rows = sorted(lake.rows(RUNS), key=lambda row: row["finished_at"])
+    lake.compact(datasets=(NAME,))  # without news: it says nothing of the watermark
+    rows = sorted((row for row in lake.rows(RUNS) if row["watermark"]), key=lambda row: row["finished_at"])
     assert [row["watermark"] for row in rows] == ["2026-11-01T00", "2026-11-02T00", "2026-11-03T00"]

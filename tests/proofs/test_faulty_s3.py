@@ -14,9 +14,10 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from tenacity import wait_none
 
-from compactor.errors import CompactorError, SourceError
+from compactor.errors import SourceError
 from compactor.reports.report import RunReport
 from compactor.source.s3 import S3Source
+from tests.support.assertions import assert_failed
 from tests.support.histories import History
 from tests.support.lake import Lake
 from tests.support.s3_server import Answer, Bucket, Cut, Fault, Hop, Request
@@ -171,8 +172,7 @@ def test_credentials_that_expire_in_the_middle_end_the_run_and_keep_what_was_loa
         return Answer.refusal(400, "ExpiredToken") if reads > 4 else None
 
     faulty.hop.script = expire
-    with pytest.raises(SourceError, match="the credentials have expired; renew them, then run again"):
-        faulty.compact()
+    assert_failed(faulty.compact(), "the credentials have expired; renew them, then run again")
     assert 0 < len(faulty.lake.ledger()) < 8
     faulty.hop.script = lambda request: None
     faulty.compact()
@@ -208,8 +208,7 @@ def test_a_commit_that_fails_leaves_nothing_visible_and_the_next_run_completes(
 
     with monkeypatch.context() as patch:
         patch.setattr(SqlCatalog, "commit_table", refusing)
-        with pytest.raises(CompactorError, match=r"the commit failed .*; nothing of it was published, run again"):
-            faulty.compact()
+        assert_failed(faulty.compact(), r"the commit failed .*; nothing of it was published, run again")
     assert faulty.lake.ledger() == []
     faulty.compact()
     faulty.assert_loaded()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from compactor.commands.verify.verify import verify
+from compactor.reports.report import Report
 from tests.support.lake import Lake
 
 
@@ -18,3 +21,9 @@ def assert_one_sentence(code: int, errors: str, *sentences: str) -> None:
     assert code == 1, errors
     assert len(said) == 1, errors
     assert any(sentence in said[0] for sentence in sentences), errors
+
+
+def assert_failed(report: Report, pattern: str) -> None:
+    """The run has ended with 1, and its sentence has the pattern."""
+    assert report.exit_code == 1
+    assert re.search(pattern, report.error or ""), report.error

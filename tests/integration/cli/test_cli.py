@@ -43,7 +43,7 @@ def run_with(**numbers: Any) -> RunReport:
 def test_compact_hands_on_what_was_asked_for(lake: Lake) -> None:
     lake.answer("compact", DONE)
     hours = "--from 2026-11-01T05 --to 2026-11-02T06 --full-scan"
-    words = f"--dataset a --dataset b {hours} --if-running leave --engine spark"
+    words = f"--dataset a --dataset b {hours} --if-running leave --engine spark --allow-empty-source"
 
     assert invoke("compact", *words.split()).exit_code == 0
 
@@ -57,6 +57,7 @@ def test_compact_hands_on_what_was_asked_for(lake: Lake) -> None:
         "full_scan": True,
         "if_running": "leave",
         "engine": "spark",
+        "allow_empty_source": True,
     }
     assert lake.call("loader.load")[0] == ("the schemas",)
 

@@ -16,6 +16,7 @@ from compactor.reports.report import (
     Check,
     DatasetReport,
     PendingObjects,
+    Problem,
     Repair,
     RunReport,
     StatusReport,
@@ -101,14 +102,33 @@ def test_a_reason_that_names_its_key_does_not_name_it_twice(shown: Shown) -> Non
 
 
 def test_status_shows_each_part(shown: Shown) -> None:
-    started = {"run_id": "run-1", "dataset": "fan_profiles", "verb": "compact", "started_at": START}
+    def row(run: str, dataset: str, **counts: Any) -> dict[str, Any]:
+        none = dict.fromkeys(("listed", "objects", "lines", "new", "quarantined", "failed_objects"), 0)
+        about = {
+            "run_id": run,
+            "dataset": dataset,
+            "verb": "compact",
+            "started_at": START,
+            "failures": [],
+            "error": None,
+        }
+        return about | none | counts
+
     report = StatusReport(
         tables=(
             TableStatus("fan_profiles", 1200, START, 3, 4_500_000, 8834834834834834834),
             TableStatus("fan_track_events", 0, None, 0, 0, None),
         ),
         pending={"fan_profiles": PendingObjects(2, 3_000_000), "fan_track_events": PendingObjects(0, 0)},
-        runs=({**started, "objects": 2, "lines": 1000, "new": 900, "quarantined": 1},),
+        runs=(
+            row("run-2", "fan_profiles", listed=3, failed_objects=1, failures=[{"key": "exports/k", "reason": "cut"}]),
+            row("run-2", "fan_track_events", error="its table is gone; restore it"),
+            row("run-2", "other", listed=4),
+            row("run-1", "fan_profiles", listed=2, objects=2, lines=1000, new=900, quarantined=1),
+            row("run-1", "fan_track_events"),
+            row("run-1", "other"),
+            row("run-0", "fan_profiles", listed=None),
+        ),
         quarantine={"fan_profiles": {"not_json": 1}},
     )
     assert shown(report) == [
@@ -124,9 +144,18 @@ def test_status_shows_each_part(shown: Shown) -> None:
         "fan_profiles        2  3.0",
         "",
         "last runs:",
-        "started           verb     dataset       objects  lines  new  quarantined",
-        "-------------------------------------------------------------------------",
-        "2026-11-24 04:05  compact  fan_profiles        2  1,000  900            1",
+        "started           verb     dataset           listed  objects  lines  new  quarantined",
+        "------------------------------------------------------------------------------------------------",
+        "2026-11-24 04:05  compact  fan_profiles           3        0      0    0            0  1 pending",
+        "2026-11-24 04:05  compact  fan_track_events       0        0      0    0            0  FAILED",
+        "2026-11-24 04:05  compact  other                  4        0      0    0            0",
+        "2026-11-24 04:05  compact  fan_profiles           2        2  1,000  900            1",
+        "2026-11-24 04:05  compact  2 other datasets       0        0      0    0            0",
+        "2026-11-24 04:05  compact  fan_profiles           -        0      0    0            0",
+        "",
+        "the last run, run-2, did not load all:",
+        "  fan_track_events: its table is gone; restore it",
+        "  exports/k: cut",
         "",
         "quarantine:",
         "dataset       reason    rows",
@@ -191,3 +220,26 @@ def test_output_that_is_not_a_terminal_gets_no_colour_even_if_forced(
     monkeypatch.setenv("FORCE_COLOR", "1")
     render.show(run(DatasetReport("fan_profiles", 1, 1, 1)), render.stdout())
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_failed_run_says_what_several_datasets_share_once_and_not_that_there_was_nothing_to_do(shown: Shown) -> None:
+    full = [Problem(name, "the disk is full", "free some space", fails=True) for name in ("a", "b")]
+    report = dataclasses.replace(
+        run(DatasetReport("a"), DatasetReport("b")), problems=(*full, Problem("c", "odd", "look"))
+    )
+    assert shown(report)[1:] == [
+        "nothing was loaded",
+        "2 problems:",
+        "  a, b: the disk is full; free some space",
+        "  c: odd; look",
+    ]
+    assert report.error == "a, b: the disk is full; free some space"
+
+
+def test_the_sentence_of_a_failed_run_is_the_first_of_its_reasons() -> None:
+    pending = run(DatasetReport("a", failed=(("k1", "k1 is cut; replace it"), ("k2", "empty; replace it"))))
+    lost = Problem("b", "its table is gone", "restore it", fails=True)
+    assert pending.error == "k1 is cut; replace it (the first of 2 objects; the report has all)"
+    assert dataclasses.replace(pending, problems=(lost,)).error == str(lost)
+    assert run(DatasetReport("a", quarantined=3)).error is None
+    assert "error" not in run(DatasetReport("a")).to_json()
