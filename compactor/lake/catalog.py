@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 from urllib.parse import urlparse
 
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import NotInstalledError, TableAlreadyExistsError
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.exceptions import NotInstalledError, TableAlreadyExistsError, ValidationError
 from pyiceberg.table import Table as IcebergTable
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 from tenacity import (
     Retrying,
     retry,
@@ -23,7 +27,7 @@ from tenacity import (
 
 from compactor import diagnose
 from compactor.config import Config
-from compactor.errors import CompactorError, ConflictError, MissingTableError, UsageError
+from compactor.errors import CompactorError, ConflictError, MissingTableError, UnreadableError, UsageError
 from compactor.lake import layout, own_tables, table_version
 from compactor.lake.own_tables import OWN_TABLES, OwnTable
 from compactor.lake.table import Schema, Table
@@ -32,6 +36,10 @@ from compactor.registry.loader import Registry
 from compactor.types.field_type import FieldType
 
 log = logging.getLogger(__name__)
+
+METADATA = "the metadata file that the catalog names"
+# What the library raises for a metadata file that is missing, or is no whole metadata file.
+_DAMAGES = (OSError, ValidationError, ValueError, KeyError, TypeError, AttributeError, EOFError, zlib.error)
 
 
 class Lakehouse:
@@ -44,9 +52,35 @@ class Lakehouse:
         self._has_own = False
 
     def table(self, name: str) -> Table:
-        """Loads a table. Raises CompactorError where it does not exist."""
-        with _explained(f"cannot load table {self.namespace}.{name}"):
-            return Table(self._catalog, f"{self.namespace}.{name}")
+        """Loads a table.
+
+        Raises MissingTableError where it does not exist, UnreadableError where its metadata file cannot be read.
+        """
+        identifier = f"{self.namespace}.{name}"
+        with _explained(f"cannot load table {identifier}"):
+            try:
+                return Table(self._catalog, identifier)
+            except _DAMAGES as error:
+                if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                    raise
+                why = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
+                raise UnreadableError(identifier, self._metadata_location(name) or METADATA, why) from error
+
+    def _metadata_location(self, name: str) -> str | None:
+        """Where the catalog says that a table's metadata file lies, if it says so without loading the table."""
+        if entry := self.glue_entry(name):
+            found: str | None = entry.get("Parameters", {}).get("metadata_location")
+            return found
+        if not isinstance(self._catalog, SqlCatalog):
+            return None
+        key = {"catalog_name": self._catalog.name, "table_namespace": self.namespace, "table_name": name}
+        with Session(self._catalog.engine) as session:
+            return session.scalar(select(IcebergTables.metadata_location).filter_by(**key))
+
+    def drop(self, name: str) -> None:
+        """Takes a table out of the catalog, whether it can be read or not. Deletes no file."""
+        with _explained(f"cannot drop table {self.namespace}.{name}"):
+            self._catalog.drop_table(f"{self.namespace}.{name}")
 
     def find(self, name: str) -> Table | None:
         """Loads a table; None where it does not exist."""
@@ -73,8 +107,11 @@ class Lakehouse:
         return found
 
     def exists(self, name: str) -> bool:
-        with _explained(f"cannot load table {self.namespace}.{name}"):
-            return self._catalog.table_exists(f"{self.namespace}.{name}")
+        """Whether the catalog has a table, even if it cannot be read."""
+        try:
+            return self.find(name) is not None
+        except UnreadableError:
+            return True
 
     def at_table_version(self, dataset: Dataset) -> Dataset:
         """The dataset at the version of its tables (see `table_version`); as the registry has it without tables."""
