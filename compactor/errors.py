@@ -8,7 +8,7 @@
     │   ├── DamagedObject       its gzip is truncated, corrupt, or unpacks past the limit
     │   └── ChangedObject       it was replaced between listing and reading
     ├── MissingTableError       the table is not in the catalog: create it, or ask the operator to
-    ├── UnreadableError         a file of a table's metadata is missing or damaged: other tables can still be read
+    ├── UnreadableError         a file of a table is missing or damaged: other tables can still be read
     ├── ConflictError           another writer committed first: plan again from a fresh load
     ├── TableVersionChanged     the tables were migrated meanwhile: start again with their new version
     └── InvariantError          our own sums do not hold: nothing of the batch is published    (exit 1)
@@ -59,12 +59,8 @@ class ChangedObject(ObjectError):
     """The object's ETag is no longer the listed one."""
 
 
-class MissingTableError(CompactorError):
-    """A table does not exist (yet)."""
-
-
 class UnreadableError(CompactorError):
-    """A table cannot be loaded, because a file of its metadata is missing or damaged.
+    """A table cannot be read, because one of its files is missing or damaged.
 
     Attributes:
         path: the file.
@@ -74,6 +70,10 @@ class UnreadableError(CompactorError):
     def __init__(self, table: str, path: str, why: str) -> None:
         self.path, self.why = path, why
         super().__init__(f"table {table} cannot be read: {path} {why}; run `compactor verify --repair`")
+
+
+class MissingTableError(CompactorError):
+    """A table does not exist (yet)."""
 
 
 class ConflictError(CompactorError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from urllib.parse import urlparse
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
-from pyiceberg.exceptions import NotInstalledError, TableAlreadyExistsError, ValidationError
+from pyiceberg.exceptions import NotInstalledError, TableAlreadyExistsError
 from pyiceberg.table import Table as IcebergTable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -28,7 +27,7 @@ from tenacity import (
 from compactor import diagnose
 from compactor.config import Config
 from compactor.errors import CompactorError, ConflictError, MissingTableError, UnreadableError, UsageError
-from compactor.lake import layout, own_tables, table_version
+from compactor.lake import layout, own_tables, table_version, unreadable
 from compactor.lake.own_tables import OWN_TABLES, OwnTable
 from compactor.lake.table import Schema, Table
 from compactor.registry.dataset import Dataset, TableLayout
@@ -38,8 +37,6 @@ from compactor.types.field_type import FieldType
 log = logging.getLogger(__name__)
 
 METADATA = "the metadata file that the catalog names"
-# What the library raises for a metadata file that is missing, or is no whole metadata file.
-_DAMAGES = (OSError, ValidationError, ValueError, KeyError, TypeError, AttributeError, EOFError, zlib.error)
 
 
 class Lakehouse:
@@ -60,11 +57,10 @@ class Lakehouse:
         with _explained(f"cannot load table {identifier}"):
             try:
                 return Table(self._catalog, identifier)
-            except _DAMAGES as error:
-                if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-                    raise
-                why = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
-                raise UnreadableError(identifier, self._metadata_location(name) or METADATA, why) from error
+            except Exception as error:
+                if why := unreadable.of_metadata(error):
+                    raise UnreadableError(identifier, self._metadata_location(name) or METADATA, why) from error
+                raise
 
     def _metadata_location(self, name: str) -> str | None:
         """Where the catalog says that a table's metadata file lies, if it says so without loading the table."""
@@ -225,7 +221,7 @@ def _explained(doing: str) -> Iterator[None]:
         yield
     except Exception as error:
         reason = diagnose.reason(error)
-        if reason is None:
+        if reason is None or isinstance(error, CompactorError):
             raise
         raise CompactorError(f"{doing}: {reason}") from error
 

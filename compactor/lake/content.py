@@ -22,6 +22,7 @@ from pyiceberg.manifest import DataFile
 
 PROPERTY = "compactor.content"
 """The summary's property. A snapshot without it has no hashes: an older version or another engine wrote its files."""
+_ATTRIBUTE = "content_hash"  # of a DataFile that this process has written
 _LIMIT_BYTES = 64 << 10
 """Of the property: some 4,000 files of one writer. A summary stays in the metadata until its snapshot expires."""
 _HASH_BYTES = 12
@@ -77,14 +78,20 @@ def hash_of(stream: _Readable) -> str:
 
 def attach(file: DataFile, hash_: str) -> None:
     """Keeps the hash with a file that no snapshot has yet."""
-    file.content_hash = hash_
+    setattr(file, _ATTRIBUTE, hash_)
+
+
+def attached(file: DataFile) -> str | None:
+    """The hash that was kept with a file."""
+    found: str | None = getattr(file, _ATTRIBUTE, None)
+    return found
 
 
 def properties(files: Iterable[DataFile]) -> dict[str, str]:
     """The summary's properties for the files that a commit adds. Those beyond the limit have no hash."""
     writers: dict[str, dict[int, str]] = {}
     for file in files:
-        found, name = getattr(file, "content_hash", None), _NAME.fullmatch(base_name(file.file_path))
+        found, name = attached(file), _NAME.fullmatch(base_name(file.file_path))
         if found and name:
             writers.setdefault("".join(name.groups()[1:]), {})[int(name[1])] = found
     text = ""

@@ -15,8 +15,9 @@ from pyarrow.fs import FileSelector, FileSystem, FileType
 from pyiceberg.avro.file import AvroFile
 from pyiceberg.manifest import DataFileContent
 
-from compactor.lake.file_reading import MISSING, damage
+from compactor.lake.file_reading import damage
 from compactor.lake.table import Snapshot, Table
+from compactor.lake.unreadable import MISSING
 
 _JSON = ("schema", "partition-spec")
 """Texts in the head of a manifest that the library does not read and other engines do."""

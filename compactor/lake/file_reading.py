@@ -11,8 +11,8 @@ from pyiceberg.manifest import DataFile, FileFormat
 from compactor import diagnose
 from compactor.lake import content
 from compactor.lake.table import Table, summary
+from compactor.lake.unreadable import DAMAGED, MISSING
 
-MISSING, DAMAGED = "is missing", "is damaged"
 CHANGED = "does not hold what was written into it"
 _READ_ROWS = 16_384
 

@@ -23,7 +23,7 @@ from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.publish import upsert
 from compactor.registry.dataset import Dataset
-from compactor.reports.report import Check
+from compactor.reports.report import Check, Repair
 
 _KEYS = {FILES: upsert.OBJECT, QUARANTINE: LINE, RUNS: upsert.RUN}
 
@@ -32,7 +32,7 @@ def check_content(lake: Lakehouse, table: Table, dataset: Dataset | None, found:
     """The checks of a table of a dataset, or of one of the program's own (None).
 
     Args:
-        found: the files of the table. Those that are known to be damaged are not read.
+        found: the files of the table. The check of files says what to do about those that are `lost`.
     """
     yield _each_file(table, dataset, found.lost)
     if dataset and table.name == dataset.current_table:
@@ -46,7 +46,7 @@ def check_content(lake: Lakehouse, table: Table, dataset: Dataset | None, found:
 
 def _each_file(table: Table, dataset: Dataset | None, lost: frozenset[str]) -> Finding:
     hashes = file_reading.recorded_hashes(table)
-    files = [file for file in table.files if file.file_path not in lost]
+    files = table.files
     recorded = [file_reading.hash_recorded(hashes, file) for file in files]
     wrong = {}
     for file, hash_ in zip(files, recorded, strict=True):
@@ -63,9 +63,12 @@ def _each_file(table: Table, dataset: Dataset | None, lost: frozenset[str]) -> F
     check = Check(check.name, check.table, ok=False, detail=f"{detail}, such as {path}, which {wrong[path]}")
     if dataset and table.name == dataset.current_table:
         return Finding(check, dataset=dataset, damaged=frozenset(wrong))  # `remedies.derive` takes them out
-    rows = sum(file.record_count for file in files if file.file_path in wrong)
-    repair = remedies.changed_file(table.name, len(wrong), rows, path, wrong[path], dataset)
-    return Finding(check, (repair,), dataset, blocks=True)
+    changed = sorted(wrong.keys() - lost)
+    rows = sum(file.record_count for file in files if file.file_path in changed)
+    repairs: tuple[Repair, ...] = ()
+    if changed:
+        repairs = (remedies.changed_file(table.name, len(changed), rows, changed[0], wrong[changed[0]], dataset),)
+    return Finding(check, repairs, dataset, blocks=True)
 
 
 def _rows_by_others(lake: Lakehouse, table: Table, key: Sequence[str], name: str) -> Outcome[None]:

@@ -35,9 +35,9 @@ def check_table(
             repair = remedies.unreadable(name, error.path, error.why, dataset)
             yield Finding(check, (repair,), dataset, blocks=True)
         return
-    if files or (content and found.unreadable):
+    if files or not found.only_data_files:
         yield _each_file_is_there(table, found, dataset)
-    if content and not (found.unreadable and not found.only_data_files):
+    if content and found.only_data_files:
         yield from content_checks.check_content(lake, table, dataset, found)
     if files and found.left_over:
         size = sum(found.left_over.values()) / 1e6

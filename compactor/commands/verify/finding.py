@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_STEP = "see `compactor verify --repair`"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -79,7 +81,11 @@ def run(
         reason = diagnose.reason(error)
         # A damaged file can ask for any amount of memory.
         suspect = reason is None or isinstance(error, MemoryError) or "malloc" in str(error)
-        wrong = next(filter(None, (_wrong_with(lake, each) for each in needs)), None) if suspect else None
+        wrong = None
+        if isinstance(error, UnreadableError):
+            wrong = f"{error.path} {error.why}; {_STEP}"
+        elif suspect:
+            wrong = next(filter(None, (_wrong_with(lake, each) for each in needs)), None)
         if wrong is None and reason is not None:
             raise
         log.debug("%s: the check '%s' could not be made", table, name, exc_info=True)
@@ -90,17 +96,16 @@ def run(
 
 def _wrong_with(lake: Lakehouse, name: str) -> str | None:
     """Why a table cannot be read, as a clause with the next step; None if it can."""
-    step = "see `compactor verify --repair`"
     try:
         table = lake.table(name)
         found = file_inventory.take(table)
         if found.unreadable:
             path = found.unreadable[0]
-            return f"{path} {found.damaged[path]}, which {name} needs; {step}"
+            return f"{path} {found.damaged[path]}, which {name} needs; {_STEP}"
         if damaged := file_reading.first_damaged(table):
-            return f"{damaged[0]} {damaged[1]}, which {name} needs; {step}"
+            return f"{damaged[0]} {damaged[1]}, which {name} needs; {_STEP}"
     except UnreadableError as error:
-        return f"{error.path} {error.why}, which {name} needs; {step}"
+        return f"{error.path} {error.why}, which {name} needs; {_STEP}"
     except MissingTableError:
-        return f"table {name} does not exist; {step}"
+        return f"table {name} does not exist; {_STEP}"
     return None

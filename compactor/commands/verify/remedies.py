@@ -88,7 +88,7 @@ def foreign_records(dataset: Dataset, surplus: int) -> Repair:
 def lost_history_files(dataset: Dataset, files: int, rows: int, path: str, why: str) -> Repair:
     return _by_operator(
         dataset.history_table,
-        f"{files} data files with {rows} rows cannot be read, such as {path}, which {why}; these rows are"
+        f"{files} data files with {rows} rows are missing or damaged, such as {path}, which {why}; these rows are"
         " nowhere else in the lake" + (", unless they are still current" if dataset.current_table else ""),
         f"restore the files under their names from the bucket's versions or a backup; {_reload(dataset)}",
     )
@@ -157,7 +157,9 @@ def run_sums(dataset: Dataset, runs: int, example: str) -> Repair:
         "select r.run_id, r.objects, r.lines, r.new, r.duplicates, r.quarantined, f.* exclude (run_id) from"
         f" {RUNS} r left join (select run_id, count(*) as of_objects, sum(lines) as of_lines, sum(new) as of_new,"
         f" sum(duplicates) as of_duplicates, sum(quarantined) as of_quarantined from {FILES} where dataset ="
-        f" '{dataset.name}' group by 1) f using (run_id) where r.dataset = '{dataset.name}'"
+        f" '{dataset.name}' group by 1) f using (run_id) where r.dataset = '{dataset.name}' and r.verb = 'compact' and"
+        " (r.objects, r.lines, r.new, r.duplicates, r.quarantined) is distinct from (f.of_objects, f.of_lines,"
+        " f.of_new, f.of_duplicates, f.of_quarantined)"
     )
     return _by_operator(
         RUNS,

@@ -112,14 +112,17 @@ def runs_have_their_objects(tables: Tables, relations: Relations, name: str) -> 
     """Compares the rows of the runs with the ledger's objects that name them.
 
     A run's row counts what the run has loaded, an object of the ledger names the run that loaded it. A run that was
-    killed has no row. Of an object that two runs have read at the same time, the ledger has one. A rollback takes
-    objects out of the ledger, and leaves the runs. A replay moves lines of an object out of the quarantine, and a
-    migration moves some into it.
+    killed has no row; of one that failed, another run can have finished the last batch. Of an object that two runs have
+    read at the same time, the ledger has one. A rollback takes objects out of the ledger, and leaves the runs. A replay
+    moves lines of an object out of the quarantine, and a migration moves some into it.
     """
     dataset, where = tables.dataset, {"dataset": tables.dataset.name}
     columns = ["run_id", "verb", "started_at", "finished_at", "objects", *_SUMMED]
-    with relations.arrow("runs", tables.table(RUNS).scan(columns, where=where).batches) as rows:
-        runs = relations.table("runs", f"SELECT * FROM {rows}")
+    table = tables.table(RUNS)
+    failed = "error IS NOT NULL" if "error" in table.schema.names else "false"
+    columns += ["error"] if "error" in table.schema.names else []
+    with relations.arrow("runs", table.scan(columns, where=where).batches) as rows:
+        runs = relations.table("runs", f"SELECT *, {failed} AS failed FROM {rows}")
     sums = ", ".join(f"sum({each})::BIGINT AS {each}" for each in _SUMMED)
     entries = tables.table(FILES).scan(["key", "etag", "run_id", *_SUMMED], where=where)
     with relations.arrow("entries", entries.batches) as rows:
@@ -151,7 +154,7 @@ def runs_have_their_objects(tables: Tables, relations: Relations, name: str) -> 
         # A replay that failed has read lines and moved none.
         "lines <> new + duplicates + quarantined AND NOT (verb = 'replay' AND new + duplicates = 0)"
         " OR verb <> 'compact' AND l_objects > 0"
-        " OR verb = 'compact' AND CASE WHEN l_objects > objects OR l_lines > lines THEN true"
+        " OR verb = 'compact' AND CASE WHEN l_objects > objects OR l_lines > lines THEN NOT failed"
         " WHEN l_objects < objects THEN NOT fewer"
         " WHEN l_lines <> lines THEN true"
         f" WHEN exact THEN NOT ({same})"

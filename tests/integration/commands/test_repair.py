@@ -125,7 +125,9 @@ def test_a_missing_file_of_a_history_is_named_and_what_can_be_repaired_is(lake: 
     assert {table for table, _ in failed(report)} == {EVENTS}
     assert [each.table for each in report.repairs or () if each.done] == [PAST]
     loss = repairs(report)[EVENTS]
-    assert f"with {file.record_count} rows cannot be read, such as {path_of(file)}, which is missing" in loss.wrong
+    assert (
+        f"with {file.record_count} rows are missing or damaged, such as {path_of(file)}, which is missing" in loss.wrong
+    )
     assert "from the bucket's versions or a backup" in loss.action
     path_of(file).write_bytes(saved)
     assert run_repair(lake, yes=False).exit_code == 0
@@ -199,7 +201,7 @@ def test_what_the_tables_cannot_show_is_left_to_the_operator(lake: Lake) -> None
     ):
         assert [each for each in loss if sentence in each], (sentence, loss)
     shown = [sql for each in report.repairs or () for sql in re.findall(r'compactor query "([^"]+)"', each.action)]
-    assert len(shown) == 4
+    assert len(shown) == 5
     for sql in shown:
         with query(lake.config, lake.registry, sql) as reader:
             assert reader.read_all().num_rows >= 1
