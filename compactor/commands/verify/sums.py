@@ -132,10 +132,9 @@ def runs_have_their_objects(tables: Tables, relations: Relations, name: str) -> 
         )
     exact, only_replays = _changed_by(tables)
     later = f"SELECT 1 FROM {runs} o WHERE o.finished_at >= r.started_at"
-    # An hour, because two machines may disagree about the time.
     beside = (
-        f"SELECT 1 FROM {runs} o WHERE o.run_id <> r.run_id AND o.finished_at + INTERVAL 1 HOUR >= r.started_at"
-        " AND o.started_at <= r.finished_at + INTERVAL 1 HOUR"
+        f"SELECT 1 FROM {runs} o WHERE o.run_id <> r.run_id AND o.finished_at >= r.started_at"
+        " AND o.started_at <= r.finished_at"
     )
     killed = f"SELECT 1 FROM {loaded} ANTI JOIN {runs} USING (run_id)"
     known = {
