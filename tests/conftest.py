@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.glue_server",
     "tests.support.postgres_server",
     "tests.support.s3_server",
+    "tests.support.sound_lake",
     "tests.support.sources",
     "tests.support.versioned_fans",
 ]

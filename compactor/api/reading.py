@@ -69,12 +69,13 @@ class Reading(OpenLake):
 
         return drift(self.config, self.registry, datasets=as_names(datasets), days=days, min_share=min_share)
 
-    def verify(self, *, rebuild: bool = False, files: bool = False) -> VerifyReport:
+    def verify(self, *, rebuild: bool = False, files: bool = False, content: bool = False) -> VerifyReport:
         """Checks that ids and keys are unique and that the sums of the ledger hold. Changes nothing.
 
         Args:
             rebuild: also derive the current state from history, and compare; reads all of it.
-            files: also look for files that are missing, and for files that no table refers to.
+            files: also look for files that are missing or damaged, and for files that no table refers to.
+            content: also read all data files, and compare them with what was written into them.
 
         Returns:
             All checks. `exit_code` is 1 if one failed.
@@ -83,7 +84,7 @@ class Reading(OpenLake):
         """
         from compactor.commands.verify.verify import verify
 
-        return verify(self.config, self.registry, rebuild=rebuild, files=files)
+        return verify(self.config, self.registry, rebuild=rebuild, files=files, content=content)
 
     def verify_athena(self) -> VerifyReport:
         """Checks by their metadata whether Athena can read the tables. Raises CompactorError if there is no table."""

@@ -44,14 +44,19 @@ def query(invocation: Invocation, sql: str, form: str, limit: int) -> None:
 
 @click.command(cls=Verb)
 @click.option("--rebuild", is_flag=True, help="Also check that the current tables match their history.")
-@click.option("--files", is_flag=True, help="Also look for missing files, and for files that no table refers to.")
+@click.option(
+    "--files", is_flag=True, help="Also look for missing or damaged files, and for files that no table refers to."
+)
+@click.option("--content", is_flag=True, help="Also read all data files, and compare them with what was written.")
 @click.option("--athena", is_flag=True, help="Check instead, by their metadata, whether Athena can read the tables.")
 @click.option("--repair", is_flag=True, help="Make all checks, and show how those that fail can be repaired.")
 @click.option("--yes", is_flag=True, help="With --repair: repair, then make all checks again.")
 @pass_invocation
-def verify(invocation: Invocation, rebuild: bool, files: bool, athena: bool, repair: bool, yes: bool) -> int:
+def verify(
+    invocation: Invocation, rebuild: bool, files: bool, content: bool, athena: bool, repair: bool, yes: bool
+) -> int:
     """Check uniqueness and the sums of the ledger, and repair what can be repaired."""
-    if athena and (rebuild or files or repair):
+    if athena and (rebuild or files or content or repair):
         raise click.UsageError("--athena makes checks of its own; use it alone")
     if yes and not repair:
         raise click.UsageError("--yes carries out what --repair shows; use both")
@@ -60,7 +65,7 @@ def verify(invocation: Invocation, rebuild: bool, files: bool, athena: bool, rep
         return invocation.show(lake.verify_athena())
     if repair:
         return invocation.show(lake.repair(yes=yes))
-    return invocation.show(lake.verify(rebuild=rebuild, files=files))
+    return invocation.show(lake.verify(rebuild=rebuild, files=files, content=content))
 
 
 @click.command(cls=Verb)

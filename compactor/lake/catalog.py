@@ -10,8 +10,11 @@ from typing import Any
 from urllib.parse import urlparse
 
 from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import NotInstalledError, TableAlreadyExistsError
 from pyiceberg.table import Table as IcebergTable
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 from tenacity import (
     Retrying,
     retry,
@@ -56,8 +59,24 @@ class Lakehouse:
                 return Table(self._catalog, identifier)
             except Exception as error:
                 if why := unreadable.of_metadata(error):
-                    raise UnreadableError(identifier, METADATA, why) from error
+                    raise UnreadableError(identifier, self._metadata_location(name) or METADATA, why) from error
                 raise
+
+    def _metadata_location(self, name: str) -> str | None:
+        """Where the catalog says that a table's metadata file lies, if it says so without loading the table."""
+        if entry := self.glue_entry(name):
+            found: str | None = entry.get("Parameters", {}).get("metadata_location")
+            return found
+        if not isinstance(self._catalog, SqlCatalog):
+            return None
+        key = {"catalog_name": self._catalog.name, "table_namespace": self.namespace, "table_name": name}
+        with Session(self._catalog.engine) as session:
+            return session.scalar(select(IcebergTables.metadata_location).filter_by(**key))
+
+    def drop(self, name: str) -> None:
+        """Takes a table out of the catalog, whether it can be read or not. Deletes no file."""
+        with _explained(f"cannot drop table {self.namespace}.{name}"):
+            self._catalog.drop_table(f"{self.namespace}.{name}")
 
     def find(self, name: str) -> Table | None:
         """Loads a table; None where it does not exist."""

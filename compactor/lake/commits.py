@@ -35,6 +35,7 @@ from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFil
 
 from compactor import diagnose
 from compactor.errors import CompactorError, ConflictError
+from compactor.lake import content
 
 log = logging.getLogger(__name__)
 # It announces a retry before `Replace` refuses it; the caller that plans again logs what really happens.
@@ -138,6 +139,8 @@ def replace(
     transaction: Transaction, add: Iterable[DataFile], remove: Iterable[DataFile], properties: dict[str, str]
 ) -> Replace:
     """A change of files. Its snapshot and manifests name the schema that is staged in the transaction."""
+    add = list(add)
+    properties = {**properties, **content.properties(add)}
     producer = Replace(
         Operation.OVERWRITE, transaction=transaction, io=transaction._table.io, snapshot_properties=properties
     )

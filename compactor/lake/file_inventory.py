@@ -1,15 +1,26 @@
-"""Which files a table refers to and which are below its location: so which are missing, and which are left over."""
+"""Which files a table refers to and which are below its location: so which are missing or damaged, and left over.
+
+No data file is opened: a data file is damaged here if its size is not the one that the table's metadata has. The files
+of the metadata are read whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from pyarrow.fs import FileSelector, FileSystem, FileType
+from pyiceberg.avro.file import AvroFile
+from pyiceberg.manifest import DataFileContent
 
-from compactor.errors import UnreadableError
+from compactor.lake.file_reading import damage
 from compactor.lake.table import Snapshot, Table
+from compactor.lake.unreadable import MISSING
+
+_JSON = ("schema", "partition-spec")
+"""Texts in the head of a manifest that the library does not read and other engines do."""
 
 
 @dataclass(frozen=True)
@@ -18,19 +29,55 @@ class Inventory:
 
     Attributes:
         referenced: how many files the snapshots and the metadata refer to.
-        missing: those of them that do not exist.
+        damaged: path -> what is wrong, of those of them that are missing or damaged.
         left_over: path -> bytes of the files that nothing refers to: of a stopped run, or of a run that is writing now.
-        unreadable: those of `missing` without which the table's rows cannot be read.
+        unreadable: those of `damaged` without which the table's rows cannot be read.
         lost: the data files among these, by their paths in the table's metadata.
-        broken: the older snapshots that refer to a missing file, except heads of branches and tags.
+        broken: the older snapshots that refer to a damaged file, except heads of branches and tags.
     """
 
     referenced: int
-    missing: tuple[str, ...]
-    left_over: dict[str, int]
+    damaged: Mapping[str, str]
+    left_over: Mapping[str, int]
     unreadable: tuple[str, ...]
     lost: frozenset[str]
     broken: tuple[int, ...]
+
+    @property
+    def only_data_files(self) -> bool:
+        """Whether the rows of all other data files can be read."""
+        return len(self.lost) == len(self.unreadable)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A data file or delete file, as a manifest has it."""
+
+    path: str
+    bytes: int
+    is_data: bool
+
+
+@dataclass
+class _Found:
+    """What reading the metadata gives.
+
+    Attributes:
+        sizes: path -> bytes that the metadata expects of the file; None where it does not say.
+        damaged: path -> what is wrong.
+        manifests: snapshot id -> paths of its manifests.
+        entries: path of a manifest -> the files that it lists as live.
+    """
+
+    sizes: dict[str, int | None] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    manifests: dict[int, list[str]] = field(default_factory=dict)
+    entries: dict[str, list[_Entry]] = field(default_factory=dict)
+
+    def files_of(self, snapshot: Snapshot) -> set[str]:
+        """All files that a snapshot refers to, as far as its metadata can be read."""
+        manifests = self.manifests[snapshot.snapshot_id]
+        return {snapshot.manifest_list, *manifests, *(entry.path for name in manifests for entry in self.entries[name])}
 
 
 def take(table: Table) -> Inventory:
@@ -42,59 +89,86 @@ def take(table: Table) -> Inventory:
     io = table._iceberg.io
     scheme, netloc, root = io.parse_location(table.location)  # type: ignore[attr-defined]  # of PyArrow's FileIO
     system: FileSystem = io.fs_by_scheme(scheme, netloc)  # type: ignore[attr-defined]
-
-    def place(path: str) -> str:
-        return str(io.parse_location(path)[2])  # type: ignore[attr-defined]
-
-    referenced = {place(path) for path in _referenced(table)}
+    found = _read_metadata(table)
+    places = {path: str(io.parse_location(path)[2]) for path in found.sizes}  # type: ignore[attr-defined]
     selector = FileSelector(root, allow_not_found=True, recursive=True)
-    found = {info.path: info.size for info in system.get_file_info(selector) if info.type == FileType.File}
-    elsewhere = sorted(referenced - found.keys())  # a table may refer to files outside of its location
-    missing = tuple(path for path in elsewhere if system.get_file_info(path).type == FileType.NotFound)
-    left_over = {path: found[path] for path in sorted(found.keys() - referenced)}
-    if not missing:
-        return Inventory(len(referenced), (), left_over, (), frozenset(), ())
-    return Inventory(len(referenced), missing, left_over, *_consequences(table, set(missing), place))
+    listed = {info.path: info.size for info in system.get_file_info(selector) if info.type == FileType.File}
+    for path, expected in found.sizes.items():
+        size = listed.get(places[path])
+        if size is None:  # a table may refer to files outside of its location
+            info = system.get_file_info(places[path])
+            size = None if info.type == FileType.NotFound else info.size
+        if wrong := _wrong_size(size, expected):
+            found.damaged[path] = wrong
+    left_over = {path: listed[path] for path in sorted(listed.keys() - set(places.values()))}
+    damaged = {places[path]: found.damaged[path] for path in sorted(found.damaged)}
+    unreadable, lost, broken = _consequences(table, found)
+    return Inventory(
+        len(places), damaged, left_over, tuple(sorted(places[path] for path in unreadable)), lost, tuple(broken)
+    )
 
 
-def _consequences(
-    table: Table, missing: set[str], place: Callable[[str], str]
-) -> tuple[tuple[str, ...], frozenset[str], tuple[int, ...]]:
-    """What is `unreadable`, `lost` and `broken` (see `Inventory`)."""
-    unreadable: list[str] = []
+def _wrong_size(size: int | None, expected: int | None) -> str | None:
+    if size is None:
+        return MISSING
+    if size == 0:
+        return "is empty"
+    return f"has {size} bytes, not {expected}" if expected is not None and size != expected else None
+
+
+def _consequences(table: Table, found: _Found) -> tuple[set[str], frozenset[str], Iterable[int]]:
+    """What is `unreadable`, `lost` and `broken` (see `Inventory`), by paths in the metadata."""
+    unreadable: set[str] = set()
     broken: list[int] = []
     heads = {ref.snapshot_id for ref in table._iceberg.metadata.refs.values()}
     for snapshot in table._iceberg.metadata.snapshots:
-        files = {place(path) for path in _of_snapshot(table, snapshot, set())} & missing
+        files = found.files_of(snapshot) & found.damaged.keys()
         if snapshot.snapshot_id == table.snapshot_id:
-            unreadable = sorted(files)
+            unreadable = files
         elif files and snapshot.snapshot_id not in heads:
             broken.append(snapshot.snapshot_id)
-    with suppress(UnreadableError):  # of a manifest: then its data files are not known, and all of it is unreadable
-        lost = frozenset(file.file_path for file in table.files if place(file.file_path) in missing)
-        return tuple(unreadable), lost, tuple(broken)
-    return tuple(unreadable), frozenset(), tuple(broken)
+    data = {entry.path for entries in found.entries.values() for entry in entries if entry.is_data}
+    # Without all of its manifests, the data files of a snapshot are not known.
+    known = not unreadable - {entry.path for entries in found.entries.values() for entry in entries}
+    return unreadable, frozenset(unreadable & data) if known else frozenset(), broken
 
 
-def _referenced(table: Table) -> Iterator[str]:
-    metadata = table._iceberg.metadata
-    yield table._iceberg.metadata_location
-    yield from (entry.metadata_file for entry in metadata.metadata_log)
-    yield from (statistics.statistics_path for statistics in metadata.statistics)
-    seen: set[str] = set()
+def _read_metadata(table: Table) -> _Found:
+    metadata, io = table._iceberg.metadata, table._iceberg.io
+    found = _Found({table.metadata_location: None})
+    found.sizes |= {entry.metadata_file: None for entry in metadata.metadata_log}
+    found.sizes |= {each.statistics_path: each.file_size_in_bytes for each in metadata.statistics}
     for snapshot in metadata.snapshots:
-        yield from _of_snapshot(table, snapshot, seen)
+        found.sizes[snapshot.manifest_list] = None
+        names = found.manifests[snapshot.snapshot_id] = []
+        try:
+            manifests = snapshot.manifests(io)
+            _check_head(io, snapshot.manifest_list)
+        except Exception as error:  # noqa: BLE001  the reader of damaged Avro raises almost anything
+            found.damaged[snapshot.manifest_list] = damage(error)
+            continue
+        for manifest in manifests:
+            names.append(manifest.manifest_path)
+            if manifest.manifest_path not in found.entries:
+                found.sizes[manifest.manifest_path] = manifest.manifest_length
+                found.entries[manifest.manifest_path] = entries = _entries_of(io, manifest, found)
+                found.sizes |= {entry.path: entry.bytes for entry in entries}
+    return found
 
 
-def _of_snapshot(table: Table, snapshot: Snapshot, seen: set[str]) -> Iterator[str]:
-    """The files of a snapshot, without those of manifests that were `seen` before or that are missing themselves."""
-    io = table._iceberg.io
-    yield snapshot.manifest_list
-    with suppress(FileNotFoundError):
-        for manifest in snapshot.manifests(io):
-            if manifest.manifest_path not in seen:
-                seen.add(manifest.manifest_path)
-                yield manifest.manifest_path
-                with suppress(FileNotFoundError):
-                    entries = manifest.fetch_manifest_entry(io, discard_deleted=True)
-                    yield from (entry.data_file.file_path for entry in entries)
+def _entries_of(io: Any, manifest: Any, found: _Found) -> list[_Entry]:
+    try:
+        _check_head(io, manifest.manifest_path)
+        files = [entry.data_file for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)]
+        return [_Entry(each.file_path, each.file_size_in_bytes, each.content == DataFileContent.DATA) for each in files]
+    except Exception as error:  # noqa: BLE001  the same
+        found.damaged[manifest.manifest_path] = damage(error)
+        return []
+
+
+def _check_head(io: Any, path: str) -> None:
+    """Raises where the head of an Avro file of the metadata is not what each engine can read."""
+    with AvroFile[Any](io.new_input(path)) as file:
+        meta = file.header.meta
+    for name in _JSON:
+        json.loads(meta.get(name, "null"))

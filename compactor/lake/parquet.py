@@ -32,6 +32,8 @@ from pyiceberg.table import Table
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
 
+from compactor.lake import content
+
 ROW_GROUP_BYTES = 64 << 20  # in memory; 5 to 10 times less on disk
 PARTITION_COLUMN = "__partition"
 _READ_ROWS = 16_384
@@ -58,7 +60,8 @@ def by_row_group(table: Table, file: DataFile, deleted: list[pa.ChunkedArray] | 
     """
     schema, metadata = table.schema(), table.metadata
     with table.io.new_input(file.file_path).open() as stream:
-        parquet = pq.ParquetFile(stream, pre_buffer=True)
+        # Checked, because what is read here is written again: a flipped byte would look sound from then on.
+        parquet = pq.ParquetFile(stream, pre_buffer=True, page_checksum_verification=True)
         present = pyarrow_to_schema(
             parquet.schema_arrow,
             metadata.name_mapping(),
@@ -216,10 +219,7 @@ class _OpenFile:
         self._schema = schema
         self._path = path
         self._output = table.io.new_output(path)
-        self._stream = self._output.create(overwrite=True)
-        self._sink = (
-            pa.PythonFile(self._stream, mode="w") if not isinstance(self._stream, pa.NativeFile) else self._stream
-        )
+        self._sink, self._hashing = content.sink(self._output.create(overwrite=True))
         level = int(table.metadata.properties.get("write.parquet.compression-level", "3"))
         self._writer = pq.ParquetWriter(
             self._sink,
@@ -228,11 +228,12 @@ class _OpenFile:
             compression_level=level,
             bloom_filter_options={column: {"ndv": max(rows, 1), "fpp": 0.01} for column in bloom},
             store_schema=False,
+            write_page_checksum=True,
         )
 
     @property
     def size(self) -> int:
-        return int(self._sink.tell())
+        return self._hashing.tell()
 
     def write(self, table: pa.Table) -> None:
         self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
@@ -247,7 +248,7 @@ class _OpenFile:
             stats_columns=compute_statistics_plan(self._schema, metadata.properties),
             parquet_column_mapping=parquet_path_to_id_mapping(self._schema),
         )
-        return DataFile.from_args(
+        file = DataFile.from_args(
             content=DataFileContent.DATA,
             file_path=self._path,
             file_format=FileFormat.PARQUET,
@@ -259,6 +260,8 @@ class _OpenFile:
             key_metadata=None,
             **statistics.to_serialized_dict(),
         )
+        content.attach(file, self._hashing.hash)
+        return file
 
     def abandon(self) -> None:
         try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
@@ -21,7 +22,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
-from pyiceberg.manifest import DataFile, ManifestEntryStatus
+from pyiceberg.manifest import DataFile, DataFileContent, ManifestEntryStatus
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
@@ -42,6 +43,15 @@ __all__ = ["COMMIT_ID", "RUN_ID", "DataFile", "Scan", "Schema", "Snapshot", "Tab
 _DAY = 86_400_000_000  # in microseconds
 COMMIT_ID = "compactor.commit-id"
 RUN_ID = "compactor.run-id"
+
+
+@dataclass(frozen=True)
+class ForeignChange:
+    """The data files that a commit of another engine has added and removed, and the snapshot `before` it, if any."""
+
+    before: int | None
+    added: Sequence[DataFile]
+    removed: Sequence[DataFile]
 
 
 class Table:
@@ -135,6 +145,12 @@ class Table:
     def has_deletes(self) -> bool:
         """Whether another engine has deleted rows by position or value: files have more rows than they show."""
         return any(task.delete_files for task in self._all_tasks())
+
+    @property
+    def delete_files(self) -> list[DataFile]:
+        """The files by which other engines have deleted rows."""
+        found = {file.file_path: file for task in self._all_tasks() for file in task.delete_files}
+        return list(found.values())
 
     def _all_tasks(self) -> list[FileScanTask]:
         if self._tasks is None:
@@ -302,6 +318,19 @@ class Table:
                 elif entry.status == ManifestEntryStatus.DELETED:
                     removed.append(entry.data_file)
         return added, removed
+
+    def foreign_changes(self) -> list[ForeignChange]:
+        """What other engines have put in and taken out, as far as snapshots are kept; the newest first."""
+        found = []
+        for snapshot in self.history():
+            if COMMIT_ID not in summary(snapshot):
+                added, removed = (
+                    [file for file in files if file.content == DataFileContent.DATA]
+                    for files in self.changed_files(snapshot)
+                )
+                if added or removed:
+                    found.append(ForeignChange(snapshot.parent_snapshot_id, added, removed))
+        return found
 
     def create(self, path: str) -> AbstractContextManager[Any]:
         """Opens a new object next to the table's own, for writing bytes."""

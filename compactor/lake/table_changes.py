@@ -92,6 +92,17 @@ def roll_back(
     commits.publish(transaction, None, lambda: _is_marked(table, commit_id))
 
 
+def empty(table: Table, *, commit_id: str) -> None:
+    """Takes all rows out of a table without reading any of its files: for one whose manifests are damaged.
+
+    Its snapshots stay in the metadata. None of them is the current one.
+    """
+    transaction = table._iceberg.transaction()
+    changes = (RemoveSnapshotRefUpdate(ref_name=MAIN_BRANCH), SetPropertiesUpdate(updates={CHANGE_ID: commit_id}))
+    transaction._stage(changes, commits.as_loaded(table._iceberg.metadata))
+    commits.publish(transaction, None, lambda: _is_marked(table, commit_id))
+
+
 def tag(table: Table, name: str) -> int | None:
     """Tags the current snapshot, so that it can be read and gone back to. Returns its id; None without rows yet.
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from compactor.duck.relations import Relation, Relations
 from compactor.errors import UnreadableError
 from compactor.lake.catalog import Lakehouse
+from compactor.lake.file_reading import damage
 from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.lake.table import COMMIT_ID, RUN_ID, Snapshot, Table, summary
 from compactor.publish import upsert
@@ -85,7 +86,10 @@ class CommitIntent:
         """Writes the entries; the ledger's last, because they are what `exists` asks for."""
         for part, rows in (("quarantine", entries.quarantine), ("ledger", entries.ledger)):
             reader = con.execute(f"SELECT * FROM {rows}").to_arrow_reader(_BATCH_ROWS)
-            with self.storage.create(self._path(part)) as stream, pq.ParquetWriter(stream, reader.schema) as writer:
+            with (
+                self.storage.create(self._path(part)) as stream,
+                pq.ParquetWriter(stream, reader.schema, write_page_checksum=True) as writer,
+            ):
                 for batch in reader:
                     writer.write_batch(batch)
 
@@ -104,10 +108,21 @@ class CommitIntent:
                 return None
         return Entries(**found)
 
+    def damaged_file(self) -> str | None:
+        """A file of the intent that cannot be read, so that nobody can finish the batch; None if there is none."""
+        for part in _PARTS:
+            try:
+                with Relations(duckdb.connect()) as relations:
+                    self._read(relations, part)
+            except Exception as error:  # noqa: BLE001  a damaged file makes the reader raise almost anything
+                damage(error)
+                return self._path(part) if self.exists() else None
+        return None
+
     def _read(self, relations: Relations, part: str) -> Relation:
         with self.storage.open(self._path(part)) as stream:
             try:
-                file = pq.ParquetFile(stream)
+                file = pq.ParquetFile(stream, page_checksum_verification=True)
                 rows = relations.stored(f"{part}_entries", file.schema_arrow.empty_table())
                 for batch in file.iter_batches(_BATCH_ROWS):
                     relations.append(rows, batch)
@@ -150,6 +165,12 @@ class CommitIntent:
 
     def _path(self, part: str) -> str:
         return f"{self.base}-{part}.parquet"
+
+
+def batch_mode(snapshot: Snapshot) -> str | None:
+    """The mode of the batch that a history's snapshot is the commit of (see `CommitIntent`); None if it is of none."""
+    marks = summary(snapshot)
+    return str(marks.get(_MODE, "keep")) if _INTENT in marks else None
 
 
 def folder(ledger: Table) -> str:

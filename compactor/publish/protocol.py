@@ -27,7 +27,7 @@ from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES
 from compactor.lake.table import RUN_ID, Table
-from compactor.publish import upsert
+from compactor.publish import moved, upsert
 from compactor.publish.accounting import Entries
 from compactor.publish.intent import CommitIntent
 from compactor.publish.retry import on_conflict
@@ -113,7 +113,7 @@ def publish(
     intent.write(con, entries)
     try:
         change = batch.history_change(history, plan)
-        properties = {RUN_ID: run_id, **intent.properties}
+        properties = {RUN_ID: run_id, **intent.properties, **moved.properties(history, plan.replaced)}
         snapshots[dataset.history_table] = commit(history, change, properties, intent.commit_id)
     except ConflictError:
         intent.delete()

@@ -35,6 +35,11 @@ def run_repair(lake: Lake, *, yes: bool) -> VerifyReport:
     return repair(lake.config, lake.registry, yes=yes)
 
 
+def failed(report: VerifyReport) -> set[tuple[str, str]]:
+    """(table, check) of the checks that failed."""
+    return {(check.table, check.name) for check in report.checks if not check.ok}
+
+
 def rows_of(lake: Lake, table: str) -> pa.Table:
     return lake.tables.load_iceberg(table).scan().to_arrow()
 
@@ -223,3 +228,47 @@ def deliver_and_compact(lake: Lake, seed: int, datasets: tuple[str, ...] = DATAS
     for number, delivery in enumerate(History(seed, datasets=datasets, entities=8).deliveries(4, 15)):
         lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=f"{seed}-{number}")
     lake.compact(full_scan=True)
+
+
+# What storage does to files.
+
+
+KINDS = ("data file", "manifest", "manifest list", "metadata file")
+
+
+def a_file_of(lake: Lake, table: str, kind: str) -> Path:
+    """A file that the table as it is now needs."""
+    iceberg = lake.tables.load_iceberg(table)
+    snapshot = iceberg.current_snapshot()
+    assert snapshot is not None
+    paths = {
+        "data file": lambda: lake.tables.table(table).files[0].file_path,
+        "manifest": lambda: snapshot.manifests(iceberg.io)[0].manifest_path,
+        "manifest list": lambda: snapshot.manifest_list,
+        "metadata file": lambda: iceberg.metadata_location,
+    }
+    return Path(paths[kind]().removeprefix("file://"))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    """A third of its end is lost."""
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+
+
+def flip(path: Path) -> None:
+    """One byte in its middle is another."""
+    flip_at(path, len(path.read_bytes()) // 2)
+
+
+def flip_at(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0xFF
+    path.write_bytes(bytes(data))
+
+
+INJURIES: dict[str, Callable[[Path], None]] = {"empty": empty, "cut": cut, "flipped": flip}

@@ -34,7 +34,7 @@ from compactor.lake.rewrite import rewrite
 from compactor.lake.schema_change import evolved_schema
 from compactor.lake.table import RUN_ID, DataFile, Table
 from compactor.progress import Progress
-from compactor.publish import lease, run_log
+from compactor.publish import lease, moved, run_log
 from compactor.publish.accounting import Entries, account_refused
 from compactor.publish.intent import CommitIntent
 from compactor.publish.protocol import settled
@@ -153,8 +153,8 @@ def _migrate_history(run: Run, new: Dataset) -> Counter[str]:
         intent = CommitIntent.new(lake, run.run_id, "migrate")
         files = _rewrite(run, relations, history, old, new)
         summary: Mapping[str, str] = {}
-        if files.refused and relations.count(files.refused):
-            summary = {RUN_ID: run.run_id, **intent.properties}
+        if files.refused and (refused := relations.count(files.refused)):
+            summary = {RUN_ID: run.run_id, **intent.properties, **moved.properties(history, refused)}
             try:
                 intent.write(con, _account(relations, lake, new, run.run_id, files.refused))
             except Exception:

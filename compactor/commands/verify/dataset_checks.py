@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from compactor.commands.verify import differences, finding, remedies
+from compactor.commands.verify import differences, finding, remedies, sums
 from compactor.commands.verify.differences import Comparison, counts
 from compactor.commands.verify.finding import Finding, Outcome
-from compactor.commands.verify.ledger_checks import LINE
+from compactor.commands.verify.sums import HistoryCounts
+from compactor.commands.verify.tables import Tables
 from compactor.duck.relations import Relations
 from compactor.duck.sql import number, quote
 from compactor.engines.rebuild import plan_derived
-from compactor.errors import MissingTableError, UnreadableError
-from compactor.lake import file_inventory
+from compactor.lake import file_inventory, file_reading
 from compactor.lake.catalog import Lakehouse
-from compactor.lake.own_tables import FILES, QUARANTINE
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.merge.columns import columns_for_current
 from compactor.merge.current import current_ids
-from compactor.publish import upsert
 from compactor.publish.intent import CommitIntent
 from compactor.registry.dataset import Dataset
 from compactor.reports.report import Check, Repair
@@ -30,62 +27,16 @@ from compactor.reports.report import Check, Repair
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Tables:
-    """The tables of one dataset, and the program's own. All checks see the same versions of them.
+def check_dataset(
+    lake: Lakehouse, relations: Relations, dataset: Dataset, *, rebuild: bool, damaged: frozenset[str] = frozenset()
+) -> Iterator[Finding]:
+    """All checks of one dataset.
 
-    The current table is loaded first, because a history that is loaded later has all that it can have seen. A table
-    that cannot be loaded now is loaded again, and fails again, in the checks that need it.
+    Args:
+        rebuild: also derive current state from history and compare it row by row.
+        damaged: data files of the current table that are known not to be sound, by their paths in the metadata.
     """
-
-    lake: Lakehouse
-    dataset: Dataset
-    loaded: Mapping[str, Table] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, lake: Lakehouse, dataset: Dataset) -> Tables:
-        loaded = {}
-        for name in filter(None, (dataset.current_table, dataset.history_table, FILES, QUARANTINE)):
-            with suppress(UnreadableError, MissingTableError):
-                loaded[name] = lake.table(name)
-        return cls(lake, dataset, loaded)
-
-    def table(self, name: str) -> Table:
-        return self.loaded.get(name) or self.lake.table(name)
-
-    @property
-    def history(self) -> Table:
-        return self.table(self.dataset.history_table)
-
-    @property
-    def current(self) -> Table:
-        assert self.dataset.current_table is not None
-        return self.table(self.dataset.current_table)
-
-
-@dataclass(frozen=True)
-class HistoryCounts:
-    """The rows of a history, and their different ids."""
-
-    rows: int
-    ids: int
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Sums over the ledger's objects. An object that has several rows counts with each, its least or its greatest.
-
-    If its rows disagree, any of them can be the right one.
-    """
-
-    total: int
-    least: int
-    most: int
-
-
-def check_dataset(lake: Lakehouse, relations: Relations, dataset: Dataset, *, rebuild: bool) -> Iterator[Finding]:
-    """All checks of one dataset. `rebuild`: also derive current state from history and compare it row by row."""
-    tables = Tables.load(lake, dataset)
+    tables = Tables.load(lake, dataset, damaged)
     history, current = dataset.history_table, dataset.current_table
 
     def run(name: str, table: str, needs: Sequence[str], check: Callable[[str], Outcome[T]]) -> Outcome[T]:
@@ -102,7 +53,7 @@ def check_dataset(lake: Lakehouse, relations: Relations, dataset: Dataset, *, re
         "rows = new lines of the ledger",
         history,
         (history, FILES),
-        lambda name: history_has_new_lines(tables, relations, once.known, name, unfinished=unfinished),
+        lambda name: sums.history_has_new_lines(tables, relations, once.known, name, unfinished=unfinished),
     )
     yield summed.finding
     lacks_records = summed.value is None or summed.value  # until it is shown that it does not
@@ -111,8 +62,12 @@ def check_dataset(lake: Lakehouse, relations: Relations, dataset: Dataset, *, re
         "rows = quarantined lines of the ledger",
         QUARANTINE,
         (QUARANTINE, FILES),
-        lambda name: quarantine_has_its_lines(tables, relations, name, unfinished=unfinished),
+        lambda name: sums.quarantine_has_its_lines(tables, relations, name, unfinished=unfinished),
     ).finding
+
+    if lake.exists(RUNS):
+        runs = partial(sums.runs_have_their_objects, tables, relations)
+        yield run("each run = its objects", RUNS, (RUNS, FILES), runs).finding
 
     if current and current not in tables.loaded and not lake.exists(current):
         yield run("the table exists", current, (history,), partial(current_is_missing, tables, relations)).finding
@@ -132,10 +87,14 @@ def check_dataset(lake: Lakehouse, relations: Relations, dataset: Dataset, *, re
 def nothing_unfinished(tables: Tables, name: str) -> Outcome[bool]:
     """Learns whether the last batch is unfinished."""
     history = tables.history
-    unfinished = CommitIntent.of(tables.lake, history) is not None
-    detail = "the last batch is unfinished; run `compactor compact`" if unfinished else "the last batch is finished"
-    repairs = (remedies.settle(tables.dataset),) if unfinished else ()
-    return Outcome(Finding(Check(name, history.name, not unfinished, detail), repairs), unfinished)
+    intent = CommitIntent.of(tables.lake, history)
+    if intent is None:
+        return Outcome(Finding(Check(name, history.name, ok=True, detail="the last batch is finished")), value=False)
+    if path := intent.damaged_file():
+        check = Check(name, history.name, ok=False, detail=f"the last batch is unfinished, and {path} is damaged")
+        return Outcome(Finding(check, (remedies.damaged_intent(tables.dataset, path),), blocks=True), value=True)
+    check = Check(name, history.name, ok=False, detail="the last batch is unfinished; run `compactor compact`")
+    return Outcome(Finding(check, (remedies.settle(tables.dataset),)), value=True)
 
 
 def each_record_once(tables: Tables, relations: Relations, name: str) -> Outcome[HistoryCounts]:
@@ -151,34 +110,6 @@ def each_record_once(tables: Tables, relations: Relations, name: str) -> Outcome
     return Outcome(Finding(check, repairs), found)
 
 
-def history_has_new_lines(
-    tables: Tables, relations: Relations, history: HistoryCounts, name: str, *, unfinished: bool
-) -> Outcome[bool]:
-    """Learns whether the history lacks records that the ledger counts."""
-    new = _sums(tables, relations, "new")
-    detail = f"{history.rows} rows, {new.total} new lines"
-    check = Check(name, tables.dataset.history_table, history.rows == new.total, detail)
-    repairs: tuple[Repair, ...] = ()
-    if history.ids < new.least:
-        repairs = (remedies.lost_records(tables.dataset, new.least - history.ids),)
-    elif history.ids > new.most and not unfinished:
-        repairs = (remedies.foreign_records(tables.dataset, history.ids - new.most),)
-    return Outcome(Finding(check, repairs), history.ids < new.most)
-
-
-def quarantine_has_its_lines(tables: Tables, relations: Relations, name: str, *, unfinished: bool) -> Outcome[None]:
-    quarantined = _sums(tables, relations, "quarantined")
-    where = {"dataset": tables.dataset.name}
-    with relations.arrow("lines", tables.table(QUARANTINE).scan(LINE, where=where).batches) as rows:
-        kept, lines = counts(
-            relations.con, f"SELECT count(*), count(DISTINCT (source_file, etag, source_line)) FROM {rows}"
-        )
-    detail = f"{kept} rows of {tables.dataset.name}, {quarantined.total} quarantined lines"
-    beyond = lines - quarantined.most if lines > quarantined.most else min(lines - quarantined.least, 0)
-    repairs = (remedies.quarantine_sums(tables.dataset, beyond),) if beyond and not unfinished else ()
-    return Outcome(Finding(Check(name, QUARANTINE, kept == quarantined.total, detail), repairs))
-
-
 def each_key_once(tables: Tables, relations: Relations, name: str) -> Outcome[None]:
     current, key = tables.current, tables.dataset.key
     keys = ", ".join(map(quote, key))
@@ -192,21 +123,32 @@ def current_follows_history(
 ) -> Outcome[None]:
     """Derives current state from history and compares it row by row."""
     current, history, dataset = tables.current, tables.history, tables.dataset
-    lost: frozenset[str] = frozenset()
+    lost = tables.damaged & {file.file_path for file in current.files}
     try:
-        compared = differences.compare(relations, dataset, current, history)
+        compared = differences.compare(relations, dataset, current, history, lost)
     except Exception:
-        lost = file_inventory.take(current).lost
+        lost |= _lost_files(current)
         if not lost:
             raise
         compared = differences.compare(relations, dataset, current, history, lost)
-    detail = str(compared.difference) + (f"; {len(lost)} data files are missing, such as {min(lost)}" if lost else "")
+    several = f"; {len(lost)} data files are missing or damaged, such as {min(lost)}" if lost else ""
+    detail = f"{compared.difference}{several}"
     check = Check(name, current.name, compared.difference.is_none and not lost, detail)
     if check.ok:
         return Outcome(Finding(check))
     spare = lacks_records or unfinished
     repairs = _derivation(tables, relations, compared, lost, spare=spare, lacks_records=lacks_records)
     return Outcome(Finding(check, repairs))
+
+
+def _lost_files(current: Table) -> frozenset[str]:
+    """The data files that cannot be read, where the others can. Raises where the storage failed."""
+    found = file_inventory.take(current)
+    if found.unreadable and not found.only_data_files:
+        return frozenset()
+    return found.lost or frozenset(
+        file.file_path for file in current.files if file_reading.wrong_with(current, file, None)
+    )
 
 
 def _derivation(
@@ -246,16 +188,3 @@ def current_is_missing(tables: Tables, relations: Relations, name: str) -> Outco
         keys = number(relations.con, f"SELECT count(*) FROM ({current_ids(dataset, past)})")
     check = Check(name, dataset.current_table or "", ok=False, detail=f"{keys} keys are expected")
     return Outcome(Finding(check, (remedies.create(dataset, keys=keys),)))
-
-
-def _sums(tables: Tables, relations: Relations, count: Literal["new", "quarantined"]) -> Sums:
-    """The sums of one of the ledger's counts over the objects of the dataset."""
-    scan = tables.table(FILES).scan([*upsert.OBJECT, count], where={"dataset": tables.dataset.name})
-    with relations.arrow("entries", scan.batches) as entries:
-        total, least, most = counts(
-            relations.con,
-            "SELECT coalesce(sum(total), 0)::BIGINT, coalesce(sum(least), 0)::BIGINT, coalesce(sum(most), 0)::BIGINT"
-            f' FROM (SELECT sum("{count}") AS total, min("{count}") AS least, max("{count}") AS most FROM {entries}'
-            f" GROUP BY {', '.join(upsert.OBJECT)})",
-        )
-    return Sums(total, least, most)

@@ -1,18 +1,25 @@
-"""What a check finds, and how a check is run on tables of which a file may be missing."""
+"""What a check finds, and how a check is run on tables of which a file may be missing or damaged."""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from compactor.errors import InvariantError, MissingTableError, UnreadableError
-from compactor.lake import file_inventory
+from compactor import diagnose
+from compactor.errors import CompactorError, InvariantError, MissingTableError, UnreadableError
+from compactor.lake import file_inventory, file_reading
 from compactor.lake.catalog import Lakehouse
 from compactor.registry.dataset import Dataset
 from compactor.reports.report import Check, Repair
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+_STEP = "see `compactor verify --repair`"
 
 
 @dataclass(frozen=True)
@@ -21,13 +28,15 @@ class Finding:
 
     Attributes:
         dataset: whose table was checked; None for the program's own tables.
-        blocks: the table cannot be read, so what needs it has to wait.
+        blocks: the table cannot be read, or not be relied on, so what needs it has to wait.
+        damaged: data files of a current table that were read and are not sound, by their paths in the metadata.
     """
 
     check: Check
     repairs: tuple[Repair, ...] = ()
     dataset: Dataset | None = None
     blocks: bool = False
+    damaged: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -53,31 +62,50 @@ def run(
     check: Callable[[str], Outcome[T]],
     dataset: Dataset | None = None,
 ) -> Outcome[T]:
-    """Runs a check; it fails if a file is missing without which a table that it needs cannot be read.
+    """Runs a check; it fails if a table that it needs is missing, or has a file that cannot be read.
 
     Args:
         name: of the check.
         table: what it checks.
         needs: all tables that it reads.
         check: gets `name`.
+
+    Raises CompactorError where the catalog, the storage or the machine failed.
     """
     try:
         found = check(name)
-    except Exception:
-        missing = {each: path for each in needs if (path := _missing_file(lake, each))}
-        if not missing:
+    except Exception as error:
+        ours = isinstance(error, CompactorError)
+        if ours and not isinstance(error, (InvariantError, MissingTableError, UnreadableError)):
             raise
-        where, path = next(iter(missing.items()))
-        detail = f"cannot be checked: {path} is missing, which {where} needs; see `compactor verify --repair`"
+        reason = diagnose.reason(error)
+        # A damaged file can ask for any amount of memory.
+        suspect = reason is None or isinstance(error, MemoryError) or "malloc" in str(error)
+        wrong = None
+        if isinstance(error, UnreadableError):
+            wrong = f"{error.path} {error.why}; {_STEP}"
+        elif suspect:
+            wrong = next(filter(None, (_wrong_with(lake, each) for each in needs)), None)
+        if wrong is None and reason is not None:
+            raise
+        log.debug("%s: the check '%s' could not be made", table, name, exc_info=True)
+        detail = f"cannot be checked: {wrong or f'the check failed ({type(error).__name__}); run again with -v'}"
         return Outcome(Finding(Check(name, table, ok=False, detail=detail), dataset=dataset))
-    return Outcome(Finding(found.finding.check, found.finding.repairs, dataset), found.value)
+    return Outcome(dataclasses.replace(found.finding, dataset=dataset), found.value)
 
 
-def _missing_file(lake: Lakehouse, name: str) -> str | None:
-    """A missing file without which the table cannot be read."""
+def _wrong_with(lake: Lakehouse, name: str) -> str | None:
+    """Why a table cannot be read, as a clause with the next step; None if it can."""
     try:
-        return next(iter(file_inventory.take(lake.table(name)).unreadable), None)
+        table = lake.table(name)
+        found = file_inventory.take(table)
+        if found.unreadable:
+            path = found.unreadable[0]
+            return f"{path} {found.damaged[path]}, which {name} needs; {_STEP}"
+        if damaged := file_reading.first_damaged(table):
+            return f"{damaged[0]} {damaged[1]}, which {name} needs; {_STEP}"
     except UnreadableError as error:
-        return error.path
+        return f"{error.path} {error.why}, which {name} needs; {_STEP}"
     except MissingTableError:
-        return None
+        return f"table {name} does not exist; {_STEP}"
+    return None

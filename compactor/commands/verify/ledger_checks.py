@@ -1,4 +1,4 @@
-"""The checks of the ledger and of the quarantine as a whole."""
+"""The checks of each of the program's own tables by itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from compactor.commands.verify import differences, remedies
 from compactor.commands.verify.differences import counts
 from compactor.commands.verify.finding import Finding, Outcome
 from compactor.duck.relations import Relation, Relations
-from compactor.lake.own_tables import FILES, QUARANTINE
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.publish import upsert
 from compactor.reports.report import Check, Repair
@@ -34,7 +34,9 @@ def each_object_once(relations: Relations, table: Table, name: str) -> Outcome[R
 def sums_hold(relations: Relations, entries: Relation) -> Finding:
     """Checks that each object's lines are all accounted for."""
     rows, wrong = counts(
-        relations.con, f"SELECT count(*), count(*) FILTER (lines <> new + duplicates + quarantined) FROM {entries}"
+        relations.con,
+        "SELECT count(*), count(*) FILTER (lines <> new + duplicates + quarantined"
+        f" OR least(size, new, duplicates, quarantined) < 0) FROM {entries}",
     )
     check = Check("lines = new + duplicates + quarantined", FILES, wrong == 0, f"{wrong} of {rows} objects differ")
     return Finding(check, (remedies.wrong_sums(wrong),) if wrong else ())
@@ -44,4 +46,11 @@ def each_rejected_line_once(relations: Relations, table: Table, name: str) -> Ou
     found = differences.find_duplicates(relations, table, LINE)
     check = Check(name, QUARANTINE, not found.count, f"{found.surplus} rows too many")
     repair = remedies.keep_one(QUARANTINE, "lines", found, "the newest row")
+    return Outcome(Finding(check, (repair,) if found.count else ()))
+
+
+def each_run_once(relations: Relations, table: Table, name: str) -> Outcome[None]:
+    found = differences.find_duplicates(relations, table, upsert.RUN)
+    check = Check(name, RUNS, not found.count, f"{found.surplus} rows too many")
+    repair = remedies.keep_one(RUNS, "runs", found, "the newest row")
     return Outcome(Finding(check, (repair,) if found.count else ()))

@@ -22,8 +22,8 @@ def keep_one(table: str, what: str, found: Duplicates, which: str) -> Repair:
 
 
 def derive(table: str, difference: Difference, *, keys: int, lost: int, rows: int, files: int) -> Repair:
-    wrong = f"{difference}" + (f"; {lost} of its data files are missing" if lost else "")
-    taken = "take the missing files out of the table, and " if lost else ""
+    wrong = f"{difference}" + (f"; {lost} of its data files are missing or damaged" if lost else "")
+    taken = "take these files out of the table, and " if lost else ""
     return Repair(table, wrong, f"{taken}derive the rows of {keys} keys again from history", rows=rows, files=files)
 
 
@@ -32,8 +32,17 @@ def create(dataset: Dataset, *, keys: int) -> Repair:
     return Repair(table, "the table does not exist", f"create it, and derive the rows of {keys} keys from history")
 
 
+def derive_all(dataset: Dataset, path: str, why: str) -> Repair:
+    """For a current table of which the metadata is damaged, so that its data files are not known."""
+    return Repair(
+        dataset.current_table or "",
+        f"it cannot be read: {path} {why}",
+        "begin it anew, without its older snapshots, and derive the rows of all keys from history",
+    )
+
+
 def forget(table: str, snapshots: int) -> Repair:
-    wrong = f"{snapshots} older snapshots refer to files that are missing"
+    wrong = f"{snapshots} older snapshots refer to files that are missing or damaged"
     return Repair(table, wrong, "take these snapshots, which cannot be read, out of the table's metadata")
 
 
@@ -76,25 +85,19 @@ def foreign_records(dataset: Dataset, surplus: int) -> Repair:
     )
 
 
-def lost_history_files(dataset: Dataset, files: int, rows: int, path: str) -> Repair:
+def lost_history_files(dataset: Dataset, files: int, rows: int, path: str, why: str) -> Repair:
     return _by_operator(
         dataset.history_table,
-        f"{files} data files with {rows} rows are missing, such as {path}; these rows are nowhere else in the lake"
-        + (", unless they are still current" if dataset.current_table else ""),
+        f"{files} data files with {rows} rows are missing or damaged, such as {path}, which {why}; these rows are"
+        " nowhere else in the lake" + (", unless they are still current" if dataset.current_table else ""),
         f"restore the files under their names from the bucket's versions or a backup; {_reload(dataset)}",
     )
 
 
-def unreadable(table: str, path: str, dataset: Dataset | None = None) -> Repair:
-    """For a missing file without which a table's rows cannot be read or derived."""
-    wrong = f"it cannot be read: {path} is missing"
+def unreadable(table: str, path: str, why: str, dataset: Dataset | None = None) -> Repair:
+    """For a missing or damaged file without which a table's rows cannot be read or derived."""
+    wrong = f"it cannot be read: {path} {why}"
     restore = "restore the file under its name from the bucket's versions or a backup"
-    if dataset and table == dataset.current_table:
-        return _by_operator(
-            table,
-            wrong,
-            f"{restore}; or drop the table in the catalog: `compactor verify --repair --yes` creates it again",
-        )
     if dataset:
         return _by_operator(table, wrong, f"{restore}; {_reload(dataset)}")
     other = {
@@ -110,8 +113,8 @@ def unreadable(table: str, path: str, dataset: Dataset | None = None) -> Repair:
 def missing_metadata(table: str, files: int, path: str) -> Repair:
     return _by_operator(
         table,
-        f"{files} files that only older snapshots or older metadata refer to are missing, such as {path}; no row of the"
-        " table as it is now is lost",
+        f"{files} files that only older snapshots or older metadata refer to are missing or damaged, such as {path}; no"
+        " row of the table as it is now is lost",
         "restore them from the bucket's versions or a backup, or expire the older snapshots with an engine that can",
     )
 
@@ -134,6 +137,66 @@ def wrong_sums(objects: int) -> Repair:
     )
 
 
+def moved_counts(dataset: Dataset, lines: int) -> Repair:
+    sql = (
+        f"select source_file, count(*) as rows, coalesce(any_value(counted), 0) as counted from {dataset.history_table}"
+        f" full join (select key as source_file, sum(new) as counted from {FILES} where dataset = '{dataset.name}'"
+        " group by 1) using (source_file) group by 1 having rows <> counted"
+    )
+    return _by_operator(
+        FILES,
+        f"{lines} new lines of {dataset.name} are counted in other objects than those that their rows name; something"
+        " other than this program has changed the ledger or the history",
+        f'see the objects: `compactor query "{sql}"`; then restore the rows from a snapshot of {FILES} or of'
+        f" {dataset.history_table} before the change, with any engine",
+    )
+
+
+def run_sums(dataset: Dataset, runs: int, example: str) -> Repair:
+    sql = (
+        "select r.run_id, r.objects, r.lines, r.new, r.duplicates, r.quarantined, f.* exclude (run_id) from"
+        f" {RUNS} r left join (select run_id, count(*) as of_objects, sum(lines) as of_lines, sum(new) as of_new,"
+        f" sum(duplicates) as of_duplicates, sum(quarantined) as of_quarantined from {FILES} where dataset ="
+        f" '{dataset.name}' group by 1) f using (run_id) where r.dataset = '{dataset.name}' and r.verb = 'compact' and"
+        " (r.objects, r.lines, r.new, r.duplicates, r.quarantined) is distinct from (f.of_objects, f.of_lines,"
+        " f.of_new, f.of_duplicates, f.of_quarantined)"
+    )
+    return _by_operator(
+        RUNS,
+        f"{runs} runs of {dataset.name} have other counts than their objects in the ledger, such as {example};"
+        " something other than this program has changed one of them",
+        f'see both: `compactor query "{sql}"`; then restore the rows from a snapshot of {RUNS} or of {FILES} before the'
+        " change, with any engine; if objects were taken out of the ledger on purpose, delete the runs' rows too",
+    )
+
+
+def changed_file(table: str, files: int, rows: int, path: str, why: str, dataset: Dataset | None) -> Repair:
+    """For data files that were read, and are not as they were written."""
+    return _by_operator(
+        table,
+        f"{files} data files with {rows} rows are not as they were written, such as {path}, which {why}",
+        "restore the files under their names from the bucket's versions or a backup"
+        + (f"; {_reload(dataset)}" if dataset else ""),
+    )
+
+
+def changed_rows(table: str, rows: int, snapshot_id: int) -> Repair:
+    return _by_operator(
+        table,
+        f"another engine has changed the values of {rows} rows",
+        "read the rows as they were before its first commit, with any engine: `SELECT * FROM"
+        f" {table} FOR VERSION AS OF {snapshot_id}`; put these values back, in place of the changed ones",
+    )
+
+
+def damaged_intent(dataset: Dataset, path: str) -> Repair:
+    return _by_operator(
+        dataset.history_table,
+        f"its last batch is unfinished and cannot be finished: {path} is damaged",
+        f"restore the file under its name from the bucket's versions or a backup; {_reload(dataset)}",
+    )
+
+
 def quarantine_sums(dataset: Dataset, lines: int) -> Repair:
     lacking = lines < 0
     wrong = (
@@ -141,10 +204,17 @@ def quarantine_sums(dataset: Dataset, lines: int) -> Repair:
         if lacking
         else f"{lines} lines of {dataset.name} are in it that the ledger does not count"
     )
+    sql = (
+        f"select key, etag, quarantined, rows from (select key, etag, quarantined from {FILES} where dataset ="
+        f" '{dataset.name}') full join (select source_file as key, etag, count(*) as rows from {QUARANTINE} where"
+        f" dataset = '{dataset.name}' group by all) using (key, etag) where quarantined is distinct from rows and"
+        " coalesce(quarantined, rows) > 0"
+    )
     return _by_operator(
         QUARANTINE,
         wrong,
-        f"restore {QUARANTINE} to its snapshot before the change, with any engine; {_reload(dataset)}",
+        f'see the objects: `compactor query "{sql}"`; then restore {QUARANTINE} or {FILES} to its snapshot before the'
+        f" change, with any engine; {_reload(dataset)}",
     )
 
 
@@ -162,6 +232,6 @@ def _reload(dataset: Dataset) -> str:
     tables = " and ".join(filter(None, (dataset.history_table, dataset.current_table)))
     return (
         f"or, if the source still has all objects, load the dataset again: drop {tables} in the catalog, delete the"
-        f" rows `where dataset = '{dataset.name}'` from {FILES} and {QUARANTINE} with any engine, then run"
+        f" rows `where dataset = '{dataset.name}'` from {FILES}, {QUARANTINE} and {RUNS} with any engine, then run"
         f" `compactor compact --dataset {dataset.name} --full-scan`"
     )

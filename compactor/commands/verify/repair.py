@@ -26,10 +26,10 @@ from compactor.duck.sql import number, quote
 from compactor.engines.base import HistoryPlan
 from compactor.engines.local import open_batch
 from compactor.engines.rebuild import plan_derived
-from compactor.errors import CompactorError, ConflictError
+from compactor.errors import CompactorError, ConflictError, UnreadableError
 from compactor.lake import file_inventory, table_changes
 from compactor.lake.catalog import Lakehouse
-from compactor.lake.own_tables import FILES, QUARANTINE
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import RUN_ID, Table
 from compactor.progress import NullProgress
 from compactor.publish import upsert
@@ -51,16 +51,17 @@ def repair(config: Config, registry: Registry, *, yes: bool) -> VerifyReport:
     Raises CompactorError where the catalog or the storage of the tables failed, or other runs kept committing first.
     """
     lake = Lakehouse(config)
-    findings = list(inspect(lake, registry, rebuild=True, files=True))
+    findings = list(inspect(lake, registry, rebuild=True, files=True, content=True))
     plan = [(finding, each) for finding, each in _plan(findings) if each.possible]
     if not yes or not plan:
         return VerifyReport(_checks(findings), tuple(each for _, each in _plan(findings)))
     run_id = Run.begin("repair", lake, NullProgress()).run_id
     try:
-        carry_out(lake, registry, run_id, plan)
+        damaged = frozenset(path for finding in findings for path in finding.damaged)
+        carry_out(lake, registry, run_id, plan, damaged)
     except ConflictError as error:
         raise CompactorError(f"{error}; what was repaired before stays, run again for the rest") from error
-    findings = list(inspect(lake, registry, rebuild=True, files=True))
+    findings = list(inspect(lake, registry, rebuild=True, files=True, content=True))
     left = [each for _, each in _plan(findings)]
     done = [dataclasses.replace(each, done=True) for _, each in plan if each not in left]
     return VerifyReport(_checks(findings), (*done, *left))
@@ -85,21 +86,63 @@ def _plan(findings: Sequence[Finding]) -> list[tuple[Finding, Repair]]:
     return planned
 
 
-def carry_out(lake: Lakehouse, registry: Registry, run_id: str, plan: Sequence[tuple[Finding, Repair]]) -> None:
+def carry_out(
+    lake: Lakehouse,
+    registry: Registry,
+    run_id: str,
+    plan: Sequence[tuple[Finding, Repair]],
+    damaged: frozenset[str] = frozenset(),
+) -> None:
+    """Does what is planned.
+
+    Args:
+        damaged: data files of current tables that were read and are not sound, by their paths in the metadata.
+    """
     if any(each.table == QUARANTINE for _, each in plan):
         _keep_one(lake, QUARANTINE, LINE, (), "quarantined_at DESC, run_id DESC", run_id)
     # Before the histories: the ledger's sums decide whether these lack records.
     if any(each.table == FILES for _, each in plan):
         _keep_one(lake, FILES, upsert.OBJECT, COUNTS, "loaded_at, run_id", run_id)
+    if any(each.table == RUNS for _, each in plan):
+        _keep_one(lake, RUNS, upsert.RUN, (), "finished_at DESC", run_id)
     for dataset in {finding.dataset.name: finding.dataset for finding, _ in plan if finding.dataset}.values():
         log.info("%s: repairing", dataset.name)
+        if dataset.current_table:
+            _make_readable(lake, dataset.current_table)
         lake.ensure(registry, [dataset.name])
-        if dataset.current_table and file_inventory.take(lake.table(dataset.current_table)).lost:
-            derive(lake, dataset, run_id)  # first, because nothing else can be done with a table that cannot be read
+        if dataset.current_table and _lost(lake.table(dataset.current_table), damaged):
+            # First, because nothing else can be done with a table that cannot be read.
+            derive(lake, dataset, run_id, damaged)
         _keep_one_record(lake, dataset, run_id)
         if dataset.current_table:
             derive(lake, dataset, run_id)
             _forget(lake, dataset.current_table)
+
+
+def _make_readable(lake: Lakehouse, name: str) -> None:
+    """Begins a current table anew of which the metadata is damaged, so that its rows can be derived.
+
+    If this is stopped, the table is missing or has no rows, and the next repair derives them.
+    """
+    for attempt in on_conflict(lake.config.commit.attempts):
+        with attempt:
+            try:
+                table = lake.find(name)
+            except UnreadableError:
+                lake.drop(name)
+                return
+            found = file_inventory.take(table) if table else None
+            if table and found and found.unreadable and not found.only_data_files:
+                table_changes.empty(table, commit_id=uuid.uuid4().hex)
+
+
+def _lost(current: Table, damaged: frozenset[str]) -> frozenset[str]:
+    """The data files of a current table that cannot be read, or are not as they were written.
+
+    Args:
+        damaged: those that were found by reading them.
+    """
+    return file_inventory.take(current).lost | (damaged & {file.file_path for file in current.files})
 
 
 def _keep_one(lake: Lakehouse, name: str, key: Sequence[str], agreeing: Sequence[str], order: str, run_id: str) -> None:
@@ -150,8 +193,12 @@ def _keep_one_record(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
             publish(lake, batch, dataset, history, plan, Entries(*none), run_id=run_id, open_batch=open_batch)
 
 
-def derive(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
-    """Derives the rows of the keys that differ from history again, and takes missing files out of the table."""
+def derive(lake: Lakehouse, dataset: Dataset, run_id: str, damaged: frozenset[str] = frozenset()) -> None:
+    """Derives the rows of the keys that differ from history again, and takes missing files out of the table.
+
+    Args:
+        damaged: data files that are taken out too, where the table still has them.
+    """
     assert dataset.current_table is not None
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt, open_batch(lake, dataset) as batch:
@@ -161,7 +208,7 @@ def derive(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
             current = lake.table(dataset.current_table)
             history = lake.table(dataset.history_table)
             spare = CommitIntent.of(lake, history) is not None or _lacks_records(relations, lake, dataset, history)
-            lost = file_inventory.take(current).lost
+            lost = _lost(current, damaged)
             compared = differences.compare(relations, dataset, current, history, lost)
             derived = differences.keys_to_derive(relations, dataset, history, compared, spare=spare)
             plan = plan_derived(relations, dataset, derived.keys, current, history, lost)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +16,7 @@ from compactor.commands.query import query
 from compactor.commands.verify import repair as repair_module
 from compactor.commands.verify.verify import verify
 from compactor.errors import CompactorError, ConflictError
-from compactor.lake.own_tables import FILES, QUARANTINE
+from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.reports.report import Repair, VerifyReport
 from tests.support.crashes import WRITES, CrashError
 from tests.support.damage import (
@@ -33,6 +31,7 @@ from tests.support.damage import (
     delete_current_rows,
     deliver_and_compact,
     drop,
+    failed,
     key_is,
     path_of,
     repeat_accounts,
@@ -44,9 +43,9 @@ from tests.support.damage import (
     stop_in_the_middle_of_a_batch,
     with_column,
 )
-from tests.support.histories import History
-from tests.support.lake import SCHEMAS, Lake
+from tests.support.lake import Lake
 from tests.support.overtaking import STEPS, overtaken
+from tests.support.sound_lake import restore
 
 # The library's own writer, by which these tests do the damage, says so.
 pytestmark = pytest.mark.filterwarnings("ignore:Parquet writer option:UserWarning")
@@ -55,52 +54,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:Parquet writer option:UserWarnin
 SOAK = pytest.mark.soak
 
 
-PARTS = ("source", "warehouse")
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """Two datasets over two nights, with deletes, duplicates and bad lines; a copy of its tables lies beside them."""
-    folder = tmp_path_factory.mktemp("sound")
-    schemas = folder / "schemas"
-    schemas.mkdir()
-    for dataset in DATASETS:
-        shutil.copyfile(SCHEMAS / f"{dataset}.yaml", schemas / f"{dataset}.yaml")
-    lake = Lake(folder, schemas=schemas)
-    history = History(31, datasets=DATASETS, entities=8, days=2, replaces=False)
-    for _ in range(2):
-        for delivery in history.deliveries(6, 25):
-            lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=delivery.part)
-        lake.compact(full_scan=True)
-    lake.assert_equals_model(DATASETS)
-    assert len(lake.current(STATE)) > 5
-    assert len(lake.quarantine()) > 2
-    for name in PARTS:
-        shutil.copytree(folder / name, folder / "saved" / name)
-    return lake
-
-
 @pytest.fixture
-def lake(sound: Lake) -> Iterator[Lake]:
-    """The sound lake as it was, whatever the test before did to it."""
-    model = copy.deepcopy(sound.model)
-    yield sound
-    sound.model = model
-    restore(sound)
-
-
-def restore(lake: Lake) -> None:
-    for name in PARTS:
-        shutil.rmtree(lake.folder / name)
-        shutil.copytree(lake.folder / "saved" / name, lake.folder / name)
+def lake(to_damage: Lake) -> Lake:
+    return to_damage
 
 
 def contents(lake: Lake) -> set[str]:
     return {str(path) for path in (lake.folder / "warehouse").rglob("*") if path.is_file()}
-
-
-def failed(report: VerifyReport) -> set[tuple[str, str]]:
-    return {(check.table, check.name) for check in report.checks if not check.ok}
 
 
 def repairs(report: VerifyReport) -> dict[str, Repair]:
@@ -165,7 +125,9 @@ def test_a_missing_file_of_a_history_is_named_and_what_can_be_repaired_is(lake: 
     assert {table for table, _ in failed(report)} == {EVENTS}
     assert [each.table for each in report.repairs or () if each.done] == [PAST]
     loss = repairs(report)[EVENTS]
-    assert f"with {file.record_count} rows are missing, such as {path_of(file)}" in loss.wrong
+    assert (
+        f"with {file.record_count} rows are missing or damaged, such as {path_of(file)}, which is missing" in loss.wrong
+    )
     assert "from the bucket's versions or a backup" in loss.action
     path_of(file).write_bytes(saved)
     assert run_repair(lake, yes=False).exit_code == 0
@@ -181,8 +143,8 @@ def test_a_dataset_loaded_anew_as_the_plan_says_is_sound(lake: Lake) -> None:
     assert f"drop {PAST} and {STATE} in the catalog" in advice
     for table in (PAST, STATE):
         drop(lake, table)
-    assert f"`where dataset = '{STATE}'` from {FILES} and {QUARANTINE}" in advice
-    for table in (FILES, QUARANTINE):
+    assert f"`where dataset = '{STATE}'` from {FILES}, {QUARANTINE} and {RUNS}" in advice
+    for table in (FILES, QUARANTINE, RUNS):
         delete(lake, table, f"dataset = '{STATE}'")
     assert f"`compactor compact --dataset {STATE} --full-scan`" in advice
     lake.compact(datasets=(STATE,), full_scan=True)
@@ -239,7 +201,7 @@ def test_what_the_tables_cannot_show_is_left_to_the_operator(lake: Lake) -> None
     ):
         assert [each for each in loss if sentence in each], (sentence, loss)
     shown = [sql for each in report.repairs or () for sql in re.findall(r'compactor query "([^"]+)"', each.action)]
-    assert len(shown) == 3
+    assert len(shown) == 5
     for sql in shown:
         with query(lake.config, lake.registry, sql) as reader:
             assert reader.read_all().num_rows >= 1
