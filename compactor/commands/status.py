@@ -7,7 +7,6 @@ from typing import Any
 from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.relations import Relations
-from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
@@ -34,7 +33,7 @@ def status(config: Config, registry: Registry) -> StatusReport:
         dataset = registry.datasets[name]
         names = [table for table in (dataset.current_table, dataset.history_table) if table and lake.exists(table)]
         loaded = map(lake.table, names)
-        tables += [_table(table, table_version.of_table(dataset, table.properties).order) for table in loaded]
+        tables += [_table(table, lake.version_of(dataset, table).order) for table in loaded]
         pending[name] = _pending(lake, source, dataset)
     tables += [_table(lake.table(name), None) for name in (FILES, QUARANTINE, RUNS) if lake.exists(name)]
     return StatusReport(tuple(tables), pending, _last_runs(lake), _quarantine(lake))

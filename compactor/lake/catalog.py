@@ -79,10 +79,26 @@ class Lakehouse:
     def at_table_version(self, dataset: Dataset) -> Dataset:
         """The dataset at the version of its tables (see `table_version`); as the registry has it without tables."""
         history = self.find(dataset.history_table)
-        if history is None:
-            return dataset
         current = self.find(dataset.current_table) if dataset.current_table else None
+        if history is None:
+            if current is not None:
+                self.version_of(dataset, current)
+            return dataset
+        if dataset.kind == "events" and table_version.RULE not in history.properties:
+            self._check_events(dataset)
         return table_version.of_dataset(dataset, history, current)
+
+    def version_of(self, dataset: Dataset, table: Table) -> Dataset:
+        """The dataset at the version of one of its tables (see `table_version.of_table`)."""
+        current = table if table.name == dataset.current_table else None
+        if current is None and dataset.current_table and table_version.RULE not in table.properties:
+            current = self.find(dataset.current_table)
+        return table_version.of_table(dataset, table, current)
+
+    def _check_events(self, dataset: Dataset) -> None:
+        """Raises UsageError where tables that do not name their kind are those of a state."""
+        if self.exists(f"{dataset.name}_history"):
+            table_version.check_kind(dataset, "state")
 
     def columns(self, registry: Registry, tables: Container[str] | None = None) -> dict[str, dict[str, FieldType]]:
         """Types by column, of these tables (None: all) that a lake of the registry has or will have."""
@@ -147,14 +163,12 @@ class Lakehouse:
     def _ensure_table(self, dataset: Dataset, name: str, table_layout: TableLayout, identifier: Sequence[str]) -> None:
         schema = layout.iceberg_schema(dataset.table_columns, identifier)
         try:
-            layout.check(self.table(name), schema, layout.partition_spec(schema, table_layout))
+            table = self.table(name)
         except MissingTableError:
-            properties = {
-                # For other engines that write to the table: this program's writer gets the columns as an argument.
-                **{f"write.parquet.bloom-filter-enabled.column.{column}": "true" for column in bloom(dataset)},
-                **table_version.marks(dataset),
-            }
-            self._create(name, schema, table_layout, properties)
+            self._create(name, schema, table_layout, {**bloom_properties(dataset), **table_version.marks(dataset)})
+            return
+        layout.check(table, schema, layout.partition_spec(schema, table_layout))
+        table_version.adopt(table, dataset)
 
     def _create(self, name: str, schema: Schema, table_layout: TableLayout, properties: Mapping[str, str]) -> None:
         """Creates a table, unless another process was faster."""
@@ -196,6 +210,11 @@ def _explained(doing: str) -> Iterator[None]:
 def bloom(dataset: Dataset) -> tuple[str, ...]:
     """The columns of point lookups. They get bloom filters, because the sort order does not serve all of them."""
     return tuple(dict.fromkeys(("id", *dataset.key)))
+
+
+def bloom_properties(dataset: Dataset) -> dict[str, str]:
+    """Table properties for other engines that write to the table: this program's writer gets the columns directly."""
+    return {f"write.parquet.bloom-filter-enabled.column.{column}": "true" for column in bloom(dataset)}
 
 
 # Seconds, for the tables' bucket. Arrow's S3 client has 1 and 3 by default, which abort large files on a busy line.

@@ -6,6 +6,7 @@ The registry says the layout in its own words (`TableLayout`, and (name, type, r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
@@ -56,6 +57,32 @@ def sort_order(schema: Schema, layout: TableLayout) -> SortOrder:
     if not layout.sort:
         return UNSORTED_SORT_ORDER
     return SortOrder(*(SortField(schema.find_field(name).field_id, IdentityTransform()) for name in layout.sort))
+
+
+@dataclass(frozen=True)
+class MadeWith:
+    """What a table was made with, by its columns' names of today, whatever another engine has changed since.
+
+    Attributes:
+        identifier: its identifier fields.
+        day_of: the column whose day partitioned it; None for another partition.
+    """
+
+    identifier: tuple[str, ...]
+    day_of: str | None
+
+
+def made_with(table: Table) -> MadeWith:
+    """What the oldest schema and the oldest partition spec of a table say."""
+    metadata, today = table._iceberg.metadata, table._iceberg.schema()
+    schema = min(metadata.schemas, key=lambda each: each.schema_id)
+    spec = min(metadata.partition_specs, key=lambda each: each.spec_id)
+    names = [today.find_column_name(number) for number in schema.identifier_field_ids]
+    days = [field.source_id for field in spec.fields if isinstance(field.transform, DayTransform)]
+    return MadeWith(
+        identifier=tuple(name for name in names if name) if all(names) else (),
+        day_of=today.find_column_name(days[0]) if len(days) == len(spec.fields) == 1 else None,
+    )
 
 
 def check_dataset(table: Table, dataset: Dataset) -> None:

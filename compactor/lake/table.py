@@ -11,7 +11,7 @@ because a plan says what is new *relative to what it saw*.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -78,6 +78,14 @@ class Table:
     @property
     def schema_id(self) -> int:
         return self._iceberg.metadata.current_schema_id
+
+    @property
+    def required_columns(self) -> set[str]:
+        return {field.name for field in self._iceberg.schema().fields if field.required}
+
+    def foreign_columns(self, known: Collection[str]) -> list[str]:
+        """The columns that are not among `known`: another engine has added them."""
+        return [field.name for field in self._iceberg.schema().fields if field.name not in known]
 
     @property
     def sort_columns(self) -> list[str]:
@@ -188,6 +196,12 @@ class Table:
         """Iceberg's bucket transform of a column's values."""
         kind = self._iceberg.schema().find_field(column).field_type
         return BucketTransform(buckets).pyarrow_transform(kind)
+
+    def count_empty(self, column: str) -> int:
+        """How many rows have NULL in a column. No file is read if it is required."""
+        if self._iceberg.schema().find_field(column).required:
+            return 0
+        return sum(batch.column(0).null_count for batch in self.scan([column]).batches)
 
     def upper_bound(self, column: str) -> Any:
         """The greatest value of a column by the statistics of the files, as Python has it; None without files."""

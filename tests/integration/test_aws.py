@@ -188,7 +188,7 @@ def test_columns_change_and_change_back_in_glue(aws_lake: AwsLake) -> None:
     tag(fans.table, "before")
     stale = fans.table
     renamed = columns(tier=TargetColumn("level", STRING, False, "tier"), device=new("device", "map"))
-    change = {"properties": {"v": "2"}, "summary": {}}
+    change: dict[str, Any] = {"properties": {"v": "2"}, "summary": {}}
     assert change_columns(fans.table, evolved_schema(stale, renamed), [], [], commit_id="rename", **change) is None
     with pytest.raises(ConflictError):
         change_columns(stale, evolved_schema(stale, columns()), [], [], commit_id="late", **change)
