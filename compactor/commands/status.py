@@ -8,7 +8,7 @@ from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.relations import Relations
 from compactor.lake.catalog import Lakehouse
-from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import FILES, OWN_TABLES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.publish.pending import list_pending
 from compactor.registry.dataset import Dataset
@@ -61,7 +61,9 @@ def _last_runs(lake: Lakehouse) -> tuple[dict[str, Any], ...]:
     if not lake.exists(RUNS):
         return ()
     table = lake.table(RUNS)
-    batches = table.scan(table.schema.names).batches
+    own = OWN_TABLES[RUNS]
+    known = {name for name, _, _ in own.columns}.union(own.renamed.values())
+    batches = table.scan([name for name in table.schema.names if name in known]).batches
     with session.session(lake.config.resources) as con, Relations(con).arrow("runs", batches) as runs:
         newest = con.execute(f"SELECT * FROM {runs} ORDER BY finished_at DESC LIMIT {_LAST_RUNS}").to_arrow_table()
     return tuple(newest.to_pylist())

@@ -40,9 +40,10 @@ class RowConversion:
         refused: (source_file, source_line, version, detail, raw) of the rows left out so far.
     """
 
-    def __init__(self, relations: Relations, old: Dataset, new: Dataset) -> None:
+    def __init__(self, relations: Relations, old: Dataset, new: Dataset, foreign: Sequence[str] = ()) -> None:
+        """`foreign`: the columns that another engine has added. They pass as they are."""
         self._relations = relations
-        self._old, self._new = old, new
+        self._old, self._new, self._foreign = old, new, foreign
         self._expressions: Mapping[str, Expression] = new.upgrades(old.newest.number)
         self._columns = self._select()
         self.refused: Relation = relations.stored("refused", _REFUSED.empty_table())
@@ -102,7 +103,7 @@ class RowConversion:
                 value = promotion.value(source)
             values.append(f"{value} AS {quote(promotion.column)}")
         sure = f"coalesce({' AND '.join(conditions)}, false) AS {_SURE}"
-        return ", ".join([*values, "extra", "source_file", "source_line", sure, _ROW])
+        return ", ".join([*values, "extra", "source_file", "source_line", *map(quote, self._foreign), sure, _ROW])
 
     def _map_of(self, promotion: Promotion) -> Expression:
         return self._expressions.get(promotion.source, expressions.Column(promotion.source, MAP))

@@ -76,8 +76,12 @@ class Lakehouse:
         with _explained(f"cannot load table {self.namespace}.{name}"):
             return self._catalog.table_exists(f"{self.namespace}.{name}")
 
-    def at_table_version(self, dataset: Dataset) -> Dataset:
-        """The dataset at the version of its tables (see `table_version`); as the registry has it without tables."""
+    def at_table_version(self, dataset: Dataset, *, checked: bool = True) -> Dataset:
+        """The dataset at the version of its tables (see `table_version`); as the registry has it without tables.
+
+        Args:
+            checked: raise UsageError where a table is not what the registry says of that version.
+        """
         history = self.find(dataset.history_table)
         current = self.find(dataset.current_table) if dataset.current_table else None
         if history is None:
@@ -86,7 +90,10 @@ class Lakehouse:
             return dataset
         if dataset.kind == "events" and table_version.RULE not in history.properties:
             self._check_events(dataset)
-        return table_version.of_dataset(dataset, history, current)
+        found = table_version.of_dataset(dataset, history, current)
+        for table in filter(None, (history, current) if checked else ()):
+            layout.check_dataset(table, found)
+        return found
 
     def version_of(self, dataset: Dataset, table: Table) -> Dataset:
         """The dataset at the version of one of its tables (see `table_version.of_table`)."""
@@ -106,7 +113,8 @@ class Lakehouse:
         for dataset in registry.datasets.values():
             names = [name for name in (dataset.history_table, dataset.current_table) if name]
             if tables is None or any(name in tables for name in names):
-                columns = {column: kind for column, kind, _ in self.at_table_version(dataset).table_columns}
+                at_version = self.at_table_version(dataset, checked=False)
+                columns = {column: kind for column, kind, _ in at_version.table_columns}
                 found |= dict.fromkeys(names, columns)
         return found
 

@@ -16,6 +16,7 @@ from pyiceberg.transforms import BucketTransform, DayTransform, IdentityTransfor
 from pyiceberg.types import NestedField
 
 from compactor.errors import UsageError
+from compactor.lake import outside
 from compactor.lake.iceberg_type import iceberg_type
 from compactor.lake.table import Table
 from compactor.registry.dataset import Dataset, TableLayout
@@ -96,29 +97,42 @@ def check_dataset(table: Table, dataset: Dataset) -> None:
 def check(table: Table, schema: Schema, spec: PartitionSpec) -> None:
     """Raises UsageError where an existing table lacks a column, or has another type or partition, than expected.
 
-    The table may have more columns.
+    The table may have more columns, which another engine has added, as long as rows can be written beside them.
     """
-    today = table._iceberg.schema()
+    iceberg = table._iceberg
+    today = iceberg.schema()
     found = {field.name: str(field.field_type) for field in today.fields}
     for field in schema.fields:
         if field.name not in found:
             raise UsageError(
-                f"table {table.identifier} has no column '{field.name}', which the registry now lists in the version"
+                outside.absent(iceberg, field.name)
+                or f"table {table.identifier} has no column '{field.name}', which the registry now lists in the version"
                 " of the table; promote a field that came unannounced from `extra`, and list any other in a new version"
             )
-        if found[field.name] != str(field.field_type):
+        kind = str(field.field_type)
+        if found[field.name] != kind:
+            column = f"column '{field.name}' of table {table.identifier} is a {found[field.name]}"
+            if outside.retyped(iceberg, field.name, kind):
+                raise UsageError(
+                    f"{column}, and another engine has made it so: it was a {kind}; go back to the table's metadata"
+                    " from before (a backup of the catalog); or, for a table of records, list the new type in the"
+                    " registry, and change the column of the dataset's other table too"
+                )
             raise UsageError(
-                f"column '{field.name}' of table {table.identifier} is a {found[field.name]}, but the registry says"
-                f" {field.field_type}; put the old type back: a field changes its type by a new version (`retype`)"
+                f"{column}, but the registry says {kind}; put the old type back: a field changes its type by a new"
+                " version (`retype`)"
             )
-    there, expected = _in_words(today, table._iceberg.spec()), _in_words(schema, spec)
+    if reason := outside.unusable(iceberg, [field.name for field in schema.fields]):
+        raise UsageError(reason)
+    there, expected = outside.words(today, iceberg.spec()), outside.words(schema, spec)
     if there != expected:
+        found_out = f"table {table.identifier} is partitioned by {there}"
+        if outside.repartitioned(iceberg, expected):
+            raise UsageError(
+                f"{found_out}, and another engine has made it so: it was {expected}; put the old partition back"
+                f" (`ALTER TABLE {table.identifier} REPLACE PARTITION FIELD`, or ADD and DROP)"
+            )
         raise UsageError(
-            f"table {table.identifier} is partitioned by {there}, but the registry says {expected}; put the old"
-            " partition back: the partition of a table does not change with the registry"
+            f"{found_out}, but the registry says {expected}; put the old partition back: the partition of a table does"
+            " not change with the registry"
         )
-
-
-def _in_words(schema: Schema, spec: PartitionSpec) -> str:
-    parts = [f"{field.transform}({schema.find_field(field.source_id).name})" for field in spec.fields]
-    return ", ".join(parts) or "none"

@@ -25,13 +25,14 @@ from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
-from pyiceberg.transforms import BucketTransform
+from pyiceberg.table.sorting import SortDirection
+from pyiceberg.transforms import BucketTransform, IdentityTransform
 from pyiceberg.types import PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
 from compactor.errors import CompactorError, ConflictError, MissingTableError
 from compactor.lake import commits
-from compactor.lake.parquet import DataFileWriter, arrow_schema
+from compactor.lake.parquet import DataFileWriter, rows_schema
 from compactor.lake.scan import Scan, row_filter, scan_tasks
 
 # DataFile, Schema and Snapshot: what callers hand from a scan to a commit.
@@ -68,7 +69,7 @@ class Table:
     @property
     def schema(self) -> pa.Schema:
         """The table's Arrow schema, without field ids."""
-        return pa.schema([(field.name, field.type) for field in arrow_schema(self._iceberg.schema())])
+        return rows_schema(self._iceberg.schema())
 
     @property
     def iceberg_schema(self) -> Schema:
@@ -89,9 +90,13 @@ class Table:
 
     @property
     def sort_columns(self) -> list[str]:
-        """The columns of the table's sort order."""
-        schema = self._iceberg.schema()
-        return [schema.find_field(field.source_id).name for field in self._iceberg.sort_order().fields]
+        """The columns of the table's sort order; none if it is not by columns, ascending, as this program's are."""
+        schema, fields = self._iceberg.schema(), self._iceberg.sort_order().fields
+        plain = all(
+            isinstance(field.transform, IdentityTransform) and field.direction == SortDirection.ASC for field in fields
+        )
+        names = [schema.find_column_name(field.source_id) for field in fields] if plain else []
+        return [name for name in names if name] if all(names) else []
 
     @property
     def properties(self) -> Mapping[str, str]:
@@ -204,7 +209,12 @@ class Table:
         return sum(batch.column(0).null_count for batch in self.scan([column]).batches)
 
     def upper_bound(self, column: str) -> Any:
-        """The greatest value of a column by the statistics of the files, as Python has it; None without files."""
+        """The greatest value of a column by the statistics of the files, as Python has it.
+
+        None without files, or where another engine has renamed or dropped the column.
+        """
+        if column not in self._iceberg.schema().column_names:
+            return None
         field = self._iceberg.schema().find_field(column)
         bounds = [file.upper_bounds.get(field.field_id) for file in self.files if file.upper_bounds]
         kind = field.field_type
@@ -221,9 +231,21 @@ class Table:
         bloom_columns: Sequence[str] = (),
         schema: Schema | None = None,
         like: DataFile | None = None,
+        sorted_by: Sequence[str] = (),
     ) -> DataFileWriter:
+        """Opens a writer of data files (see `DataFileWriter`).
+
+        Args:
+            sorted_by: the order of the rows within a partition. Files say that they have the table's sort order only if
+                it is this one: another engine, or a migration, can have made the table's another.
+        """
         return DataFileWriter(
-            self._iceberg, target_bytes=target_bytes, bloom_columns=bloom_columns, schema=schema, like=like
+            self._iceberg,
+            target_bytes=target_bytes,
+            bloom_columns=bloom_columns,
+            schema=schema,
+            like=like,
+            in_order=bool(sorted_by) and list(sorted_by) == self.sort_columns,
         )
 
     def commit(

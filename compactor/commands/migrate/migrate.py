@@ -196,7 +196,7 @@ def _rewrite(run: Run, relations: Relations, table: Table, old: Dataset, new: Da
         run.progress.advance(files=files_done - done, lines=rows_done - rows, compressed_bytes=size)
         done, rows = files_done, rows_done
 
-    conversion = RowConversion(relations, old, new)
+    conversion = RowConversion(relations, old, new, table.foreign_columns(old.column_names))
     added = rewrite(
         table,
         schema,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from compactor.errors import InvariantError, MissingTableError
+from compactor.errors import CompactorError, InvariantError, MissingTableError
 from compactor.lake import file_inventory
 from compactor.lake.catalog import Lakehouse
 from compactor.registry.dataset import Dataset
@@ -55,7 +55,7 @@ def run(
     check: Callable[[str], Outcome[T]],
     dataset: Dataset | None = None,
 ) -> Outcome[T]:
-    """Runs a check; it fails if a file is missing without which a table that it needs cannot be read.
+    """Runs a check; it fails if a table that it needs cannot be read: a file is missing, or a column.
 
     Args:
         name: of the check.
@@ -65,10 +65,12 @@ def run(
     """
     try:
         found = check(name)
-    except Exception:
+    except Exception as error:
         missing = {each: path for each in needs if (path := _missing_file(lake, each))}
         if not missing:
-            raise
+            if not isinstance(error, CompactorError):
+                raise
+            return Outcome(Finding(Check(name, table, ok=False, detail=f"cannot be checked: {error}"), dataset=dataset))
         where, path = next(iter(missing.items()))
         detail = f"cannot be checked: {path} is missing, which {where} needs; see `compactor verify --repair`"
         return Outcome(Finding(Check(name, table, ok=False, detail=detail), dataset=dataset))
