@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
-from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import NotInstalledError, TableAlreadyExistsError
+from pyiceberg.exceptions import TableAlreadyExistsError
 from pyiceberg.table import Table as IcebergTable
 from tenacity import (
     Retrying,
-    retry,
     retry_if_exception_type,
-    retry_if_not_exception_type,
     stop_after_attempt,
     wait_random_exponential,
 )
 
 from compactor import diagnose
 from compactor.config import Config
-from compactor.errors import CompactorError, ConflictError, MissingTableError, UsageError
+from compactor.errors import CompactorError, ConflictError, MissingTableError
 from compactor.lake import layout, own_tables, table_version
+from compactor.lake.connection import connect
 from compactor.lake.own_tables import OWN_TABLES, OwnTable
 from compactor.lake.table import Schema, Table
 from compactor.registry.dataset import Dataset, TableLayout
@@ -40,7 +36,7 @@ class Lakehouse:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.namespace = config.namespace
-        self._catalog = _connect(config)
+        self._catalog = connect(config)
         self._has_own = False
 
     def table(self, name: str) -> Table:
@@ -223,39 +219,3 @@ def bloom(dataset: Dataset) -> tuple[str, ...]:
 def bloom_properties(dataset: Dataset) -> dict[str, str]:
     """Table properties for other engines that write to the table: this program's writer gets the columns directly."""
     return {f"write.parquet.bloom-filter-enabled.column.{column}": "true" for column in bloom(dataset)}
-
-
-# Seconds, for the tables' bucket. Arrow's S3 client has 1 and 3 by default, which abort large files on a busy line.
-_TIMEOUTS = {"s3.connect-timeout": "10", "s3.request-timeout": "60"}
-
-
-def _connect(config: Config) -> Catalog:
-    properties = _TIMEOUTS | config.catalog_properties()
-    uri = properties.get("uri", "")
-    if uri.startswith("sqlite:///"):
-        Path(urlparse(uri).path.removeprefix("/")).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return _retried(lambda: load_catalog(config.catalog.name, **properties))
-    except Exception as error:
-        doing = f"cannot open the catalog {config.catalog.name!r}"
-        reason = diagnose.reason(error)
-        if reason:
-            raise CompactorError(f"{doing}: {reason}") from error
-        if isinstance(error, NotInstalledError):
-            raise UsageError(
-                f"{doing}: its driver is not installed; for PostgreSQL: pip install '.[postgres]', see docs/catalogs.md"
-            ) from error
-        raise CompactorError(
-            f"{doing} ({type(error).__name__}); check catalog.properties and the credentials"
-        ) from error
-
-
-@retry(
-    stop=stop_after_attempt(4),
-    wait=wait_random_exponential(multiplier=0.1, max=2),
-    retry=retry_if_not_exception_type((CompactorError, ValueError, ImportError, NotInstalledError)),
-    reraise=True,
-)
-def _retried(connect: Callable[[], Catalog]) -> Catalog:
-    # Two processes that create a SQL catalog's own tables at the same time can collide once.
-    return connect()

@@ -34,6 +34,7 @@ from compactor.errors import CompactorError, ConflictError, MissingTableError
 from compactor.lake import commits
 from compactor.lake.parquet import DataFileWriter, rows_schema
 from compactor.lake.scan import Scan, row_filter, scan_tasks
+from compactor.lake.synced_files import SyncedFileIO
 
 # DataFile, Schema and Snapshot: what callers hand from a scan to a commit.
 __all__ = ["COMMIT_ID", "RUN_ID", "DataFile", "Scan", "Schema", "Snapshot", "Table", "summary"]
@@ -308,6 +309,12 @@ class Table:
 
     def delete(self, path: str) -> None:
         self._iceberg.io.delete(path)
+
+    def sync(self, files: Iterable[DataFile]) -> None:
+        """Waits until data files that another program has written are on the disk, where ours would (see the io)."""
+        if isinstance(self._iceberg.io, SyncedFileIO):
+            for file in files:
+                self._iceberg.io.sync(file.file_path)
 
     def discard(self, files: Iterable[DataFile]) -> None:
         """Deletes data files that a commit would have added, and provably has not."""
