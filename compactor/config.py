@@ -168,6 +168,10 @@ class Tables(_Section):
     """How the tables are written."""
 
     target_file_bytes: Size = Field(default=ByteSize(128 * _MIB), description="Target size of a data file in bytes")
+    fsync: bool = Field(
+        default=True,
+        description="Wait until files on a local disk are really on it before a commit names them; S3 needs no waiting",
+    )
     properties: dict[str, str] = Field(
         default={}, description="More Iceberg table properties, set when a table is created"
     )

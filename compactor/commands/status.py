@@ -11,9 +11,8 @@ from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.relations import Relations
 from compactor.errors import UnreadableError
-from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
-from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import FILES, OWN_TABLES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.publish import arrivals
 from compactor.publish.pending import list_pending
@@ -44,7 +43,7 @@ def status(config: Config, registry: Registry) -> StatusReport:
         for table in filter(None, (dataset.current_table, dataset.history_table)):
             with collected(problems, table):
                 if (loaded := lake.find(table)) is not None:
-                    tables.append(_table(loaded, table_version.of_table(dataset, loaded.properties).order))
+                    tables.append(_table(loaded, lake.version_of(dataset, loaded).order))
         with collected(problems, dataset.name):
             pending[dataset.name] = _pending(lake, source, dataset)
     for name in (FILES, QUARANTINE, RUNS):
@@ -87,10 +86,13 @@ def _last_runs(lake: Lakehouse) -> tuple[dict[str, Any], ...]:
     table = lake.find(RUNS)
     if table is None:
         return ()
+    own = OWN_TABLES[RUNS]
+    known = {name for name, _, _ in own.columns}.union(own.renamed.values())
+    columns = [name for name in table.schema.names if name in known]
     rows: list[dict[str, Any]] = []
     with session.session(lake.config.resources) as con, Relations(con) as relations:
         for file, _ in table.newest_first("finished_at"):
-            here = relations.stored("runs", table.scan(table.schema.names, paths=[file.file_path]).batches)
+            here = relations.stored("runs", table.scan(columns, paths=[file.file_path]).batches)
             newest = f"SELECT run_id FROM {here} GROUP BY 1 ORDER BY max(finished_at) DESC LIMIT {_LAST_RUNS}"
             rows += con.execute(f"SELECT * FROM {here} WHERE run_id IN ({newest})").to_arrow_table().to_pylist()
             if len({row["run_id"] for row in rows}) > _LAST_RUNS:

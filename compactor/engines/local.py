@@ -19,6 +19,7 @@ from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import quote
 from compactor.engines import rebuild
 from compactor.engines.base import Change, HistoryPlan
+from compactor.engines.foreign import with_foreign
 from compactor.engines.rebuild import bucket_function, columns_of_place
 from compactor.errors import InvariantError
 from compactor.lake.catalog import Lakehouse, bloom
@@ -79,11 +80,11 @@ class LocalBatch:
         )
 
     def history_change(self, history: Table, plan: HistoryPlan[Relation]) -> Change:
-        def rows(rewritten: Relation | None) -> str:
-            return history_rows(self._dataset, plan.fresh, plan.replaced_ids, rewritten)
+        def rows(fresh: Relation, rewritten: Relation | None) -> str:
+            return history_rows(fresh, plan.replaced_ids, rewritten)
 
         dropped = plan.replaced + plan.surplus
-        return self.rewritten(history, self._dataset.history, plan.rows, dropped, plan.rewrite, rows)
+        return self.rewritten(history, self._dataset.history, plan.rows, dropped, plan.rewrite, plan.fresh, rows)
 
     def adopt_snapshot(self, history: Table, snapshot: Snapshot) -> Relation:
         added, _ = history.changed_files(snapshot)
@@ -131,10 +132,10 @@ class LocalBatch:
         assert self._dataset.current is not None
         rewrite = [scan.files[number] for number in decision.rewrite]
 
-        def rows(rewritten: Relation | None) -> str:
+        def rows(fresh: Relation, rewritten: Relation | None) -> str:
             return current_rows(self._dataset, fresh, decision, rewritten)
 
-        return self.rewritten(current, self._dataset.current, decision.rows, decision.dropped, rewrite, rows)
+        return self.rewritten(current, self._dataset.current, decision.rows, decision.dropped, rewrite, fresh, rows)
 
     def rewritten(
         self,
@@ -143,23 +144,29 @@ class LocalBatch:
         rows: int,
         dropped: int,
         remove: Sequence[DataFile],
-        source: Callable[[Relation | None], str],
+        fresh: Relation,
+        source: Callable[[Relation, Relation | None], str],
     ) -> Change:
         """Writes `rows` rows and what stays of the files to remove: of these, `dropped` rows leave.
 
         Args:
-            source: a FROM item of the rows to write, from the relation of the files to remove (None without any).
+            fresh: has the rows, with the record columns.
+            source: a FROM item of what is to be written, from `fresh` and the relation of the files to remove (None
+                without any). Both have the columns that another engine has added, too.
         """
-        dataset = self._dataset
-        staying = table.scan(record_columns(dataset), paths=[file.file_path for file in remove])
+        dataset, names = self._dataset, record_columns(self._dataset)
+        foreign = table.foreign_columns(names)
+        staying = table.scan([*names, *foreign], paths=[file.file_path for file in remove])
         expected = rows + sum(file.record_count for file in remove) - dropped
         target = int(self._lake.config.tables.target_file_bytes)
         with (
+            Relations(self.con) as relations,
             bucket_function(self.con, dataset, table, layout) as bucket,
             self.relations.arrow("rewritten", staying.batches) as rewritten,
-            table.writer(target_bytes=target, bloom_columns=bloom(dataset)) as writer,
+            table.writer(target_bytes=target, bloom_columns=bloom(dataset), sorted_by=layout.sort) as writer,
         ):
-            statement = rows_to_write(dataset, layout, source(rewritten if remove else None), bucket)
+            fresh = with_foreign(relations, fresh, table, remove, foreign, ["id"])
+            statement = rows_to_write(layout, source(fresh, rewritten if remove else None), bucket)
             added = writer.write_all(self.con.execute(statement).to_arrow_reader(_BATCH_ROWS))
             if writer.rows != expected and not staying.has_deletes:
                 raise wrong_count(table, writer.rows, expected)

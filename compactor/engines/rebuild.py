@@ -11,7 +11,7 @@ import duckdb
 from duckdb.func import PythonUDFType
 
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.sql import quote
+from compactor.engines.foreign import with_foreign
 from compactor.lake.catalog import Lakehouse, bloom
 from compactor.lake.table import DataFile, Scan, Schema, Table
 from compactor.merge.columns import columns_for_current, record_columns, rows_to_write
@@ -75,15 +75,24 @@ def rebuild_current(
     assert dataset.current is not None
     con, names = relations.con, record_columns(dataset)
     with relations.arrow("past", history.scan(columns_for_current(dataset)).batches) as past:
-        expected = relations.table("expected", current_ids(dataset, past))
+        expected = relations.table("expected", f"SELECT __id AS id FROM ({current_ids(dataset, past)})")
+    foreign = [field.name for field in schema.fields if field.name not in names]
+    kept = with_foreign(relations, expected, current, current.files, foreign, ["id"])
     target = int(lake.config.tables.target_file_bytes)
     with (
         bucket_function(con, dataset, history, dataset.current) as bucket,
         relations.arrow("history", history.scan(names).batches) as rows,
-        current.writer(target_bytes=target, bloom_columns=bloom(dataset), schema=schema) as writer,
+        current.writer(
+            target_bytes=target,
+            bloom_columns=bloom(dataset),
+            schema=schema,
+            sorted_by=dataset.current.sort,
+        ) as writer,
     ):
-        chosen = f"(SELECT {', '.join(map(quote, names))} FROM {rows} h SEMI JOIN {expected} ON h.id = {expected}.__id)"
-        statement = rows_to_write(dataset, dataset.current, chosen, bucket)
+        chosen = f"(SELECT * FROM {rows} SEMI JOIN {expected} USING (id))"
+        if kept is not expected:
+            chosen = f"(SELECT * FROM {chosen} LEFT JOIN {kept} USING (id))"
+        statement = rows_to_write(dataset.current, chosen, bucket)
         return writer.write_all(con.execute(statement).to_arrow_reader(_BATCH_ROWS))
 
 

@@ -42,9 +42,10 @@ class RowConversion:
         unfit: by promoted column that is filled, the rows so far whose value does not fit it: it is in the map alone.
     """
 
-    def __init__(self, relations: Relations, old: Dataset, new: Dataset) -> None:
+    def __init__(self, relations: Relations, old: Dataset, new: Dataset, foreign: Sequence[str] = ()) -> None:
+        """`foreign`: the columns that another engine has added. They pass as they are."""
         self._relations = relations
-        self._old, self._new = old, new
+        self._old, self._new, self._foreign = old, new, foreign
         self._expressions: Mapping[str, Expression] = new.upgrades(old.newest.number)
         self._filled = [each for each in new.promoted if kept_promotion(old, new, each) is None]
         self.unfit: Counter[str] = Counter()
@@ -104,8 +105,9 @@ class RowConversion:
         kept = {each.column: kept_promotion(self._old, self._new, each) for each in self._new.promoted}
         values += [f"{column(old)} AS {quote(new)}" for new, old in kept.items() if old]
         sure = f"coalesce({' AND '.join(conditions)}, false) AS {_SURE}"
-        converted = f"SELECT {', '.join(values)}, {EXTRA}, source_file, source_line, {sure}, {_ROW} FROM {old_rows}"
-        listed = [quote(name) for name, _, _ in self._new.table_columns]
+        kept_columns = f"{EXTRA}, source_file, source_line{''.join(f', {quote(each)}' for each in self._foreign)}"
+        converted = f"SELECT {', '.join(values)}, {kept_columns}, {sure}, {_ROW} FROM {old_rows}"
+        listed = [quote(name) for name in (*(name for name, _, _ in self._new.table_columns), *self._foreign)]
         sure = f"{_SURE} AND {are_sure(self._filled)} AS {_SURE}"
         return f"SELECT {', '.join(listed)}, {sure}, {_ROW} FROM {with_values(self._filled, converted)} ORDER BY {_ROW}"
 

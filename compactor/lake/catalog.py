@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
-from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
-from pyiceberg.exceptions import NotInstalledError, TableAlreadyExistsError
+from pyiceberg.exceptions import TableAlreadyExistsError
 from pyiceberg.table import Table as IcebergTable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from tenacity import (
     Retrying,
-    retry,
     retry_if_exception_type,
-    retry_if_not_exception_type,
     stop_after_attempt,
     wait_random_exponential,
 )
 
 from compactor import diagnose
 from compactor.config import Config
-from compactor.errors import CompactorError, ConflictError, MissingTableError, UnreadableError, UsageError
+from compactor.errors import CompactorError, ConflictError, MissingTableError, UnreadableError
 from compactor.lake import layout, own_tables, table_version, unreadable
+from compactor.lake.connection import connect
 from compactor.lake.own_tables import OWN_TABLES, RUNS, OwnTable
 from compactor.lake.table import Schema, Table
 from compactor.registry.dataset import Dataset, TableLayout
@@ -45,7 +41,7 @@ class Lakehouse:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.namespace = config.namespace
-        self._catalog = _connect(config)
+        self._catalog = connect(config)
         self._has_own = False
 
     def table(self, name: str) -> Table:
@@ -109,13 +105,36 @@ class Lakehouse:
         except UnreadableError:
             return True
 
-    def at_table_version(self, dataset: Dataset) -> Dataset:
-        """The dataset at the version of its tables (see `table_version`); as the registry has it without tables."""
+    def at_table_version(self, dataset: Dataset, *, checked: bool = True) -> Dataset:
+        """The dataset at the version of its tables (see `table_version`); as the registry has it without tables.
+
+        Args:
+            checked: raise UsageError where a table is not what the registry says of that version.
+        """
         history = self.find(dataset.history_table)
-        if history is None:
-            return dataset
         current = self.find(dataset.current_table) if dataset.current_table else None
-        return table_version.of_dataset(dataset, history, current)
+        if history is None:
+            if current is not None:
+                self.version_of(dataset, current)
+            return dataset
+        if dataset.kind == "events" and table_version.RULE not in history.properties:
+            self._check_events(dataset)
+        found = table_version.of_dataset(dataset, history, current)
+        for table in filter(None, (history, current) if checked else ()):
+            layout.check_dataset(table, found)
+        return found
+
+    def version_of(self, dataset: Dataset, table: Table) -> Dataset:
+        """The dataset at the version of one of its tables (see `table_version.of_table`)."""
+        current = table if table.name == dataset.current_table else None
+        if current is None and dataset.current_table and table_version.RULE not in table.properties:
+            current = self.find(dataset.current_table)
+        return table_version.of_table(dataset, table, current)
+
+    def _check_events(self, dataset: Dataset) -> None:
+        """Raises UsageError where tables that do not name their kind are those of a state."""
+        if self.exists(f"{dataset.name}_history"):
+            table_version.check_kind(dataset, "state")
 
     def columns(self, registry: Registry, tables: Container[str] | None = None) -> dict[str, dict[str, FieldType]]:
         """Types by column, of these tables (None: all) that a lake of the registry has or will have.
@@ -127,7 +146,7 @@ class Lakehouse:
             names = [name for name in (dataset.history_table, dataset.current_table) if name]
             if tables is None or any(name in tables for name in names):
                 try:
-                    at_version = self.at_table_version(dataset)
+                    at_version = self.at_table_version(dataset, checked=False)
                 except UnreadableError as error:
                     log.warning("%s: its columns are taken from the registry, because %s", dataset.name, error)
                     at_version = dataset
@@ -192,14 +211,12 @@ class Lakehouse:
     def _ensure_table(self, dataset: Dataset, name: str, table_layout: TableLayout, identifier: Sequence[str]) -> None:
         schema = layout.iceberg_schema(dataset.table_columns, identifier)
         try:
-            layout.check(self.table(name), schema, layout.partition_spec(schema, table_layout))
+            table = self.table(name)
         except MissingTableError:
-            properties = {
-                # For other engines that write to the table: this program's writer gets the columns as an argument.
-                **{f"write.parquet.bloom-filter-enabled.column.{column}": "true" for column in bloom(dataset)},
-                **table_version.marks(dataset),
-            }
-            self._create(name, schema, table_layout, properties)
+            self._create(name, schema, table_layout, {**bloom_properties(dataset), **table_version.marks(dataset)})
+            return
+        layout.check(table, schema, layout.partition_spec(schema, table_layout))
+        table_version.adopt(table, dataset)
 
     def _create(self, name: str, schema: Schema, table_layout: TableLayout, properties: Mapping[str, str]) -> None:
         """Creates a table, unless another process was faster."""
@@ -243,37 +260,6 @@ def bloom(dataset: Dataset) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("id", *dataset.key)))
 
 
-# Seconds, for the tables' bucket. Arrow's S3 client has 1 and 3 by default, which abort large files on a busy line.
-_TIMEOUTS = {"s3.connect-timeout": "10", "s3.request-timeout": "60"}
-
-
-def _connect(config: Config) -> Catalog:
-    properties = _TIMEOUTS | config.catalog_properties()
-    uri = properties.get("uri", "")
-    if uri.startswith("sqlite:///"):
-        Path(urlparse(uri).path.removeprefix("/")).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return _retried(lambda: load_catalog(config.catalog.name, **properties))
-    except Exception as error:
-        doing = f"cannot open the catalog {config.catalog.name!r}"
-        reason = diagnose.reason(error)
-        if reason:
-            raise CompactorError(f"{doing}: {reason}") from error
-        if isinstance(error, NotInstalledError):
-            raise UsageError(
-                f"{doing}: its driver is not installed; for PostgreSQL: pip install '.[postgres]', see docs/catalogs.md"
-            ) from error
-        raise CompactorError(
-            f"{doing} ({type(error).__name__}); check catalog.properties and the credentials"
-        ) from error
-
-
-@retry(
-    stop=stop_after_attempt(4),
-    wait=wait_random_exponential(multiplier=0.1, max=2),
-    retry=retry_if_not_exception_type((CompactorError, ValueError, ImportError, NotInstalledError)),
-    reraise=True,
-)
-def _retried(connect: Callable[[], Catalog]) -> Catalog:
-    # Two processes that create a SQL catalog's own tables at the same time can collide once.
-    return connect()
+def bloom_properties(dataset: Dataset) -> dict[str, str]:
+    """Table properties for other engines that write to the table: this program's writer gets the columns directly."""
+    return {f"write.parquet.bloom-filter-enabled.column.{column}": "true" for column in bloom(dataset)}

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from pyiceberg.types import NestedField
 
+from compactor.lake import outside
 from compactor.lake.iceberg_type import iceberg_type
 from compactor.lake.table import Schema, Table
 from compactor.lake.table_changes import change_columns
@@ -148,7 +149,8 @@ def updated_schema(table: Table, own: OwnTable) -> Schema | None:
     fields += [
         NestedField(next(ids), name, iceberg_type(kind, ids), required=False)
         for name, kind, required in own.columns
-        if name not in there and not required
+        # One that another engine has renamed is not added beside its values.
+        if name not in there and not required and not outside.renamed_to(table._iceberg, name)
     ]
     if {each.name for each in fields} == names:
         return None

@@ -32,6 +32,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
 
+from compactor.errors import UsageError
 from compactor.lake import content
 
 ROW_GROUP_BYTES = 64 << 20  # in memory; 5 to 10 times less on disk
@@ -44,12 +45,29 @@ def arrow_schema(schema: Schema) -> pa.Schema:
     return pa.schema([_small(field) for field in schema_to_pyarrow(schema, include_field_ids=True)])
 
 
-def _small(field: pa.Field) -> pa.Field:
+def rows_schema(schema: Schema) -> pa.Schema:
+    """The same for rows on their way through a session: without field ids, and a UUID as its 16 bytes."""
+    return pa.schema([(field.name, _small(field, uuids=False).type) for field in arrow_schema(schema)])
+
+
+def _small(field: pa.Field, *, uuids: bool = True) -> pa.Field:
     kind = field.type
+
+    def inner(part: pa.Field) -> pa.Field:
+        return _small(part, uuids=uuids)
+
     if pa.types.is_large_string(kind):
         kind = pa.string()
+    elif pa.types.is_large_binary(kind):
+        kind = pa.binary()
+    elif isinstance(kind, pa.UuidType) and not uuids:
+        kind = kind.storage_type
     elif pa.types.is_map(kind):
-        kind = pa.map_(_small(kind.key_field), _small(kind.item_field))
+        kind = pa.map_(inner(kind.key_field), inner(kind.item_field))
+    elif pa.types.is_large_list(kind) or pa.types.is_list(kind):
+        kind = pa.list_(inner(kind.value_field))
+    elif pa.types.is_struct(kind):
+        kind = pa.struct([inner(kind.field(number)) for number in range(kind.num_fields)])
     return pa.field(field.name, kind, field.nullable, field.metadata)
 
 
@@ -95,7 +113,8 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
     """Writes record batches, ordered by partition, into few files of about `target_bytes`.
 
     Batches have the schema's columns in any order, plus `__partition` (the partition value, or null) when the table is
-    partitioned and there is no `like`. Encoding runs in a second thread, so that it overlaps with the work of the
+    partitioned and there is no `like`. A column that they lack is NULL in all rows: another engine has added it.
+    Encoding runs in a second thread, so that it overlaps with the work of the
     producer. On an exception all files written so far are removed: nothing refers to them.
     """
 
@@ -107,12 +126,14 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
         bloom_columns: Sequence[str],
         schema: Schema | None = None,
         like: DataFile | None = None,
+        in_order: bool = False,
     ) -> None:
         """Opens nothing yet.
 
         Args:
             schema: of the files, if it is not the table's (yet).
             like: the file that all rows come from, in its order. They keep its partition and its sort order.
+            in_order: the rows come in the table's sort order.
         """
         self._table = table
         self._iceberg_schema = schema or table.schema()
@@ -126,7 +147,8 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
         self._like = like
         self._partition: Record | None = None
         metadata = table.metadata
-        self._sort_order_id = like.sort_order_id if like else metadata.default_sort_order_id or None
+        own_order = metadata.default_sort_order_id or None if in_order else None
+        self._sort_order_id = like.sort_order_id if like else own_order
         self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = 0
         self._rows = 0
@@ -182,7 +204,7 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
     def _flush(self) -> None:
         if not self._pending:
             return
-        table = pa.Table.from_batches(self._pending).select(self._schema.names).cast(self._schema).combine_chunks()
+        table = self._as_stored(pa.Table.from_batches(self._pending)).combine_chunks()
         self._pending, self._pending_bytes = [], 0
         if self._open is None:
             path = self._path()
@@ -191,6 +213,19 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
         self._open.write(table)
         if self._open.size >= self._target_bytes:
             self._finish()
+
+    def _as_stored(self, rows: pa.Table) -> pa.Table:
+        """The rows with the columns of the files. Raises UsageError where a required one has no value."""
+        for field in self._schema:
+            if field.name not in rows.column_names:
+                rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
+            if not field.nullable and (empty := rows.column(field.name).null_count):
+                raise UsageError(
+                    f"column '{field.name}' of table {'.'.join(self._table.name())} is required, and {empty} rows to"
+                    " write have no value for it; list the field as required again, or let the column be optional"
+                    " with another engine (`ALTER COLUMN … DROP NOT NULL`)"
+                )
+        return rows.select(self._schema.names).cast(self._schema)
 
     def _close_file(self) -> None:
         self._flush()

@@ -15,8 +15,9 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 
-from compactor.lake import unreadable
-from compactor.lake.parquet import arrow_schema, by_row_group
+from compactor.errors import CompactorError
+from compactor.lake import outside, unreadable
+from compactor.lake.parquet import by_row_group, rows_schema
 
 FILE_COLUMN = "__file"
 
@@ -66,9 +67,15 @@ def scan_tasks(
         with_file: adds the column `__file`.
         ahead: read far ahead, which is faster, and takes the more memory the larger the files are. Else one row group
             of a file at a time.
+
+    Raises CompactorError where the table does not have a column (any more).
     """
+    for name in columns:
+        if name not in table.schema().column_names:
+            gone = outside.absent(table, name) or f"table {'.'.join(table.name())} has no column '{name}'"
+            raise CompactorError(gone)
     schema = table.schema().select(*columns)
-    kinds = {field.name: field.type for field in arrow_schema(schema)}
+    kinds = {field.name: field.type for field in rows_schema(schema)}
     fields = [pa.field(name, kinds[name]) for name in columns]
     shown = pa.schema([*fields, pa.field(FILE_COLUMN, pa.int32())] if with_file else fields)
     reader = ArrowScan(table.metadata, table.io, schema, AlwaysTrue() if rows is None else rows)

@@ -30,24 +30,28 @@ class TargetColumn:
 
     Attributes:
         name: its new name.
-        type: its type then.
+        type: its type then. None: the one that it has, which only a column of today can have.
         required: it is never NULL.
         source: today's column whose field id and data it keeps: unchanged, renamed, moved or widened. None: the column
             is new, even if it has the name of a column that is dropped.
     """
 
     name: str
-    type: FieldType
+    type: FieldType | None
     required: bool
     source: str | None
 
 
-def evolved_schema(table: Table, columns: Sequence[TargetColumn], *, rewritten: bool = False) -> Schema:
+def evolved_schema(
+    table: Table, columns: Sequence[TargetColumn], *, rewritten: bool = False, identifier: Sequence[str] | None = None
+) -> Schema:
     """The schema that a table is to have: columns that stay keep their field ids, new ones get ids never used before.
 
     Args:
         columns: all columns, in order. A column of today that is the source of none of them is dropped.
         rewritten: all files are rewritten, so that new columns may be required.
+        identifier: the columns that identify a row then, by their new names. None: the fields that do so today.
+            Iceberg allows required columns alone: if one is not, the table has no identifier fields.
 
     Raises:
         UsageError: files or engines would read wrong values after the change; nothing was changed.
@@ -56,8 +60,10 @@ def evolved_schema(table: Table, columns: Sequence[TargetColumn], *, rewritten: 
     ids = itertools.count(table._iceberg.metadata.last_column_id + 1)
     _check_names(table, columns)
     fields: list[NestedField] = []
+    leaving = set() if identifier is None else set(today.identifier_field_ids)
     for column in columns:
         if column.source is None:
+            assert column.type is not None
             if column.required and not rewritten:
                 raise _refused(
                     table, column.name, "is new and required, but the rows of today have no value; make it optional"
@@ -67,9 +73,13 @@ def evolved_schema(table: Table, columns: Sequence[TargetColumn], *, rewritten: 
         found = next((field for field in today.fields if field.name == column.source), None)
         if found is None:
             raise _refused(table, column.name, f"is to keep the data of '{column.source}', which is not a column today")
-        fields.append(_kept(table, found, column))
-    _check_dropped(table, {field.field_id for field in fields})
-    return Schema(*fields, identifier_field_ids=today.identifier_field_ids)
+        fields.append(_kept(table, found, column, leaving))
+    identifiers = list(today.identifier_field_ids)
+    if identifier is not None:
+        chosen = [field for field in fields if field.name in identifier]
+        identifiers = [field.field_id for field in chosen] if all(field.required for field in chosen) else []
+    _check_dropped(table, {field.field_id for field in fields}, leaving)
+    return Schema(*fields, identifier_field_ids=identifiers)
 
 
 def _check_names(table: Table, columns: Sequence[TargetColumn]) -> None:
@@ -77,7 +87,7 @@ def _check_names(table: Table, columns: Sequence[TargetColumn]) -> None:
     names: set[str] = set()
     sources: set[str] = set()
     for column in columns:
-        if not _NAME.fullmatch(column.name):
+        if column.type is not None and not _NAME.fullmatch(column.name):
             raise _refused(
                 table, column.name, "has a name that not all engines accept; use a to z, 0 to 9 and _, at most 255"
             )
@@ -94,8 +104,14 @@ def _check_names(table: Table, columns: Sequence[TargetColumn]) -> None:
             sources.add(column.source)
 
 
-def _kept(table: Table, field: NestedField, column: TargetColumn) -> NestedField:
-    """Today's field under its new name, widened or made optional where the column says so."""
+def _kept(table: Table, field: NestedField, column: TargetColumn, leaving: set[int]) -> NestedField:
+    """Today's field under its new name, widened or made optional where the column says so.
+
+    Args:
+        leaving: the ids of the fields that identify a row today and will not.
+    """
+    if column.type is None:
+        return field.model_copy(update={"name": column.name})
     kind = iceberg_type(column.type, itertools.count())
     same = isinstance(kind, MapType) and str(field.field_type).startswith("map<string, string>")
     if same:
@@ -109,7 +125,7 @@ def _kept(table: Table, field: NestedField, column: TargetColumn) -> NestedField
         )
     if column.required and not field.required:
         raise _refused(table, column.name, "cannot become required in place: there may be NULLs; leave it optional")
-    if not column.required and field.field_id in table._iceberg.schema().identifier_field_ids:
+    if not column.required and field.field_id in {*table._iceberg.schema().identifier_field_ids} - leaving:
         raise _refused(table, column.name, "is an identifier field of the table; leave it required")
     return field.model_copy(update={"name": column.name, "field_type": kind, "required": column.required})
 
@@ -124,12 +140,12 @@ def _widens(today: IcebergType, then: IcebergType) -> bool:
     )
 
 
-def _check_dropped(table: Table, kept: set[int]) -> None:
+def _check_dropped(table: Table, kept: set[int], leaving: set[int]) -> None:
     iceberg = table._iceberg
     roles = {field.source_id: "sorts the table" for field in iceberg.sort_order().fields}
     # All partition specs that the table has had: as long as the metadata lists one, it must find its column.
     roles |= {field.source_id: "partitions the table" for spec in iceberg.specs().values() for field in spec.fields}
-    roles |= dict.fromkeys(iceberg.schema().identifier_field_ids, "is an identifier field of the table")
+    roles |= dict.fromkeys({*iceberg.schema().identifier_field_ids} - leaving, "is an identifier field of the table")
     for field in iceberg.schema().fields:
         if field.field_id not in kept and field.field_id in roles:
             raise _refused(table, field.name, f"{roles[field.field_id]}; keep it, with its type")

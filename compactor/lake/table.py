@@ -11,7 +11,7 @@ because a plan says what is new *relative to what it saw*.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from operator import itemgetter
@@ -28,14 +28,16 @@ from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
-from pyiceberg.transforms import BucketTransform
+from pyiceberg.table.sorting import SortDirection
+from pyiceberg.transforms import BucketTransform, IdentityTransform
 from pyiceberg.types import DateType, PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
 from compactor.errors import CompactorError, ConflictError, MissingTableError
 from compactor.lake import commits, unreadable
-from compactor.lake.parquet import DataFileWriter, arrow_schema
+from compactor.lake.parquet import DataFileWriter, rows_schema
 from compactor.lake.scan import Scan, row_filter, scan_tasks
+from compactor.lake.synced_files import SyncedFileIO
 
 # DataFile, Schema and Snapshot: what callers hand from a scan to a commit.
 __all__ = ["COMMIT_ID", "RUN_ID", "DataFile", "Scan", "Schema", "Snapshot", "Table", "summary"]
@@ -81,7 +83,7 @@ class Table:
     @property
     def schema(self) -> pa.Schema:
         """The table's Arrow schema, without field ids."""
-        return pa.schema([(field.name, field.type) for field in arrow_schema(self._iceberg.schema())])
+        return rows_schema(self._iceberg.schema())
 
     @property
     def iceberg_schema(self) -> Schema:
@@ -93,10 +95,22 @@ class Table:
         return self._iceberg.metadata.current_schema_id
 
     @property
+    def required_columns(self) -> set[str]:
+        return {field.name for field in self._iceberg.schema().fields if field.required}
+
+    def foreign_columns(self, known: Collection[str]) -> list[str]:
+        """The columns that are not among `known`: another engine has added them."""
+        return [field.name for field in self._iceberg.schema().fields if field.name not in known]
+
+    @property
     def sort_columns(self) -> list[str]:
-        """The columns of the table's sort order."""
-        schema = self._iceberg.schema()
-        return [schema.find_field(field.source_id).name for field in self._iceberg.sort_order().fields]
+        """The columns of the table's sort order; none if it is not by columns, ascending, as this program's are."""
+        schema, fields = self._iceberg.schema(), self._iceberg.sort_order().fields
+        plain = all(
+            isinstance(field.transform, IdentityTransform) and field.direction == SortDirection.ASC for field in fields
+        )
+        names = [schema.find_column_name(field.source_id) for field in fields] if plain else []
+        return [name for name in names if name] if all(names) else []
 
     @property
     def properties(self) -> Mapping[str, str]:
@@ -217,11 +231,20 @@ class Table:
         kind = self._iceberg.schema().find_field(column).field_type
         return BucketTransform(buckets).pyarrow_transform(kind)
 
-    def upper_bound(self, column: str) -> Any:
-        """The greatest value of a column by the statistics of the files; None without files.
+    def count_empty(self, column: str) -> int:
+        """How many rows have NULL in a column. No file is read if it is required."""
+        if self._iceberg.schema().find_field(column).required:
+            return 0
+        return sum(batch.column(0).null_count for batch in self.scan([column]).batches)
 
-        A timestamp is an aware datetime, and so is a date: its beginning in UTC.
+    def upper_bound(self, column: str) -> Any:
+        """The greatest value of a column by the statistics of the files.
+
+        A timestamp is an aware datetime, and so is a date: its beginning in UTC. None without files, or where another
+        engine has renamed or dropped the column.
         """
+        if column not in self._iceberg.schema().column_names:
+            return None
         bounds = [bound for bound in (self._bound(file, column) for file in self.files) if bound is not None]
         return max(bounds, default=None)
 
@@ -258,9 +281,21 @@ class Table:
         bloom_columns: Sequence[str] = (),
         schema: Schema | None = None,
         like: DataFile | None = None,
+        sorted_by: Sequence[str] = (),
     ) -> DataFileWriter:
+        """Opens a writer of data files (see `DataFileWriter`).
+
+        Args:
+            sorted_by: the order of the rows within a partition. Files say that they have the table's sort order only if
+                it is this one: another engine, or a migration, can have made the table's another.
+        """
         return DataFileWriter(
-            self._iceberg, target_bytes=target_bytes, bloom_columns=bloom_columns, schema=schema, like=like
+            self._iceberg,
+            target_bytes=target_bytes,
+            bloom_columns=bloom_columns,
+            schema=schema,
+            like=like,
+            in_order=bool(sorted_by) and list(sorted_by) == self.sort_columns,
         )
 
     def commit(
@@ -344,6 +379,12 @@ class Table:
 
     def delete(self, path: str) -> None:
         self._iceberg.io.delete(path)
+
+    def sync(self, files: Iterable[DataFile]) -> None:
+        """Waits until data files that another program has written are on the disk, where ours would (see the io)."""
+        if isinstance(self._iceberg.io, SyncedFileIO):
+            for file in files:
+                self._iceberg.io.sync(file.file_path)
 
     def discard(self, files: Iterable[DataFile]) -> None:
         """Deletes data files that a commit would have added, and provably has not."""

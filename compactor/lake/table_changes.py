@@ -34,6 +34,7 @@ def change_columns(
     properties: Mapping[str, str | None],
     summary: Mapping[str, str],
     commit_id: str,
+    snapshot: bool = False,
 ) -> int | None:
     """Changes the columns, and files where some are given, in one commit. Returns the snapshot's id, if any.
 
@@ -42,6 +43,8 @@ def change_columns(
         add: files of that schema, in place of `remove`. Without either, no snapshot is made.
         properties: table properties to set; None removes one.
         summary: properties of the snapshot.
+        snapshot: make one in any case. Then who has loaded the table before has a conflict with this change even if
+            it leaves columns and files as they are.
     """
     transaction = table._iceberg.transaction()
     metadata = table._iceberg.metadata
@@ -52,7 +55,7 @@ def change_columns(
     )
     add, remove = list(add), list(remove)
     producer = None
-    if add or remove:  # planned on the staged columns: snapshot and manifests are to name the new schema
+    if add or remove or snapshot:  # planned on the staged columns: snapshot and manifests are to name the new schema
         producer = commits.replace(transaction, add, remove, {**summary, COMMIT_ID: commit_id})
     commits.publish(transaction, producer, lambda: _is_marked(table, commit_id))
     return producer.snapshot_id if producer else None

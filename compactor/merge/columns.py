@@ -26,16 +26,15 @@ def columns_for_current(dataset: Dataset) -> Sequence[str]:
     return list(dict.fromkeys([*names, dataset.delete.column] if dataset.delete else names))
 
 
-def rows_to_write(dataset: Dataset, layout: TableLayout, rows: Relation | str, bucket: str | None = None) -> str:
+def rows_to_write(layout: TableLayout, rows: Relation | str, bucket: str | None = None) -> str:
     """The statement that streams rows in the order of a table's files.
 
     Args:
-        rows: a FROM item with the record columns.
+        rows: a FROM item with the record columns, and those that another engine has added.
         bucket: the SQL function of Iceberg's bucket transform, for a layout that has one.
     """
-    names = ", ".join(quote(name) for name in record_columns(dataset))
     order = ", ".join(["__partition", *(quote(name) for name in layout.sort)])
-    return f"SELECT {names}, {partition_value(layout.partition, bucket)} AS __partition FROM {rows} ORDER BY {order}"
+    return f"SELECT *, {partition_value(layout.partition, bucket)} AS __partition FROM {rows} ORDER BY {order}"
 
 
 def partition_value(partition: Partition, bucket: str | None) -> str:

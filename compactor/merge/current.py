@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal, number, quote
-from compactor.merge.columns import record_columns
 from compactor.registry.dataset import Dataset
 
 _BEST_PLACE = "{'rank': b.__top.rank, 'id': b.__top.id}"
@@ -113,12 +112,11 @@ def current_rows(dataset: Dataset, fresh: Relation, decision: CurrentDecision, r
 
     `fresh` has the inserted records among its rows.
     """
-    names = ", ".join(quote(name) for name in record_columns(dataset))
-    inserted = f"SELECT {names} FROM {fresh} SEMI JOIN {decision.inserted} USING (id)"
+    inserted = f"SELECT * FROM {fresh} SEMI JOIN {decision.inserted} USING (id)"
     if rewritten is None:
         return f"({inserted})"
-    staying = f"SELECT {names} FROM {rewritten} ANTI JOIN {decision.removed} USING ({_keys(dataset)})"
-    return f"({inserted} UNION ALL {staying})"
+    staying = f"SELECT * FROM {rewritten} ANTI JOIN {decision.removed} USING ({_keys(dataset)})"
+    return f"({inserted} UNION ALL BY NAME {staying})"
 
 
 def _held(relations: Relations, dataset: Dataset, current: pa.RecordBatchReader, best: Relation) -> Relation:

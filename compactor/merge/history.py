@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.sql import number, quote
+from compactor.duck.sql import number
 from compactor.merge.canonical import as_decoded, canonical
-from compactor.merge.columns import record_columns, record_values
+from compactor.merge.columns import record_values
 from compactor.registry.dataset import Dataset
 
 _PLACE = f"r.__file_no::BIGINT * {2**40} + r.__line_no"
@@ -131,10 +131,9 @@ def _judge(
         )
 
 
-def history_rows(dataset: Dataset, fresh: Relation, replaced_ids: Relation | None, rewritten: Relation | None) -> str:
+def history_rows(fresh: Relation, replaced_ids: Relation | None, rewritten: Relation | None) -> str:
     """A FROM item of what goes into new history files: fresh rows, and of the rewritten files the rows that stay."""
     if rewritten is None:
         return str(fresh)
-    names = ", ".join(quote(name) for name in record_columns(dataset))
     staying = f" ANTI JOIN {replaced_ids} USING (id)" if replaced_ids else ""
-    return f"(SELECT {names} FROM {fresh} UNION ALL SELECT {names} FROM {rewritten}{staying})"
+    return f"(SELECT * FROM {fresh} UNION ALL BY NAME SELECT * FROM {rewritten}{staying})"

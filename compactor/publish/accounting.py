@@ -152,9 +152,9 @@ def account_refused(
     )
     ledger = relations.table(
         "ledger_entries",
-        "SELECT dataset, key, etag, size, lines, (left_new - moves)::BIGINT AS new,"
-        " (duplicates - not_new + moves)::BIGINT AS duplicates, (quarantined + refused)::BIGINT AS quarantined, run_id,"
-        f" loaded_at FROM {moved} WHERE refused > 0 OR moves > 0",
+        "SELECT * EXCLUDE (refused, left_new, not_new, moves) REPLACE ((left_new - moves)::BIGINT AS new,"
+        " (duplicates - not_new + moves)::BIGINT AS duplicates, (quarantined + refused)::BIGINT AS quarantined)"
+        f" FROM {moved} WHERE refused > 0 OR moves > 0",
     )
     quarantine = relations.table(
         "quarantine_entries",

@@ -14,8 +14,10 @@ import duckdb
 
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import quote
+from compactor.engines.foreign import with_foreign
 from compactor.errors import ConflictError
 from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import OWN_TABLES, QUARANTINE
 from compactor.lake.table import RUN_ID, DataFile, Table
 from compactor.publish import past
 from compactor.publish.retry import on_conflict
@@ -23,6 +25,8 @@ from compactor.publish.retry import on_conflict
 OBJECT = ("dataset", "key", "etag")
 LINES_OF_OBJECT = ("dataset", "source_file", "etag")
 RUN = ("run_id", "dataset")
+_ROW_OF = {QUARANTINE: (*LINES_OF_OBJECT, "source_line")}
+"""The columns that identify one row, where the key of a put identifies a group of them."""
 _BATCH_ROWS = 65_536
 
 
@@ -80,20 +84,21 @@ def _put(
         found = relations.table(
             "found", f"SELECT DISTINCT {keys}, __file FROM {stored} SEMI JOIN {replaced} USING ({keys})"
         )
-    names = ", ".join(quote(column) for column in table.schema.names)
-    statement = f"SELECT {names} FROM {incoming}"
     remove: list[DataFile] = []
+    if existing == "replace":
+        remove = [scan.files[n] for (n,) in con.execute(f"SELECT DISTINCT __file FROM {found} ORDER BY 1").fetchall()]
+    foreign = table.foreign_columns(incoming.columns)
+    incoming = with_foreign(relations, incoming, table, remove, foreign, _ROW_OF.get(table.name, key))
+    statement = f"SELECT * FROM {incoming}"
     if existing == "keep":
         statement += f" ANTI JOIN {found} USING ({keys})"
-    else:
-        remove = [scan.files[n] for (n,) in con.execute(f"SELECT DISTINCT __file FROM {found} ORDER BY 1").fetchall()]
-    order = ", ".join(quote(column) for column in table.sort_columns)
+    sort = OWN_TABLES[table.name].sort
     staying = table.scan(table.schema.names, paths=[file.file_path for file in remove])
     with relations.arrow("staying", staying.batches) as kept:
         if remove:
-            statement += f" UNION ALL SELECT {names} FROM {kept} ANTI JOIN {replaced} USING ({keys})"
-        with table.writer(target_bytes=int(lake.config.tables.target_file_bytes)) as writer:
-            ordered = con.execute(f"SELECT * FROM ({statement}) ORDER BY {order}")
+            statement += f" UNION ALL BY NAME SELECT * FROM {kept} ANTI JOIN {replaced} USING ({keys})"
+        with table.writer(target_bytes=int(lake.config.tables.target_file_bytes), sorted_by=sort) as writer:
+            ordered = con.execute(f"SELECT * FROM ({statement}) ORDER BY {', '.join(map(quote, sort))}")
             added = writer.write_all(ordered.to_arrow_reader(_BATCH_ROWS))
     if not added and not remove:
         return

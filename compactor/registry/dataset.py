@@ -93,11 +93,73 @@ class TableLayout:
 
 
 @dataclass(frozen=True)
+class LayoutChoice:
+    """A layout as the registry has it. What it leaves out (None, empty) follows the order column and the key."""
+
+    partition: Partition | None = None
+    sort: tuple[str, ...] = ()
+
+    def complete(self, order: str, sort: tuple[str, ...]) -> TableLayout:
+        return TableLayout(self.partition or Partition("day", order, None), self.sort or sort)
+
+
+@dataclass(frozen=True)
 class DeleteRule:
     """A record is a delete of its key if the text in `column` is one of `values`."""
 
     column: str
     values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.column} = {' or '.join(self.values)}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The rule that the rows of a dataset's tables were made by: what is one entity, and which record is current.
+
+    It belongs to the tables, which keep it in their properties: rows that are there follow it, whatever the registry
+    says by now (see `compactor.lake.table_version`). What else is part of it one day becomes a field here, with a
+    default for the tables that do not have it yet.
+
+    Attributes:
+        key: in alphabetical order, as `values` of `delete` are: their order means nothing.
+    """
+
+    kind: Literal["state", "events"]
+    key: tuple[str, ...]
+    order: str
+    delete: DeleteRule | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """The rule as a JSON object: how a table's properties keep it."""
+        delete = {"column": self.delete.column, "equals": list(self.delete.values)} if self.delete else None
+        return {"kind": self.kind, "key": list(self.key), "order": self.order, "delete": delete}
+
+    @classmethod
+    def of_stored(cls, stored: Mapping[str, Any]) -> Rule:
+        """The rule that `stored` gave."""
+        delete = stored["delete"]
+        return cls(
+            kind=stored["kind"],
+            key=tuple(stored["key"]),
+            order=stored["order"],
+            delete=DeleteRule(delete["column"], tuple(delete["equals"])) if delete else None,
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it names."""
+        return (*self.key, self.order, *([self.delete.column] if self.delete else []))
+
+    def changes(self, new: Rule) -> list[str]:
+        """What is different in `new`, in words."""
+        parts = (
+            ("key", ", ".join(self.key), ", ".join(new.key)),
+            ("order", self.order, new.order),
+            ("delete", str(self.delete or "nothing"), str(new.delete or "nothing")),
+        )
+        return [f"{name} {old} becomes {now}" for name, old, now in parts if old != now]
 
 
 @dataclass(frozen=True)
@@ -124,8 +186,8 @@ class Dataset:
         order: the column with the greatest value in the newest record of an entity. Of equal values, the greater `id`
             is newer.
         delete: which records delete their entity. None: no record does.
-        current: layout of the table with one row per key; None for events.
-        history: layout of the table with each record once. Events have this table alone.
+        current_layout: layout of the table with one row per key; None for events.
+        history_layout: layout of the table with each record once. Events have this table alone.
         promoted: columns beyond the fields.
         additive: `capture` keeps undeclared fields in `extra`; `evolve` also makes columns of them.
         versions: schema versions by number, at least one.
@@ -138,13 +200,28 @@ class Dataset:
     key: tuple[str, ...]
     order: str
     delete: DeleteRule | None
-    current: TableLayout | None
-    history: TableLayout
+    current_layout: LayoutChoice | None
+    history_layout: LayoutChoice
     promoted: tuple[Promotion, ...]
     versions: Mapping[int, SchemaVersion]
     file: str
     later: tuple[int, ...] = ()
     additive: Literal["capture", "evolve"] = "capture"
+
+    @property
+    def rule(self) -> Rule:
+        delete = DeleteRule(self.delete.column, tuple(sorted(set(self.delete.values)))) if self.delete else None
+        return Rule(self.kind, tuple(sorted(self.key)), self.order, delete)
+
+    @property
+    def current(self) -> TableLayout | None:
+        """The layout of the table with one row per key; None for events."""
+        return self.current_layout.complete(self.order, self.key) if self.current_layout else None
+
+    @property
+    def history(self) -> TableLayout:
+        """The layout of the table with each record once."""
+        return self.history_layout.complete(self.order, tuple(dict.fromkeys((*self.key, self.order))))
 
     @property
     def newest(self) -> SchemaVersion:
@@ -192,28 +269,48 @@ class Dataset:
         """The dataset as it was when `number` was the newest version: as tables of that version need it."""
         if number == self.newest.number and tuple(promoted) == self.promoted:
             return self
-        older = self.upgrades(number)
 
         def name(column: str) -> str:
-            then = older[column]
-            assert isinstance(then, Column)  # `checks` allows no other change of a column that a rule or a layout names
-            return then.name
+            then = self.name_in(number, column)
+            assert then is not None  # `checks` allows no change but a rename of a column that a rule or a layout names
+            return then
 
-        def layout(table: TableLayout) -> TableLayout:
-            partition = replace(table.partition, column=name(column)) if (column := table.partition.column) else None
-            return TableLayout(partition or table.partition, tuple(map(name, table.sort)))
+        def layout(table: LayoutChoice) -> LayoutChoice:
+            partition = table.partition
+            if partition and partition.column:
+                partition = replace(partition, column=name(partition.column))
+            return LayoutChoice(partition, tuple(map(name, table.sort)))
 
         return replace(
             self,
             key=tuple(map(name, self.key)),
             order=name(self.order),
             delete=replace(self.delete, column=name(self.delete.column)) if self.delete else None,
-            current=layout(self.current) if self.current else None,
-            history=layout(self.history),
+            current_layout=layout(self.current_layout) if self.current_layout else None,
+            history_layout=layout(self.history_layout),
             promoted=tuple(promoted),
             versions={each: version for each, version in self.versions.items() if each <= number},
             later=tuple(sorted(each for each in self.versions if each > number)),
         )
+
+    def name_in(self, number: int, column: str) -> str | None:
+        """The name that a column of the newest version has in version `number`; None if it was made of others there."""
+        then = self.upgrades(number).get(column)
+        return then.name if isinstance(then, Column) else None
+
+    def ruled_by(self, rule: Rule) -> Dataset:
+        """The dataset by a rule whose columns are columns of its newest version: as tables made by that rule need it.
+
+        Each record must have the columns of the key and the order, whatever the registry says of them by now.
+        """
+        if rule == self.rule:
+            return self
+        versions = {}
+        for number, version in self.versions.items():
+            needed = {self.name_in(number, column) for column in (*rule.key, rule.order)}
+            listed = (replace(each, required=each.required or each.column in needed) for each in version.fields)
+            versions[number] = replace(version, fields=tuple(listed))
+        return replace(self, key=rule.key, order=rule.order, delete=rule.delete, versions=versions)
 
     @property
     def history_table(self) -> str:
@@ -234,6 +331,11 @@ class Dataset:
         oldest = self.upgrades(min(self.versions))
         own = [(f.column, f.type, f.required and isinstance(oldest[f.column], Column)) for f in self.newest.fields]
         return (*own, *((promotion.column, promotion.type, False) for promotion in self.promoted))
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of `table_columns`."""
+        return [name for name, _, _ in self.table_columns]
 
     @property
     def table_columns(self) -> tuple[tuple[str, FieldType, bool], ...]:

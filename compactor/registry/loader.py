@@ -13,7 +13,7 @@ from pathlib import Path
 from compactor import yaml_file
 from compactor.errors import ConfigError, UsageError
 from compactor.registry import checks
-from compactor.registry.dataset import Dataset, DeleteRule, Partition, Promotion, SchemaVersion, TableLayout
+from compactor.registry.dataset import Dataset, DeleteRule, LayoutChoice, Partition, Promotion, SchemaVersion
 from compactor.registry.fields import type_of
 from compactor.registry.forms import DatasetForm, LayoutForm, parsed_partition
 from compactor.yaml_file import Problem, YamlFile, did_you_mean
@@ -102,7 +102,6 @@ def _dataset(form: DatasetForm, file: str) -> Dataset:
     """The dataset of a form without problems, with all defaults."""
     events = form.kind == "events"
     key = ("id",) if events else form.key
-    by_record = key if form.order in key else (*key, form.order)
     record_layout = form.tables.events if events else form.tables.history
     return Dataset(
         name=form.dataset,
@@ -110,8 +109,8 @@ def _dataset(form: DatasetForm, file: str) -> Dataset:
         key=key,
         order=form.order,
         delete=DeleteRule(form.delete.column, form.delete.equals) if form.delete else None,
-        current=None if events else _layout(form.tables.current, form.order, key),
-        history=_layout(record_layout, form.order, by_record),
+        current_layout=None if events else _layout(form.tables.current),
+        history_layout=_layout(record_layout),
         promoted=tuple(Promotion(each.source, each.key, each.column_name, type_of(each.type)) for each in form.promote),
         versions={
             number: SchemaVersion(number, tuple(version.fields), version.derived)
@@ -122,6 +121,7 @@ def _dataset(form: DatasetForm, file: str) -> Dataset:
     )
 
 
-def _layout(form: LayoutForm, order: str, sort: tuple[str, ...]) -> TableLayout:
-    partition = parsed_partition(form.partition or f"day({order})") or ("none", None, None)
-    return TableLayout(Partition(*partition), form.sort or sort)
+def _layout(form: LayoutForm) -> LayoutChoice:
+    if not form.partition:
+        return LayoutChoice(None, form.sort)
+    return LayoutChoice(Partition(*(parsed_partition(form.partition) or ("none", None, None))), form.sort)

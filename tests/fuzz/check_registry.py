@@ -110,7 +110,7 @@ def _plan(relations: Relations, dataset: Dataset, records: Relation, ids: set[st
     none = pa.schema([("id", pa.string()), ("emitted_at", TIMESTAMP.arrow_stored), ("__file", pa.int32())])
     empty = none.empty_table()
     taken = decide_history(relations, dataset, records, files, empty.to_reader(), lambda _: empty.to_reader())
-    _written(relations, dataset, dataset.history, history_rows(dataset, taken.fresh, None, None), ids)
+    _written(relations, dataset, dataset.history, history_rows(taken.fresh, None, None), ids)
     if dataset.current is None:
         return
     kinds = {column: kind for column, kind, _ in dataset.columns}
@@ -123,7 +123,7 @@ def _plan(relations: Relations, dataset: Dataset, records: Relation, ids: set[st
 def _written(relations: Relations, dataset: Dataset, layout: TableLayout, source: str, ids: set[str] | None) -> None:
     con = relations.con
     with bucket_function(con, dataset, _table(dataset, layout), layout) as bucket:
-        rows = con.execute(rows_to_write(dataset, layout, source, bucket)).to_arrow_table()
+        rows = con.execute(rows_to_write(layout, source, bucket)).to_arrow_table()
     if ids is not None and (len(rows) != len(ids) or set(rows["id"].to_pylist()) != ids):
         raise AssertionError(f"{len(ids)} ids became {len(rows)} rows")
 

@@ -11,12 +11,13 @@ import boto3
 import pytest
 import yaml
 from botocore.exceptions import ClientError
+from pyiceberg.catalog import CatalogType
 
 from compactor.config import load
 from compactor.duck import session
 from compactor.duck.relations import Relations
 from compactor.errors import ConflictError
-from compactor.lake import catalog, own_tables
+from compactor.lake import catalog, connection, own_tables
 from compactor.lake.rewrite import rewrite
 from compactor.lake.schema_change import TargetColumn, evolved_schema
 from compactor.lake.table import Table
@@ -172,7 +173,9 @@ def test_catalog_properties_reach_pyiceberg_untouched(
         monkeypatch.setenv(name, f"value-of-{name}")
     (tmp_path / "config.yaml").write_text(example)
     given: dict[str, str] = {}
-    monkeypatch.setattr(catalog, "load_catalog", lambda name, **properties: given.update(properties))
+    monkeypatch.setattr(
+        connection, "AVAILABLE_CATALOGS", dict.fromkeys(CatalogType, lambda _, properties: given.update(properties))
+    )
 
     catalog.Lakehouse(load(tmp_path / "config.yaml"))
 
@@ -188,7 +191,7 @@ def test_columns_change_and_change_back_in_glue(aws_lake: AwsLake) -> None:
     tag(fans.table, "before")
     stale = fans.table
     renamed = columns(tier=TargetColumn("level", STRING, False, "tier"), device=new("device", "map"))
-    change = {"properties": {"v": "2"}, "summary": {}}
+    change: dict[str, Any] = {"properties": {"v": "2"}, "summary": {}}
     assert change_columns(fans.table, evolved_schema(stale, renamed), [], [], commit_id="rename", **change) is None
     with pytest.raises(ConflictError):
         change_columns(stale, evolved_schema(stale, columns()), [], [], commit_id="late", **change)

@@ -141,7 +141,9 @@ class Warehouse:
             found = found.append_column("_partition", values.cast(pa.int32()))
         keys = [("_partition", "ascending")] if "_partition" in found.column_names else []
         found = found.sort_by([*keys, *((name, "ascending") for name in table.sort_columns)])
-        with table.writer(**{"target_bytes": 1 << 30, "bloom_columns": ["id"], **options}) as writer:
+        with table.writer(
+            **{"target_bytes": 1 << 30, "bloom_columns": ["id"], "sorted_by": table.sort_columns, **options}
+        ) as writer:
             return writer.write_all(found.to_batches(max_chunksize=1000))
 
     def append(self, new_rows: Sequence[Row], commit_id: str = "append", **options: Any) -> int:

@@ -16,6 +16,7 @@ import yaml
 from compactor.commands.drift.counts import Count, count, only_type
 from compactor.config import Config
 from compactor.lake.catalog import Lakehouse
+from compactor.lake.table import Table
 from compactor.registry.dataset import EXTRA, Dataset, Promotion
 from compactor.registry.fields import Field, free_column, names_version
 from compactor.registry.loader import Registry
@@ -68,7 +69,7 @@ def _dataset(lake: Lakehouse, dataset: Dataset, days: int, min_share: float) -> 
         dataclasses.replace(_key(source, key, each, counts.records, since=since), promoted=promoted.get((source, key)))
         for (source, key), each in counts.keys.items()
     ]
-    suggested = list(_suggested(dataset, found, min_share))
+    suggested = list(_suggested(dataset, found, min_share, history))
     return DatasetDrift(
         dataset=dataset.name,
         table=history.name,
@@ -93,7 +94,8 @@ def ready_fields(
         min_share: percentage of the records that must have the field.
         min_records: number of the records that must have it.
     """
-    counts = count(lake.table(dataset.history_table), [EXTRA], [], lake.config.resources)
+    history = lake.table(dataset.history_table)
+    counts = count(history, [EXTRA], [], lake.config.resources)
     both = dataclasses.replace(declared, promoted=(*declared.promoted, *dataset.promoted))
     known = {(each.source, each.key) for each in both.promoted}
     enough = {
@@ -102,7 +104,7 @@ def ready_fields(
         if (source, key) not in known and each.records >= min_records
     }
     fields = [_key(EXTRA, key, each, counts.records) for key, each in enough.items()]
-    return list(_suggested(both, [each for each in fields if each.type != "nested"], min_share))
+    return list(_suggested(both, [each for each in fields if each.type != "nested"], min_share, history))
 
 
 def _declared_field(field: Field, found: Count | None, records: int, since: datetime) -> FieldDrift:
@@ -139,10 +141,11 @@ def _status(found: Count, since: datetime) -> DriftStatus:
     return "new" if found.first > since else "steady"
 
 
-def _suggested(dataset: Dataset, fields: Sequence[FieldDrift], min_share: float) -> Iterator[Promotion]:
+def _suggested(dataset: Dataset, fields: Sequence[FieldDrift], min_share: float, history: Table) -> Iterator[Promotion]:
     """Keys that could be columns: of one type, frequent enough, still arriving, and not columns yet."""
     taken = {field.column for version in dataset.versions.values() for field in version.fields}
     taken |= {each.column for each in dataset.promoted} | dataset.partition_fields
+    taken |= {name.lower() for name in history.schema.names}  # also those that another engine has added
     for field in fields:
         if field.source is None or field.type is None or field.promoted or field.status == "vanished":
             continue

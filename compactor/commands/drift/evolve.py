@@ -32,8 +32,8 @@ def complete(lake: Lakehouse, declared: Dataset) -> None:
     history_table, current_table = lake.find(declared.history_table), lake.find(declared.current_table)
     if history_table is None or current_table is None:
         return
-    history = table_version.of_table(declared, history_table.properties)
-    current = table_version.of_table(declared, current_table.properties)
+    history = lake.version_of(declared, history_table)
+    current = lake.version_of(declared, current_table)
     missing = [each for each in history.promoted if each not in current.promoted]
     if missing and all(each.evolved for each in missing) and history.newest.number == current.newest.number:
         _add(lake, declared, declared.current_table, history.promoted)
@@ -62,9 +62,9 @@ def _add(lake: Lakehouse, declared: Dataset, name: str, promoted: tuple[Promotio
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             table = lake.table(name)
-            old = table_version.of_table(declared, table.properties)
+            old = lake.version_of(declared, table)
             new = old.at(old.newest.number, promoted)
-            schema = evolved_schema(table, plan.target_columns(old, new))
+            schema = evolved_schema(table, plan.target_columns(table, old, new))
             commit_id = uuid.uuid4().hex
             properties = table_version.marks(new)
             table_changes.change_columns(table, schema, [], [], properties=properties, summary={}, commit_id=commit_id)

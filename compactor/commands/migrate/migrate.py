@@ -28,10 +28,9 @@ from compactor.errors import ConflictError, UsageError
 from compactor.evolution import plan as migration
 from compactor.evolution.rows import RowConversion
 from compactor.lake import table_changes, table_version
-from compactor.lake.catalog import Lakehouse, bloom
+from compactor.lake.catalog import Lakehouse, bloom, bloom_properties
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.rewrite import rewrite
-from compactor.lake.schema_change import evolved_schema
 from compactor.lake.table import RUN_ID, DataFile, Table
 from compactor.progress import Progress
 from compactor.publish import lease, moved, run_log
@@ -112,15 +111,15 @@ def chosen(registry: Registry, datasets: tuple[str, ...]) -> list[Dataset]:
 def _apply(run: Run, listed: Dataset) -> Tally | None:
     """Migrates one dataset. Returns what was quarantined and what did not fit; None if nothing was to be done."""
     lake, tally, changed = run.lake, Tally(), False
-    new = table_version.target(listed, lake.table(listed.history_table).properties)
+    new = table_version.target(listed, lake.version_of(listed, lake.table(listed.history_table)))
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
-            if table_version.of_table(new, lake.table(new.history_table).properties) != new:
+            if lake.version_of(new, lake.table(new.history_table)) != new:
                 tally.unfit = _migrate_history(run, new)
                 changed = True
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
-            if new.current_table and table_version.of_table(new, lake.table(new.current_table).properties) != new:
+            if new.current_table and lake.version_of(new, lake.table(new.current_table)) != new:
                 _migrate_current(run, new)
                 changed = True
     intent = CommitIntent.of(lake, lake.table(new.history_table))
@@ -169,15 +168,18 @@ def _migrate_history(run: Run, new: Dataset) -> Counter[str]:
 
 
 def _migrate_current(run: Run, new: Dataset) -> None:
-    """Brings the current table to the history's version: row by row or, if rows were refused, from the history."""
+    """Brings the current table to the history's version: row by row or, if it must, all of it from the history.
+
+    It must if rows were refused, or by another rule.
+    """
     lake = run.lake
     assert new.current_table is not None
     history, current = lake.table(new.history_table), lake.table(new.current_table)
-    old = table_version.of_table(new, current.properties)
+    old = lake.version_of(new, current)
     intent = CommitIntent.of(lake, history)
     with session.session(lake.config.resources) as con, Relations(con) as relations:
-        if intent and intent.mode == "migrate":
-            schema = evolved_schema(current, migration.target_columns(old, new))
+        if (intent and intent.mode == "migrate") or migration.changes_rule(old, new):
+            schema = migration.target_schema(current, old, new)
             files = _Rewritten(current.files, rebuild_current(lake, relations, new, history, current, schema))
         else:
             files = _rewrite(run, relations, current, old, new)
@@ -188,7 +190,7 @@ def _rewrite(run: Run, relations: Relations, table: Table, old: Dataset, new: Da
     """Writes a table's data files again for the new version. None where the change is in place."""
     if not migration.is_rewrite(old, new):
         return _Rewritten()
-    schema = evolved_schema(table, migration.target_columns(old, new))
+    schema = migration.target_schema(table, old, new)
     files = table.files
     run.progress.start(table.name, len(files), sum(file.file_size_in_bytes for file in files))
     run.progress.stage("rewriting")
@@ -200,7 +202,7 @@ def _rewrite(run: Run, relations: Relations, table: Table, old: Dataset, new: Da
         run.progress.advance(files=files_done - done, lines=rows_done - rows, compressed_bytes=size)
         done, rows = files_done, rows_done
 
-    conversion = RowConversion(relations, old, new)
+    conversion = RowConversion(relations, old, new, table.foreign_columns(old.column_names))
     added = rewrite(
         table,
         schema,
@@ -227,14 +229,21 @@ def _commit(
 
     Raises ConflictError if another commit came first; then the new files are deleted.
     """
-    schema = evolved_schema(table, migration.target_columns(old, new))
+    schema = migration.target_schema(table, old, new)
     origin = Origin.of(table)
     marks = table_version.marks(old)
     origin = origin.after(tag, table.schema_id, marks) if origin else Origin(tag, table.schema_id, marks)
-    properties = {**table_version.marks(new), PROPERTY: origin.text}
+    properties = {**table_version.marks(new), **bloom_properties(new), PROPERTY: origin.text}
     try:
         table_changes.change_columns(
-            table, schema, files.added, files.removed, properties=properties, summary=summary, commit_id=commit_id
+            table,
+            schema,
+            files.added,
+            files.removed,
+            properties=properties,
+            summary=summary,
+            commit_id=commit_id,
+            snapshot=migration.changes_rule(old, new),
         )
     except ConflictError:
         table.discard(files.added)

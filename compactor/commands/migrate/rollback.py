@@ -99,7 +99,9 @@ def _return(lake: Lakehouse, name: str, tag: str) -> None:
             origin = Origin.of(table)
             if origin is None or origin.tag != tag:
                 return
-            properties = {**origin.marks, PROPERTY: origin.previous_text, table_version.ROLLING_BACK: None}
+            # Marks from before the rule was kept do not name one: then the table shall not, either.
+            marks = {table_version.RULE: None, **origin.marks}
+            properties = {**marks, PROPERTY: origin.previous_text, table_version.ROLLING_BACK: None}
             table_changes.roll_back(
                 table, tag, schema_id=origin.schema_id, properties=properties, commit_id=uuid.uuid4().hex
             )

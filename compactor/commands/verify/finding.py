@@ -62,7 +62,7 @@ def run(
     check: Callable[[str], Outcome[T]],
     dataset: Dataset | None = None,
 ) -> Outcome[T]:
-    """Runs a check; it fails if a table that it needs is missing, or has a file that cannot be read.
+    """Runs a check; it fails if a table that it needs cannot be read: a file is missing or damaged, or a column.
 
     Args:
         name: of the check.
@@ -75,9 +75,10 @@ def run(
     try:
         found = check(name)
     except Exception as error:
-        ours = isinstance(error, CompactorError)
-        if ours and not isinstance(error, (InvariantError, MissingTableError, UnreadableError)):
-            raise
+        if isinstance(error, CompactorError) and not isinstance(
+            error, (InvariantError, MissingTableError, UnreadableError)
+        ):
+            return Outcome(Finding(Check(name, table, ok=False, detail=f"cannot be checked: {error}"), dataset=dataset))
         reason = diagnose.reason(error)
         # A damaged file can ask for any amount of memory.
         suspect = reason is None or isinstance(error, MemoryError) or "malloc" in str(error)

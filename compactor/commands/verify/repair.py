@@ -27,7 +27,7 @@ from compactor.engines.base import HistoryPlan
 from compactor.engines.local import open_batch
 from compactor.engines.rebuild import plan_derived
 from compactor.errors import CompactorError, ConflictError, UnreadableError
-from compactor.lake import file_inventory, table_changes
+from compactor.lake import file_inventory, table_changes, table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import RUN_ID, Table
@@ -207,6 +207,7 @@ def derive(lake: Lakehouse, dataset: Dataset, run_id: str, damaged: frozenset[st
             # ledger has all of the history, unless a batch is unfinished: so a lack of records cannot go unnoticed.
             current = lake.table(dataset.current_table)
             history = lake.table(dataset.history_table)
+            table_version.check(dataset, history)
             spare = CommitIntent.of(lake, history) is not None or _lacks_records(relations, lake, dataset, history)
             lost = _lost(current, damaged)
             compared = differences.compare(relations, dataset, current, history, lost)

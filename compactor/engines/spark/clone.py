@@ -42,7 +42,9 @@ class Clone:
         snapshot = FromInputFile.table_metadata(self.table.for_clone.io.new_input(location)).current_snapshot()
         if snapshot is None or snapshot.snapshot_id == self.table.snapshot_id:
             return Change([], [])
-        return Change(*self.table.changed_files(snapshot))
+        added, removed = self.table.changed_files(snapshot)
+        self.table.sync(added)
+        return Change(added, removed)
 
 
 @contextmanager

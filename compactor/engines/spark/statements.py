@@ -81,15 +81,20 @@ def unfit(dataset: Dataset) -> str:
     return f"SELECT {', '.join(counts)} FROM {{records}}"
 
 
-def into_history(dataset: Dataset, target: str, *, replaces: bool) -> str:
-    """Brings `fresh` into the history. Without records that replace stored ones there is nothing to match."""
+def into_history(dataset: Dataset, target: str, foreign: Sequence[str], *, replaces: bool) -> str:
+    """Brings `fresh` into the history. Without records that replace stored ones there is nothing to match.
+
+    Args:
+        foreign: the columns that another engine has added. A row that is replaced keeps its values, as its id.
+    """
     columns = record_columns(dataset)
     if not replaces:
-        return f"INSERT INTO {target} ({names(columns)}) SELECT {names(columns)} FROM {{fresh}}"
+        every = names([*columns, *foreign])
+        return f"INSERT INTO {target} ({every}) SELECT {', '.join([names(columns), *_nulls(foreign)])} FROM {{fresh}}"
     return (
         f"MERGE INTO {target} t USING (SELECT {names(columns)} FROM {{fresh}}) s ON t.id = s.id"
         f" WHEN MATCHED THEN UPDATE SET {_set(columns)}"
-        f" WHEN NOT MATCHED THEN INSERT ({names(columns)}) VALUES ({names(columns, 's')})"
+        f" WHEN NOT MATCHED THEN {_insert(columns, foreign)}"
     )
 
 
@@ -110,9 +115,9 @@ def unburied(dataset: Dataset) -> str:
     )
 
 
-def into_current(dataset: Dataset, target: str) -> str:
+def into_current(dataset: Dataset, target: str, foreign: Sequence[str]) -> str:
     """Brings `winners` into the current table, where they are greater than what it has."""
-    return _into(dataset, target, _greater(dataset, "s", "t"))
+    return _into(dataset, target, foreign, _greater(dataset, "s", "t"))
 
 
 def keys_in(dataset: Dataset, table: str, paths: Sequence[str]) -> str:
@@ -134,20 +139,35 @@ def derived(dataset: Dataset) -> str:
     )
 
 
-def as_derived(dataset: Dataset, target: str) -> str:
+def as_derived(dataset: Dataset, target: str, foreign: Sequence[str]) -> str:
     """Brings what `derived` gives into the current table, in place of any row of the same key."""
-    return _into(dataset, target, "true")
+    return _into(dataset, target, foreign, "true")
 
 
-def _into(dataset: Dataset, target: str, when: str) -> str:
-    """Brings `winners` into the current table; a row that has their key gives way under the condition `when`."""
+def _into(dataset: Dataset, target: str, foreign: Sequence[str], when: str) -> str:
+    """Brings `winners` into the current table; a row that has their key gives way under the condition `when`.
+
+    Args:
+        foreign: the columns that another engine has added. Their values stay with the same record alone.
+    """
     columns = record_columns(dataset)
+    kept = [f"t.{quote(name)} = CASE WHEN t.id = s.id THEN t.{quote(name)} END" for name in foreign]
     return (
         f"MERGE INTO {target} t USING {{winners}} s ON {_same(dataset, 't', 's')}"
         f" WHEN MATCHED AND {when} AND s.__gone THEN DELETE"
-        f" WHEN MATCHED AND {when} THEN UPDATE SET {_set(columns)}"
-        f" WHEN NOT MATCHED AND NOT s.__gone THEN INSERT ({names(columns)}) VALUES ({names(columns, 's')})"
+        f" WHEN MATCHED AND {when} THEN UPDATE SET {', '.join([_set(columns), *kept])}"
+        f" WHEN NOT MATCHED AND NOT s.__gone THEN {_insert(columns, foreign)}"
     )
+
+
+def _insert(columns: Sequence[str], foreign: Sequence[str]) -> str:
+    """Inserts a row of `s`. Spark asks for a value of each column."""
+    values = ", ".join([names(columns, "s"), *_nulls(foreign)])
+    return f"INSERT ({names([*columns, *foreign])}) VALUES ({values})"
+
+
+def _nulls(columns: Sequence[str]) -> list[str]:
+    return ["NULL"] * len(columns)
 
 
 def _set(columns: Sequence[str]) -> str:

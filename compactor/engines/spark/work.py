@@ -146,7 +146,9 @@ class SparkBatch:
     def history_change(self, history: Table, plan: HistoryPlan[DataFrame]) -> Change:
         with cloned(self.spark, history) as clone:
             if plan.rows:  # the merge itself finds which files to rewrite
-                statement = statements.into_history(self._dataset, clone.name, replaces=bool(plan.replaced))
+                statement = statements.into_history(
+                    self._dataset, clone.name, self._foreign(history), replaces=bool(plan.replaced)
+                )
                 self._sql(statement, fresh=plan.fresh)
             change = clone.change()
         more, expected = _count(change.add) - _count(change.remove), plan.rows - plan.replaced
@@ -180,11 +182,16 @@ class SparkBatch:
             ).localCheckpoint()
         return self._merged(current, winners, statements.as_derived)
 
-    def _merged(self, current: Table, winners: DataFrame, merge: Callable[[Dataset, str], str]) -> Change | None:
+    def _merged(
+        self, current: Table, winners: DataFrame, merge: Callable[[Dataset, str, Sequence[str]], str]
+    ) -> Change | None:
         with cloned(self.spark, current) as clone:
-            self._sql(merge(self._dataset, clone.name), winners=winners)
+            self._sql(merge(self._dataset, clone.name, self._foreign(current)), winners=winners)
             change = clone.change()
         return change if change.add or change.remove else None
+
+    def _foreign(self, table: Table) -> list[str]:
+        return table.foreign_columns(self._dataset.column_names)
 
     def _sql(self, statement: str, **frames: Any) -> DataFrame:
         return self.spark.sql(statement, **frames)

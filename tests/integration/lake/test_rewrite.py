@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from compactor.errors import ConflictError
+from compactor.errors import ConflictError, UsageError
 from compactor.lake import parquet
 from compactor.lake.rewrite import rewrite
 from compactor.lake.schema_change import TargetColumn, evolved_schema
@@ -122,7 +122,7 @@ def test_a_rewrite_that_fails_leaves_no_file_behind(tmp_path: Path) -> None:
         rewritten(table, table.iceberg_schema, breaks)
     assert sorted(tmp_path.rglob("*.parquet")) == before
     schema = evolved_schema(table, columns(tier=new("tier", "string", required=True)), rewritten=True)
-    with pytest.raises(ValueError, match="null values to non-nullable"):
+    with pytest.raises(UsageError, match=r"column 'tier' of table .* is required, and .* rows to write have no value"):
         rewritten(table, schema, lambda reader: reader)
     assert sorted(tmp_path.rglob("*.parquet")) == before
 
