@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from compactor import config
-from compactor.errors import CompactorError
+from compactor.errors import CompactorError, SourceError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, RUNS
 from compactor.log import printable
@@ -44,10 +44,9 @@ def _unknown(source: Source, names: Sequence[str], registry: Registry) -> list[P
     unknown = [name for name in names if name not in registry.datasets]
     problems = []
     for name in unknown[:_UNKNOWN_SHOWN]:
-        count = sum(1 for _ in islice(source.list(name), _COUNTED))
-        objects = f"{count:,} or more" if count == _COUNTED else f"{count:,}"
         step = f"add it, such as with `compactor infer --dataset {printable(name)}`"
         near = did_you_mean(name, list(registry.datasets)) if nearest(name, list(registry.datasets)) else ""
+        objects = _counted(source, name)
         wrong = f"the registry does not know this dataset of the source, so none of its objects ({objects}) is loaded"
         problems.append(Problem(printable(name), wrong, f"{step}{near}"))
     if more := unknown[_UNKNOWN_SHOWN:]:
@@ -56,13 +55,24 @@ def _unknown(source: Source, names: Sequence[str], registry: Registry) -> list[P
     return problems
 
 
+def _counted(source: Source, name: str) -> str:
+    try:
+        count = sum(1 for _ in islice(source.list(name), _COUNTED))
+    except SourceError:
+        return "they cannot be listed"
+    return f"{count:,} or more" if count == _COUNTED else f"{count:,}"
+
+
 def _without_exports(
     settings: config.Source, source: Source, names: Sequence[str], registry: Registry, lake: Lakehouse
 ) -> tuple[str, str] | None:
     """What is wrong with a source that has no export of any dataset of the registry, and the next step; else None."""
     known, ignored = [name for name in names if name in registry.datasets], IgnoredKeys()
-    if any(True for name in known for _ in islice(source.list(name, ignored=ignored), 1)):
-        return None
+    try:
+        if any(True for name in known for _ in islice(source.list(name, ignored=ignored), 1)):
+            return None
+    except SourceError:
+        return None  # the dataset that cannot be listed reports it
     if ignored.count:
         wrong = f"no object below {EXPORTS} has the key of an export; one of them is {ignored.examples[0]}"
         return wrong, "correct source.url, or what writes the exports"

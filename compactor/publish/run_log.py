@@ -158,7 +158,7 @@ def _newest(
         if found and newest and newest <= found[-1]:
             break
         scan = runs.scan(names, where=where, paths=[file.file_path])
-        with relations.arrow("runs", scan.batches) as rows:
+        with relations.arrow("runs" if columns else "finished", scan.batches) as rows:
             statement = f"SELECT {', '.join(map(quote, names))} FROM {rows} WHERE {has_all}"
             here = relations.con.execute(f"{statement} ORDER BY finished_at DESC LIMIT 1").fetchone()
         found = max(filter(None, (found, here)), key=itemgetter(-1), default=None)

@@ -38,8 +38,8 @@ SOAK = float(os.environ.get("CONCURRENCY_SECONDS", "1200"))
 SECONDS = [5, pytest.param(SOAK, marks=pytest.mark.soak, id="soak")]
 SMALL_BATCHES = "batch: {objects: 3}"
 REASONS = re.compile(
-    r"error: (?:"
-    r"\w+: other runs kept committing first; the batch is in the history"
+    r"error: (?:[\w, ]+: )?(?:"
+    r"other runs kept committing first; the batch is in the history"
     r"|[\w.]+: another writer committed first after \d+ attempts"
     r").*run again"
 )

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from compactor.commands.status import status
+from compactor.errors import SourceError
 from compactor.reports.report import RunReport
 from compactor.source import Hour
+from compactor.source.folder import LocalSource
 from tests.support.lake import Lake
 from tests.support.profile_versions import record
 from tests.support.s3_server import Bucket
@@ -162,3 +164,24 @@ def test_in_a_bucket_the_prefix_is_checked_in_the_same_way(lake: Lake, bucket: B
     assert "there is one in data/" in with_url(f"s3://{bucket.name}")
     assert "check that it is mounted" not in with_url(f"{source}/exports/fan_profiles")
     assert f"there is one in {source}" in with_url(f"{source}/none")
+
+
+@pytest.mark.parametrize("name", ["lost", "fan_track_events"])
+def test_a_folder_that_cannot_be_listed_stops_no_other_dataset(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Such as one of another user, which a superuser, who may run this test, can list all the same."""
+    (lake.source / "exports" / name).mkdir()
+    original = LocalSource.list
+
+    def refused(self: LocalSource, dataset: str, *arguments: Any, **options: Any) -> Any:
+        if dataset == name:
+            raise SourceError(f"cannot list {name}: permission denied; make it readable, then run again")
+        return original(self, dataset, *arguments, **options)
+
+    monkeypatch.setattr(LocalSource, "list", refused)
+    report = lake.compact(datasets=(NAME, "fan_track_events"))
+
+    (problem,) = report.problems
+    assert (problem.subject, problem.fails) == (name, name != "lost")
+    assert lake.history(NAME) == lake.model.history(NAME)
