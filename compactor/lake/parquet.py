@@ -6,6 +6,7 @@ filters. This one takes a stream of sorted batches, and starts a new file by the
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import threading
 import uuid
@@ -17,6 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import (
+    DataFileStatistics,
+    MetricModeTypes,
+    MetricsMode,
     _combine_positional_deletes,
     _get_column_projection_values,
     _to_requested_schema,
@@ -31,6 +35,7 @@ from pyiceberg.schema import Schema, prune_columns
 from pyiceberg.table import Table
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
+from pyiceberg.types import DateType, TimestamptzType
 
 from compactor.errors import UsageError
 from compactor.lake import content
@@ -278,11 +283,7 @@ class _OpenFile:
         size = self.size
         self._sink.close()
         metadata = self._table.metadata
-        statistics = data_file_statistics_from_parquet_metadata(
-            self._writer.writer.metadata,
-            stats_columns=compute_statistics_plan(self._schema, metadata.properties),
-            parquet_column_mapping=parquet_path_to_id_mapping(self._schema),
-        )
+        statistics = self._statistics()
         file = DataFile.from_args(
             content=DataFileContent.DATA,
             file_path=self._path,
@@ -297,6 +298,20 @@ class _OpenFile:
         )
         content.attach(file, self._hashing.hash)
         return file
+
+    def _statistics(self) -> DataFileStatistics:
+        plan = compute_statistics_plan(self._schema, self._table.metadata.properties)
+        paths, written = parquet_path_to_id_mapping(self._schema), self._writer.writer.metadata
+        try:
+            return data_file_statistics_from_parquet_metadata(written, plan, paths)
+        except OverflowError:
+            # Another engine has written a date that Python cannot hold. Columns of times get no bounds in this file.
+            counts = MetricsMode(MetricModeTypes.COUNTS)
+            times = [
+                number for number, each in plan.items() if isinstance(each.iceberg_type, (DateType, TimestamptzType))
+            ]
+            plan |= {number: dataclasses.replace(plan[number], mode=counts) for number in times}
+            return data_file_statistics_from_parquet_metadata(written, plan, paths)
 
     def abandon(self) -> None:
         try:

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from compactor.duck.sql import literal
@@ -38,6 +39,7 @@ class EntryReading:
     certain: str
 
 
+@cache
 def entry_reading(to: FieldType, *, is_json: bool) -> EntryReading:
     """How entries become values of a type, which is no map. `is_json`: the texts are JSON, and none is `null`."""
     if to == STRING:

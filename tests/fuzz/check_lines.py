@@ -27,8 +27,10 @@ from tests.support.model import DATASETS, ENVELOPE, BadLineError, parse_row
 from tests.support.model import Dataset as Spec
 from tests.support.odd_json import EVERY_TYPE
 from tests.support.outcomes import Outcome, by_exact_path, plain, shown
+from tests.support.promoted import of_each_kind, with_promoted
 
 THINGS = "things"
+PROMOTED = (*of_each_kind("attributes", "a", "pa"), *of_each_kind("extra", "b", "pb"))
 
 
 def make(chance: Random) -> Batch:
@@ -123,7 +125,7 @@ def _modelled(name: str, line: bytes, limit: int) -> Any:
                 return reason
         else:
             columns = {column for each in MODELS[name] for column, _ in each.fields.values()}
-            return shown(dict.fromkeys(columns) | row)
+            return shown(with_promoted(dict.fromkeys(columns) | row, PROMOTED if name == THINGS else ()))
     return reason
 
 
@@ -179,7 +181,8 @@ def _dataset(name: str) -> Dataset:
     if name in DATASETS:
         return loader.load(SCHEMAS).get(name)
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / f"{THINGS}.yaml").write_text(EVERY_TYPE, encoding="utf-8")
+        promote = "promote:\n" + "".join(each.yaml for each in PROMOTED)
+        (Path(folder) / f"{THINGS}.yaml").write_text(EVERY_TYPE + promote, encoding="utf-8")
         return loader.load(Path(folder)).get(name)
 
 

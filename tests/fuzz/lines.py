@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from compactor.registry.dataset import Dataset
-from tests.support.odd_json import NUMBERS, ODD_NAMES, PIECES, STRINGS, TIMESTAMPS, WRONG
+from tests.support.odd_json import NUMBERS, ODD_NAMES, ODD_SCALARS, PIECES, STRINGS, TIMESTAMPS, WRONG
 
 Pair = tuple[str, str]
 
@@ -148,6 +148,8 @@ def value(chance: Random, odd: float, depth: int = 0) -> str:
     if chance.random() < odd / 20:
         return _deep(chance)
     draw = chance.random()
+    if draw < 0.05:
+        return chance.choice(ODD_SCALARS)
     if draw < 0.3:
         return string(chance, odd)
     if draw < 0.6:

@@ -68,6 +68,22 @@ def test_a_rewrite_keeps_partition_order_statistics_and_bloom_filters(
     assert table.upper_bound("updated_at") == newest
 
 
+def test_a_date_of_another_engine_that_python_cannot_hold_is_carried_without_bounds(tmp_path: Path) -> None:
+    lake = Warehouse.in_folder(tmp_path)
+    table = lake.table
+    given = pa.Table.from_pylist(rows(3), table.schema)
+    place = given.schema.get_field_index("updated_at")
+    times = pa.array([0, 1, 300_000 * 365 * 86_400_000_000 // 10], pa.int64()).cast(given.schema.field(place).type)
+    with table.writer(target_bytes=1 << 30, bloom_columns=[]) as writer:
+        (file,) = writer.write_all(given.set_column(place, given.schema.field(place), times).to_batches())
+    table.commit([file], [], {}, commit_id="foreign")
+    names = {field.field_id: field.name for field in table.iceberg_schema.fields}
+    assert {names[field] for field in file.upper_bounds} == {"id", "tier", "spend", "joined_at", "visits"}
+    assert lake.table.upper_bound("updated_at") is None
+    found = lake.table.scan(["updated_at"]).batches.read_all().column("updated_at").cast(pa.int64()).to_pylist()
+    assert found == times.cast(pa.int64()).to_pylist()
+
+
 def test_a_file_whose_rows_all_go_gives_no_file(tmp_path: Path) -> None:
     lake = Warehouse.in_folder(tmp_path, "day")
     lake.append(rows(100))
