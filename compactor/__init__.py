@@ -30,9 +30,11 @@ if TYPE_CHECKING:
         UsageError,
     )
     from compactor.progress import LogProgress, Progress
+    from compactor.reports.acknowledgement import Acknowledgement, AcknowledgeReport
     from compactor.reports.data import DriftReport, InferReport, RegistryCheckReport
     from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
     from compactor.reports.report import (
+        Acknowledged,
         Check,
         DatasetReport,
         PendingObjects,
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
     from compactor.source import Hour
 
 __all__ = [
+    "AcknowledgeReport",
+    "Acknowledged",
+    "Acknowledgement",
     "Check",
     "CompactorError",
     "ConfigError",
@@ -95,9 +100,11 @@ _MODULES = {
         "UsageError",
     ),
     "compactor.progress": ("LogProgress", "Progress"),
+    "compactor.reports.acknowledgement": ("AcknowledgeReport", "Acknowledgement"),
     "compactor.reports.data": ("DriftReport", "RegistryCheckReport", "InferReport"),
     "compactor.reports.migration": ("MigrationPlan", "MigrationReport", "RollbackReport"),
     "compactor.reports.report": (
+        "Acknowledged",
         "Check",
         "DatasetReport",
         "PendingObjects",

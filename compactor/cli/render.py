@@ -10,9 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from compactor.cli.console import counted, day, megabytes, minute, new_table, say, section
+from compactor.cli.render_set_aside import say_acknowledged, show_acknowledged
+from compactor.reports.acknowledgement import AcknowledgeReport
 from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift, InferReport, RegistryCheckReport
 from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
 from compactor.reports.report import (
+    Acknowledged,
     DatasetReport,
     Problem,
     Repair,
@@ -56,6 +59,8 @@ def show(report: Report, console: Console, *, command: str = "compactor") -> Non
             _show_migration(report, console, command)
         case RollbackReport():
             _show_rollback(report, console, command)
+        case AcknowledgeReport():
+            show_acknowledged(report, console, command)
         case DriftReport():
             _show_drift(report, console, command)
         case InferReport():
@@ -111,6 +116,8 @@ def _total(report: RunReport) -> DatasetReport:
         new=sum(part.new for part in parts),
         duplicates=sum(part.duplicates for part in parts),
         quarantined=sum(part.quarantined for part in parts),
+        acknowledged_lines=sum(part.acknowledged_lines for part in parts),
+        acknowledged_objects=sum(part.acknowledged_objects for part in parts),
         raw_bytes=sum(part.raw_bytes for part in parts),
         unknown_fields=sum(part.unknown_fields for part in parts),
         ignored=sum(part.ignored for part in parts),
@@ -127,8 +134,9 @@ def _say_what_next(total: DatasetReport, console: Console, command: str) -> None
             say(console, f"  {reason}" if key in reason else f"  {key}: {reason}")
         if more := total.failed[_FAILED_SHOWN:]:
             say(console, f"  and {len(more):,} more; --json lists them all")
-    if total.quarantined:
-        say(console, f"{counted(total.quarantined, 'line')} quarantined; nothing is lost:")
+    say_acknowledged(total, console, command)
+    if new := total.quarantined - total.acknowledged_lines:
+        say(console, f"{counted(new, 'line')} quarantined; nothing is lost:")
         say(console, f"  to see why:                   {command} query {_WHY_QUARANTINED}")
         for dataset, why in total.unknown_versions:
             say(console, f"  {dataset}: {why}")
@@ -183,16 +191,24 @@ def _show_status(report: StatusReport, console: Console) -> None:
     columns = {"table": False, "rows": True, "newest": False, "files": True, "MB": True, "snapshot": True}
     section(console, "tables", columns, [_table_row(table) for table in report.tables])
 
+    none = Acknowledged()
     pending = [
-        (name, f"{left.objects:,}", megabytes(left.bytes)) for name, left in report.pending.items() if left.objects
+        (name, f"{left.objects:,}", megabytes(left.bytes), f"{report.acknowledged.get(name, none).objects:,}")
+        for name, left in report.pending.items()
+        if left.objects or report.acknowledged.get(name, none).objects
     ]
-    section(console, "pending", {"dataset": False, "objects": True, "MB": True}, pending)
+    section(console, "pending", {"dataset": False, "objects": True, "MB": True, "acknowledged": True}, pending)
 
     columns = dict.fromkeys(("started", "verb", "dataset"), False) | dict.fromkeys(_RUN_COUNTS, True)
     section(console, "last runs", columns, [_run_row(run) for run in report.runs])
 
-    reasons = [(name, reason, f"{rows:,}") for name, each in report.quarantine.items() for reason, rows in each.items()]
-    section(console, "quarantine", {"dataset": False, "reason": False, "rows": True}, reasons)
+    reasons = [
+        (name, reason, f"{rows:,}", f"{report.acknowledged.get(name, none).lines.get(reason, 0):,}")
+        for name, each in report.quarantine.items()
+        for reason, rows in each.items()
+    ]
+    columns = {"dataset": False, "reason": False, "rows": True, "acknowledged": True}
+    section(console, "quarantine", columns, reasons)
     _say_problems(report.problems, console)
 
 

@@ -9,12 +9,13 @@ from compactor.duck import session
 from compactor.duck.relations import Relations
 from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
-from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import OWN_TABLES, QUARANTINE, RUNS
 from compactor.lake.table import Table
+from compactor.publish import acknowledged
 from compactor.publish.pending import list_pending
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
-from compactor.reports.report import PendingObjects, StatusReport, TableStatus
+from compactor.reports.report import Acknowledged, PendingObjects, StatusReport, TableStatus
 from compactor.source import IgnoredKeys, Source, open_source
 
 _LAST_RUNS = 5
@@ -30,14 +31,17 @@ def status(config: Config, registry: Registry) -> StatusReport:
     lake, source = Lakehouse(config), open_source(config.source)
     tables: list[TableStatus] = []
     pending: dict[str, PendingObjects] = {}
+    set_aside: dict[str, Acknowledged] = {}
     for name in sorted(registry.datasets):
         dataset = registry.datasets[name]
         names = [table for table in (dataset.current_table, dataset.history_table) if table and lake.exists(table)]
         loaded = map(lake.table, names)
         tables += [_table(table, table_version.of_table(dataset, table.properties).order) for table in loaded]
         pending[name] = _pending(lake, source, dataset)
-    tables += [_table(lake.table(name), None) for name in (FILES, QUARANTINE, RUNS) if lake.exists(name)]
-    return StatusReport(tuple(tables), pending, _last_runs(lake), _quarantine(lake))
+        if found := _acknowledged(lake, dataset):
+            set_aside[name] = found
+    tables += [_table(lake.table(name), None) for name in OWN_TABLES if lake.exists(name)]
+    return StatusReport(tuple(tables), pending, _last_runs(lake), _quarantine(lake), set_aside)
 
 
 def _table(table: Table, order: str | None) -> TableStatus:
@@ -56,6 +60,14 @@ def _pending(lake: Lakehouse, source: Source, dataset: Dataset) -> PendingObject
     with session.session(lake.config.resources) as con, Relations(con) as relations:
         listing = list_pending(relations, lake, source, dataset.name, IgnoredKeys())
     return PendingObjects(listing.objects, listing.size)
+
+
+def _acknowledged(lake: Lakehouse, dataset: Dataset) -> Acknowledged | None:
+    with session.session(lake.config.resources) as con, Relations(con) as relations:
+        objects = relations.count(acknowledged.objects(relations, lake, dataset.name))
+        lines = acknowledged.lines(relations, lake, dataset.name)
+        by_reason = con.execute(f"SELECT reason, count(*) FROM {lines} GROUP BY 1 ORDER BY 1").fetchall()
+    return Acknowledged(objects, dict(by_reason)) if objects or by_reason else None
 
 
 def _last_runs(lake: Lakehouse) -> tuple[dict[str, Any], ...]:

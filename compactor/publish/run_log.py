@@ -50,7 +50,10 @@ class Run:
 
 @dataclass
 class Tally:
-    """What a run has done for one dataset so far. `failed` are objects that stay pending: (key, reason)."""
+    """What a run has done for one dataset so far. `failed` are objects that stay pending: (key, reason).
+
+    `acknowledged_lines` are among `quarantined`; `acknowledged_objects` were not read.
+    """
 
     started_at: dt.datetime = field(default_factory=lambda: now())  # noqa: PLW0108  looked up late, so that a test can set the clock
     objects: int = 0
@@ -58,6 +61,8 @@ class Tally:
     new: int = 0
     duplicates: int = 0
     quarantined: int = 0
+    acknowledged_lines: int = 0
+    acknowledged_objects: int = 0
     raw_bytes: int = 0
     unknown_fields: int = 0
     ignored: int = 0
@@ -79,6 +84,8 @@ class Tally:
             new=self.new,
             duplicates=self.duplicates,
             quarantined=self.quarantined,
+            acknowledged_lines=self.acknowledged_lines,
+            acknowledged_objects=self.acknowledged_objects,
             raw_bytes=self.raw_bytes,
             unknown_fields=self.unknown_fields,
             ignored=self.ignored,

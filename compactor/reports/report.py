@@ -59,6 +59,8 @@ class DatasetReport:
     Attributes:
         objects: objects that were loaded.
         lines: their lines that are not blank; the sum of `new`, `duplicates` and `quarantined`.
+        acknowledged_lines: how many of `quarantined` a person has acknowledged.
+        acknowledged_objects: objects that cannot be read and that a person has acknowledged; they were not read again.
         raw_bytes: their uncompressed size.
         unknown_fields: accepted lines with a field that the registry does not declare.
         ignored: objects whose key does not match the key pattern of an export.
@@ -75,6 +77,8 @@ class DatasetReport:
     new: int = 0
     duplicates: int = 0
     quarantined: int = 0
+    acknowledged_lines: int = 0
+    acknowledged_objects: int = 0
     raw_bytes: int = 0
     unknown_fields: int = 0
     ignored: int = 0
@@ -107,10 +111,14 @@ class RunReport(Report):
 
     @property
     def exit_code(self) -> int:
-        """1 if a dataset failed or an object was left pending, else 3 if a line was quarantined in this run, else 0."""
+        """1 if a dataset failed or an object was left pending, else 3 if a line is newly in quarantine, else 0.
+
+        A line that a person has acknowledged does not count.
+        """
         if any(dataset.failed for dataset in self.datasets) or any(problem.fails for problem in self.problems):
             return FAILED
-        return QUARANTINED if any(dataset.quarantined for dataset in self.datasets) else OK
+        new = any(dataset.quarantined > dataset.acknowledged_lines for dataset in self.datasets)
+        return QUARANTINED if new else OK
 
     def to_json(self) -> dict[str, Any]:
         datasets = [dataset.to_json() for dataset in self.datasets]
@@ -134,10 +142,23 @@ class TableStatus:
 
 @dataclass(frozen=True)
 class PendingObjects:
-    """The objects of one dataset that no run has loaded yet. `bytes`: their compressed size."""
+    """The objects of one dataset that no run has loaded yet, without acknowledged ones. `bytes`: compressed size."""
 
     objects: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """What a person has set aside of one dataset, as far as it is still there.
+
+    Attributes:
+        objects: objects that cannot be read, beside those that are pending.
+        lines: reason -> rows of `compactor_quarantine`, among all that are there.
+    """
+
+    objects: int = 0
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -148,6 +169,7 @@ class StatusReport(Report):
         pending: by dataset.
         runs: the last five rows of `compactor_runs`, the newest first.
         quarantine: dataset -> reason -> rows of `compactor_quarantine`.
+        acknowledged: by dataset; without datasets of which nothing is acknowledged.
         problems: what needs a person.
     """
 
@@ -155,6 +177,7 @@ class StatusReport(Report):
     pending: Mapping[str, PendingObjects] = field(default_factory=dict)
     runs: tuple[Mapping[str, Any], ...] = ()
     quarantine: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    acknowledged: Mapping[str, Acknowledged] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
     @property

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from compactor.commands.verify.verify import verify
-from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import OWN_TABLES
 from tests.support.histories import History
 from tests.support.lake import Lake
 from tests.support.model import Row
 
-OWN = (FILES, QUARANTINE, RUNS)
+OWN = tuple(OWN_TABLES)
 DELETED_FROM = ("fan_profiles", "fan_track_events")
 Query = Callable[[str], list[tuple[Any, ...]]]
 

@@ -17,7 +17,7 @@ from compactor.duck import session
 from compactor.duck.relations import Relations
 from compactor.errors import CompactorError
 from compactor.lake.catalog import Lakehouse
-from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import FILES, OWN_TABLES, QUARANTINE
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import Check, VerifyReport
@@ -46,7 +46,7 @@ def inspect(lake: Lakehouse, registry: Registry, *, rebuild: bool, files: bool) 
             yield from _dataset(lake, dataset, rebuild=rebuild)
     if files:
         owners = {name: each for each in datasets for name in (each.history_table, each.current_table) if name}
-        for name in (*sorted(owners), FILES, QUARANTINE, RUNS):
+        for name in (*sorted(owners), *OWN_TABLES):
             if finding.exists(lake, name):
                 yield from check_files(lake, name, owners.get(name))
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from compactor.cli import render
 from compactor.reports.report import (
+    Acknowledged,
     Check,
     DatasetReport,
     PendingObjects,
@@ -87,6 +88,13 @@ def test_the_commands_to_run_next_name_the_config_of_the_run() -> None:
     assert "compactor -c a.yaml replay" in out.getvalue()
 
 
+def test_what_was_acknowledged_is_one_line_and_asks_for_nothing(shown: Shown) -> None:
+    report = run(DatasetReport("fan_profiles", 1, 5, 4, 0, 1, acknowledged_lines=1, acknowledged_objects=2))
+    assert report.exit_code == 0
+    assert shown(report)[-1] == "2 objects, 1 line acknowledged; to see them:   compactor acknowledge --list"
+    assert run(DatasetReport("fan_profiles", 1, 5, 3, 0, 2, acknowledged_lines=1)).exit_code == 3
+
+
 def test_objects_left_pending_are_listed_with_their_reasons_up_to_ten(shown: Shown) -> None:
     failed = tuple((f"exports/{number}", "its gzip is cut short; deliver it again") for number in range(12))
     lines = shown(run(DatasetReport("fan_profiles", failed=failed)))
@@ -109,7 +117,8 @@ def test_status_shows_each_part(shown: Shown) -> None:
         ),
         pending={"fan_profiles": PendingObjects(2, 3_000_000), "fan_track_events": PendingObjects(0, 0)},
         runs=({**started, "objects": 2, "lines": 1000, "new": 900, "quarantined": 1},),
-        quarantine={"fan_profiles": {"not_json": 1}},
+        quarantine={"fan_profiles": {"not_json": 3}},
+        acknowledged={"fan_profiles": Acknowledged(1, {"not_json": 2})},
     )
     assert shown(report) == [
         "tables:",
@@ -119,9 +128,9 @@ def test_status_shows_each_part(shown: Shown) -> None:
         "fan_track_events      0  -                     0  0.0                    -",
         "",
         "pending:",
-        "dataset       objects   MB",
-        "--------------------------",
-        "fan_profiles        2  3.0",
+        "dataset       objects   MB  acknowledged",
+        "----------------------------------------",
+        "fan_profiles        2  3.0             1",
         "",
         "last runs:",
         "started           verb     dataset       objects  lines  new  quarantined",
@@ -129,9 +138,9 @@ def test_status_shows_each_part(shown: Shown) -> None:
         "2026-11-24 04:05  compact  fan_profiles        2  1,000  900            1",
         "",
         "quarantine:",
-        "dataset       reason    rows",
-        "----------------------------",
-        "fan_profiles  not_json     1",
+        "dataset       reason    rows  acknowledged",
+        "------------------------------------------",
+        "fan_profiles  not_json     3             2",
         "",
     ]
 
