@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ConfigError,
         ConflictError,
         InvariantError,
+        MisplacedTableError,
         MissingTableError,
         SourceError,
         UsageError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from compactor.reports.acknowledgement import Acknowledgement, AcknowledgeReport
     from compactor.reports.data import DriftReport, InferReport, RegistryCheckReport
     from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
+    from compactor.reports.relocation import RelocateReport, TableRelocation
     from compactor.reports.report import (
         Acknowledged,
         Check,
@@ -67,16 +69,19 @@ __all__ = [
     "LogProgress",
     "MigrationPlan",
     "MigrationReport",
+    "MisplacedTableError",
     "MissingTableError",
     "PendingObjects",
     "Progress",
     "RegistryCheckReport",
+    "RelocateReport",
     "Repair",
     "Report",
     "RollbackReport",
     "RunReport",
     "SourceError",
     "StatusReport",
+    "TableRelocation",
     "TableStatus",
     "UsageError",
     "VerifyReport",
@@ -95,6 +100,7 @@ _MODULES = {
         "ConfigError",
         "ConflictError",
         "InvariantError",
+        "MisplacedTableError",
         "MissingTableError",
         "SourceError",
         "UsageError",
@@ -103,6 +109,7 @@ _MODULES = {
     "compactor.reports.acknowledgement": ("AcknowledgeReport", "Acknowledgement"),
     "compactor.reports.data": ("DriftReport", "RegistryCheckReport", "InferReport"),
     "compactor.reports.migration": ("MigrationPlan", "MigrationReport", "RollbackReport"),
+    "compactor.reports.relocation": ("RelocateReport", "TableRelocation"),
     "compactor.reports.report": (
         "Acknowledged",
         "Check",

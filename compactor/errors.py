@@ -7,6 +7,7 @@
     ├── ObjectError             ONE object cannot be read: it stays pending, the run continues (exit 1 at the end)
     │   ├── DamagedObject       its gzip is truncated, corrupt, or unpacks past the limit
     │   └── ChangedObject       it was replaced between listing and reading
+    ├── MisplacedTableError     the catalog has a table elsewhere than the config says: the lake was moved or copied
     ├── MissingTableError       the table is not in the catalog: create it, or ask the operator to
     ├── ConflictError           another writer committed first: plan again from a fresh load
     ├── TableVersionChanged     the tables were migrated meanwhile: start again with their new version
@@ -56,6 +57,23 @@ class DamagedObject(ObjectError):
 
 class ChangedObject(ObjectError):
     """The object's ETag is no longer the listed one."""
+
+
+class MisplacedTableError(CompactorError):
+    """A table lies elsewhere than the config says. Nothing of it was changed.
+
+    Attributes:
+        wrong: where it is and where it is expected, as a clause.
+        step: the next step, as an imperative.
+    """
+
+    def __init__(self, table: str, recorded: str, expected: str) -> None:
+        self.table = table
+        self.wrong = f"the catalog has table {table} at {recorded}, but the warehouse of the config is {expected}"
+        self.step = (
+            "if the lake was moved or copied, run `compactor relocate plan`, else correct the warehouse in the config"
+        )
+        super().__init__(f"{self.wrong}; nothing was changed; {self.step}")
 
 
 class MissingTableError(CompactorError):

@@ -1,4 +1,4 @@
-"""The methods of a lake that set aside what cannot be loaded."""
+"""The methods of a lake for what nobody can load, and for a lake that was moved."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from compactor.api.base import OpenLake, as_names
 
 if TYPE_CHECKING:
     from compactor.reports.acknowledgement import AcknowledgeReport
+    from compactor.reports.relocation import RelocateReport
 
 
 class SettingAside(OpenLake):
-    """What the verb `acknowledge` does."""
+    """What the verbs `acknowledge` and `relocate` do."""
 
     def acknowledge(
         self,
@@ -63,3 +64,36 @@ class SettingAside(OpenLake):
         from compactor.commands.acknowledge import listed
 
         return listed(self.config, self.registry, datasets=as_names(datasets))
+
+    def relocate_plan(
+        self, *, source: str | None = None, target: str | None = None, allow_missing: bool = False
+    ) -> RelocateReport:
+        """What `relocate_apply` would do for a lake that was moved or copied, and what is missing. Changes nothing.
+
+        Args:
+            source: the old place, a folder or a URL; None: where the catalog has the tables.
+            target: the new place; None: the warehouse of the config.
+            allow_missing: files that are missing at the new place do not stand in the way.
+
+        Returns:
+            The tables. `exit_code` is 1 if something is missing or wrong.
+
+        Raises:
+            UsageError: the tables lie in several places, or at neither of the two that were named.
+            CompactorError: the catalog or the storage failed.
+        """
+        from compactor.commands.relocate.relocate import plan
+
+        return plan(self.config, self.registry, source=source, target=target, allow_missing=allow_missing)
+
+    def relocate_apply(
+        self, *, source: str | None = None, target: str | None = None, allow_missing: bool = False
+    ) -> RelocateReport:
+        """Makes a lake that was moved or copied work at its new place. Safe to call again after a crash at any point.
+
+        The old place is neither read nor changed. If a table has a problem, nothing is done. Arguments and errors are
+        those of `relocate_plan`.
+        """
+        from compactor.commands.relocate.relocate import apply
+
+        return apply(self.config, self.registry, source=source, target=target, allow_missing=allow_missing)

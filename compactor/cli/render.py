@@ -10,10 +10,11 @@ from typing import Any
 from rich.console import Console
 
 from compactor.cli.console import counted, day, megabytes, minute, new_table, say, section
-from compactor.cli.render_set_aside import say_acknowledged, show_acknowledged
+from compactor.cli.render_set_aside import say_acknowledged, show_set_aside
 from compactor.reports.acknowledgement import AcknowledgeReport
 from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift, InferReport, RegistryCheckReport
 from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
+from compactor.reports.relocation import RelocateReport
 from compactor.reports.report import (
     Acknowledged,
     DatasetReport,
@@ -59,8 +60,8 @@ def show(report: Report, console: Console, *, command: str = "compactor") -> Non
             _show_migration(report, console, command)
         case RollbackReport():
             _show_rollback(report, console, command)
-        case AcknowledgeReport():
-            show_acknowledged(report, console, command)
+        case AcknowledgeReport() | RelocateReport():
+            show_set_aside(report, console, command)
         case DriftReport():
             _show_drift(report, console, command)
         case InferReport():

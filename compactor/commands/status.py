@@ -7,6 +7,7 @@ from typing import Any
 from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.relations import Relations
+from compactor.errors import MisplacedTableError
 from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import OWN_TABLES, QUARANTINE, RUNS
@@ -15,7 +16,7 @@ from compactor.publish import acknowledged
 from compactor.publish.pending import list_pending
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
-from compactor.reports.report import Acknowledged, PendingObjects, StatusReport, TableStatus
+from compactor.reports.report import Acknowledged, PendingObjects, Problem, StatusReport, TableStatus
 from compactor.source import IgnoredKeys, Source, open_source
 
 _LAST_RUNS = 5
@@ -28,6 +29,13 @@ def status(config: Config, registry: Registry) -> StatusReport:
         SourceError: the source cannot be listed.
         CompactorError: the catalog or the storage of the tables cannot be read.
     """
+    try:
+        return _status(config, registry)
+    except MisplacedTableError as error:
+        return StatusReport(problems=(Problem(error.table, error.wrong, error.step, fails=True),))
+
+
+def _status(config: Config, registry: Registry) -> StatusReport:
     lake, source = Lakehouse(config), open_source(config.source)
     tables: list[TableStatus] = []
     pending: dict[str, PendingObjects] = {}

@@ -24,7 +24,7 @@ from tenacity import (
 from compactor import diagnose
 from compactor.config import Config
 from compactor.errors import CompactorError, ConflictError, MissingTableError, UsageError
-from compactor.lake import layout, own_tables, table_version
+from compactor.lake import layout, own_tables, place, table_version
 from compactor.lake.own_tables import OWN_TABLES, OwnTable
 from compactor.lake.table import Schema, Table
 from compactor.registry.dataset import Dataset, TableLayout
@@ -73,8 +73,8 @@ class Lakehouse:
         return found
 
     def exists(self, name: str) -> bool:
-        with _explained(f"cannot load table {self.namespace}.{name}"):
-            return self._catalog.table_exists(f"{self.namespace}.{name}")
+        """Whether the catalog has a table. Raises MisplacedTableError where it lies elsewhere than the config says."""
+        return self.find(name) is not None
 
     def at_table_version(self, dataset: Dataset) -> Dataset:
         """The dataset at the version of its tables (see `table_version`); as the registry has it without tables."""
@@ -169,6 +169,7 @@ class Lakehouse:
         }
         try:
             with _explained(f"cannot make table {self.namespace}.{name}"):
+                place.check_new(self._catalog, f"{self.namespace}.{name}")
                 self._catalog.create_table(
                     f"{self.namespace}.{name}",
                     schema,
