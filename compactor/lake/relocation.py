@@ -137,6 +137,8 @@ class Relocation:
             copy = given.new(pointer)
             return Misplaced(name, pointer, copy if self._storage.size(copy) is not None else None, given.source)
         inner = below(pointer.rpartition("/metadata/")[0], self.target)
+        if inner is None and given is None and place.inside(pointer, self.target):
+            return True  # by a link at the old place
         if inner is not None and self._storage.size(pointer) is not None:
             location = _location(self._storage.read(pointer))
             if below(location, self.target) is not None and not (given and given.is_old(location)):
@@ -175,6 +177,7 @@ class Relocation:
 
     def _newest_copy(self, folder: str) -> tuple[str, str] | None:
         """The newest metadata file in a folder that names another place, and that place. See `_of_folders`."""
+        newest: int | None = None
         copies: list[tuple[int, str, str]] = []
         for version, path in registration.metadata_files(self._storage.files(folder)):
             if copies and copies[0][0] != version:
@@ -183,14 +186,20 @@ class Relocation:
                 location = _location(self._storage.read(path))
             except ValueError:
                 continue  # a run that was killed has left it
+            newest = version if newest is None else newest
             if below(location, self.target) is None:
                 copies.append((version, path, location))
+            elif version < newest:
+                return None  # the table has worked at the new place: it is no copy
+        # A relocation that was killed may have left one version more than the copy has, which nothing names.
+        if newest is None or not copies or copies[0][0] < newest - 1:
+            return None
         if len(copies) > 1:
             raise UsageError(
                 f"{copies[0][1]} and {copies[1][1]} are both its newest metadata; take away the one that the old"
                 " catalog does not name"
             )
-        return copies[0][1:] if copies else None
+        return copies[0][1:]
 
 
 def _url(path: str) -> str:
