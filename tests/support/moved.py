@@ -43,15 +43,14 @@ def _night(lake: Lake, histories: Sequence[History]) -> None:
 
 
 def at_new_place(lake: Lake, folder: Path, *, keep: bool = True, move: bool = True) -> Lake:
-    """The lake with its warehouse in another folder. The source stays where it is.
+    """The lake with its warehouse in another folder, and an empty source.
 
     Args:
         keep: the original stays: a copy. Else it is moved.
         move: the files go along; else only the config says the new place.
     """
     moved = Lake(folder)
-    moved.file.write_text(moved.file.read_text().replace(f"url: {moved.source}", f"url: {lake.source}"))
-    moved.source, moved.model = lake.source, copy.deepcopy(lake.model)
+    moved.model = copy.deepcopy(lake.model)
     if move and keep:
         shutil.copytree(lake.folder / "warehouse", folder / "warehouse", symlinks=True)
     elif move:
@@ -68,10 +67,10 @@ def frozen(folder: Path) -> Mapping[str, tuple[str, int]]:
     }
 
 
-def told_by_pyiceberg(catalog: Catalog, namespace: str = "rover") -> dict[str, Any]:
-    """What an engine reads: of each table its UUID, its tags, and the rows of each snapshot."""
+def told_by_pyiceberg(catalog: Catalog, namespace: str = "rover", names: Sequence[str] = ()) -> dict[str, Any]:
+    """What an engine reads: of each table (or of these) its UUID, its tags, and the rows of each snapshot."""
     found: dict[str, Any] = {}
-    for _, name in catalog.list_tables(namespace):
+    for name in names or [identifier[-1] for identifier in catalog.list_tables(namespace)]:
         table = catalog.load_table(f"{namespace}.{name}")
         metadata = table.metadata
         found[name] = (

@@ -118,8 +118,14 @@ class Warehouse:
         sort: Sequence[str] = ("updated_at", "id"),
     ) -> Warehouse:
         """On the embedded catalog."""
-        found = load_catalog("local", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
-        return Warehouse(found, partition, properties, sort)
+        return Warehouse(_embedded(folder), partition, properties, sort)
+
+    @staticmethod
+    def reopened(folder: Path) -> Warehouse:
+        """One that is in a folder already."""
+        found = Warehouse.__new__(Warehouse)
+        found.catalog = _embedded(folder)
+        return found
 
     @property
     def table(self) -> Table:
@@ -193,6 +199,10 @@ def delete_rows(iceberg: IcebergTable, file: DataFile, positions: Sequence[int])
     producer.file.spec_id = file.spec_id
     producer.commit()
     transaction.commit_transaction()
+
+
+def _embedded(folder: Path) -> Catalog:
+    return load_catalog("local", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
 
 
 class _DeleteManifest(ManifestWriterV2):
