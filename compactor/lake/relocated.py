@@ -106,6 +106,9 @@ def _write_deletes(storage: Storage, table: CopiedTable, source: str, target: st
                 moved = pa.array([table.move.new(path) for path in paths.dictionary.to_pylist()], pa.string())
                 new_paths = moved.take(paths.indices).cast(schema.field(column).type)
                 writer.write_batch(batch.set_column(column, schema.field(column), new_paths))
+            # Only Arrow's own schema is left out: it is of the file before.
+            of_file = parquet.metadata.metadata or {}
+            writer.add_key_value_metadata({key: of_file[key] for key in of_file if key != b"ARROW:schema"})
     size = storage.size(target)
     if size is None:
         raise CompactorError(f"{target} was written and is not there; run again")
