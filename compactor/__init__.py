@@ -25,14 +25,18 @@ if TYPE_CHECKING:
         ConfigError,
         ConflictError,
         InvariantError,
+        MisplacedTableError,
         MissingTableError,
         SourceError,
         UsageError,
     )
     from compactor.progress import LogProgress, Progress
+    from compactor.reports.acknowledgement import Acknowledgement, AcknowledgeReport
     from compactor.reports.data import DriftReport, InferReport, RegistryCheckReport
     from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
+    from compactor.reports.relocation import RelocateReport, TableRelocation
     from compactor.reports.report import (
+        Acknowledged,
         Check,
         DatasetReport,
         PendingObjects,
@@ -49,6 +53,9 @@ if TYPE_CHECKING:
     from compactor.source import Hour
 
 __all__ = [
+    "AcknowledgeReport",
+    "Acknowledged",
+    "Acknowledgement",
     "Check",
     "CompactorError",
     "ConfigError",
@@ -63,17 +70,20 @@ __all__ = [
     "LogProgress",
     "MigrationPlan",
     "MigrationReport",
+    "MisplacedTableError",
     "MissingTableError",
     "PendingObjects",
     "Problem",
     "Progress",
     "RegistryCheckReport",
+    "RelocateReport",
     "Repair",
     "Report",
     "RollbackReport",
     "RunReport",
     "SourceError",
     "StatusReport",
+    "TableRelocation",
     "TableStatus",
     "UsageError",
     "VerifyReport",
@@ -92,14 +102,18 @@ _MODULES = {
         "ConfigError",
         "ConflictError",
         "InvariantError",
+        "MisplacedTableError",
         "MissingTableError",
         "SourceError",
         "UsageError",
     ),
     "compactor.progress": ("LogProgress", "Progress"),
+    "compactor.reports.acknowledgement": ("AcknowledgeReport", "Acknowledgement"),
     "compactor.reports.data": ("DriftReport", "RegistryCheckReport", "InferReport"),
     "compactor.reports.migration": ("MigrationPlan", "MigrationReport", "RollbackReport"),
+    "compactor.reports.relocation": ("RelocateReport", "TableRelocation"),
     "compactor.reports.report": (
+        "Acknowledged",
         "Check",
         "DatasetReport",
         "PendingObjects",

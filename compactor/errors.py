@@ -7,6 +7,7 @@
     ├── ObjectError             ONE object cannot be read: it stays pending, the run continues (exit 1 at the end)
     │   ├── DamagedObject       its gzip is truncated, corrupt, or unpacks past the limit
     │   └── ChangedObject       it was replaced between listing and reading
+    ├── MisplacedTableError     the catalog has a table elsewhere than the config says: the lake was moved or copied
     ├── MissingTableError       the table is not in the catalog: create it, or ask the operator to
     ├── UnreadableError         a file of a table is missing or damaged: other tables can still be read
     ├── ConflictError           another writer committed first: plan again from a fresh load
@@ -70,6 +71,23 @@ class UnreadableError(CompactorError):
     def __init__(self, table: str, path: str, why: str) -> None:
         self.path, self.why = path, why
         super().__init__(f"table {table} cannot be read: {path} {why}; run `compactor verify --repair`")
+
+
+class MisplacedTableError(CompactorError):
+    """A table lies elsewhere than the config says. Nothing of it was changed.
+
+    Attributes:
+        wrong: where it is and where it is expected, as a clause.
+        step: the next step, as an imperative.
+    """
+
+    def __init__(self, table: str, recorded: str, expected: str) -> None:
+        self.table = table
+        self.wrong = f"the catalog has table {table} at {recorded}, but the warehouse of the config is {expected}"
+        self.step = (
+            "if the lake was moved or copied, run `compactor relocate plan`, else correct the warehouse in the config"
+        )
+        super().__init__(f"{self.wrong}; nothing was changed; {self.step}")
 
 
 class MissingTableError(CompactorError):

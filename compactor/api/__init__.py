@@ -16,6 +16,7 @@ from compactor.api.changing import Changing
 from compactor.api.describing import Describing
 from compactor.api.loading import Loading
 from compactor.api.reading import Reading
+from compactor.api.setting_aside import SettingAside
 
 if TYPE_CHECKING:
     from compactor.commands.init import InitReport
@@ -49,7 +50,7 @@ def init(folder: str | Path = ".", *, aws: bool = False, registry: bool = False)
     return init(Path(folder), aws=aws, registry=registry)
 
 
-class Lake(Loading, Reading, Changing, Describing):
+class Lake(Loading, Reading, Changing, SettingAside, Describing):
     """A lake: its source, its registry and its tables, as one config describes them.
 
     An instance holds no connection. Each call opens the catalog again, so that it sees what other runs have committed.

@@ -1,6 +1,7 @@
 """The command line. It parses, calls `compactor.api`, prints the report, and exits with the report's code.
 
-The verbs are in the modules beside this one, by subject: `loading`, `reading`, `setup`, `migrate`.
+The verbs are in the modules beside this one, by subject: `loading`, `reading`, `setup`, `migrate`,
+`acknowledge`, `relocate`.
 
 stdout carries the result alone; with `--json` that is exactly one JSON object, also after a failure. Errors, logs and
 progress go to stderr.
@@ -19,7 +20,7 @@ from typing import NoReturn
 import click
 
 from compactor import diagnose
-from compactor.cli import loading, migrate, reading, setup
+from compactor.cli import acknowledge, loading, migrate, reading, relocate, setup
 from compactor.cli.exit import Program, stop
 from compactor.cli.options import Invocation, pass_invocation
 from compactor.version import __version__
@@ -71,5 +72,7 @@ for _verb in (
     setup.infer,
     setup.views,
     migrate.migrate,
+    acknowledge.acknowledge,
+    relocate.relocate,
 ):
     program.add_command(_verb)

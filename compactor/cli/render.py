@@ -10,8 +10,11 @@ from rich.console import Console
 
 from compactor.cli import status_output
 from compactor.cli.console import SHOWN, counted, day, minute, new_table, say, say_problems, section
+from compactor.cli.render_set_aside import say_acknowledged, show_set_aside
+from compactor.reports.acknowledgement import AcknowledgeReport
 from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift, InferReport, RegistryCheckReport
 from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
+from compactor.reports.relocation import RelocateReport
 from compactor.reports.report import (
     DatasetReport,
     Repair,
@@ -53,6 +56,8 @@ def show(report: Report, console: Console, *, command: str = "compactor") -> Non
             _show_migration(report, console, command)
         case RollbackReport():
             _show_rollback(report, console, command)
+        case AcknowledgeReport() | RelocateReport():
+            show_set_aside(report, console, command)
         case DriftReport():
             _show_drift(report, console, command)
         case InferReport():
@@ -111,6 +116,8 @@ def _total(report: RunReport) -> DatasetReport:
         new=sum(part.new for part in parts),
         duplicates=sum(part.duplicates for part in parts),
         quarantined=sum(part.quarantined for part in parts),
+        acknowledged_lines=sum(part.acknowledged_lines for part in parts),
+        acknowledged_objects=sum(part.acknowledged_objects for part in parts),
         raw_bytes=sum(part.raw_bytes for part in parts),
         unknown_fields=sum(part.unknown_fields for part in parts),
         ignored=sum(part.ignored for part in parts),
@@ -127,8 +134,9 @@ def _say_what_next(total: DatasetReport, console: Console, command: str) -> None
             say(console, f"  {named(key, reason)}")
         if more := total.failed[SHOWN:]:
             say(console, f"  and {len(more):,} more; --json lists them all")
-    if total.quarantined:
-        say(console, f"{counted(total.quarantined, 'line')} quarantined; nothing is lost:")
+    say_acknowledged(total, console, command)
+    if new := total.quarantined - total.acknowledged_lines:
+        say(console, f"{counted(new, 'line')} quarantined; nothing is lost:")
         say(console, f"  to see why:                   {command} query {_WHY_QUARANTINED}")
         for dataset, why in total.unknown_versions:
             say(console, f"  {dataset}: {why}")

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from compactor.cli.console import SHOWN, megabytes, minute, say, say_problems, section
-from compactor.reports.report import StatusReport, TableStatus, named
+from compactor.reports.report import Acknowledged, StatusReport, TableStatus, named
 
 _RUN_COUNTS = ("listed", "objects", "lines", "new", "quarantined")
 
@@ -19,17 +19,25 @@ def show(report: StatusReport, console: Console) -> None:
     columns = {"table": False, "rows": True, "newest": False, "files": True, "MB": True, "snapshot": True}
     section(console, "tables", columns, [_table_row(table) for table in report.tables])
 
+    none = Acknowledged()
     pending = [
-        (name, f"{left.objects:,}", megabytes(left.bytes)) for name, left in report.pending.items() if left.objects
+        (name, f"{left.objects:,}", megabytes(left.bytes), f"{report.acknowledged.get(name, none).objects:,}")
+        for name, left in report.pending.items()
+        if left.objects or report.acknowledged.get(name, none).objects
     ]
-    section(console, "pending", {"dataset": False, "objects": True, "MB": True}, pending)
+    section(console, "pending", {"dataset": False, "objects": True, "MB": True, "acknowledged": True}, pending)
 
     columns = dict.fromkeys(("started", "verb", "dataset"), False) | dict.fromkeys(_RUN_COUNTS, True) | {"": False}
     section(console, "last runs", columns, list(_run_rows(report.runs)))
     _say_reasons(report.runs, console)
 
-    reasons = [(name, reason, f"{rows:,}") for name, each in report.quarantine.items() for reason, rows in each.items()]
-    section(console, "quarantine", {"dataset": False, "reason": False, "rows": True}, reasons)
+    reasons = [
+        (name, reason, f"{rows:,}", f"{report.acknowledged.get(name, none).lines.get(reason, 0):,}")
+        for name, each in report.quarantine.items()
+        for reason, rows in each.items()
+    ]
+    columns = {"dataset": False, "reason": False, "rows": True, "acknowledged": True}
+    section(console, "quarantine", columns, reasons)
     say_problems(report.problems, console)
 
 

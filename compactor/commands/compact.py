@@ -19,7 +19,7 @@ from compactor.engines.base import Engine
 from compactor.errors import UsageError
 from compactor.lake.catalog import Lakehouse
 from compactor.progress import Progress
-from compactor.publish import arrivals, lease, pending, run_log
+from compactor.publish import acknowledged, arrivals, lease, pending, run_log
 from compactor.publish.accounting import account
 from compactor.publish.night import Night
 from compactor.publish.protocol import publish, settled
@@ -137,6 +137,8 @@ def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
             for objects in pending.batches(relations, listing, dataset.name, job.limits):
                 _load_batch(job, dataset, objects, tally)
             run.progress.finish()
+        if listing.acknowledged:  # counted now: what was delivered again, and loaded, is no longer among them
+            tally.acknowledged_objects = relations.count(acknowledged.objects(relations, run.lake, dataset.name))
     tally.ignored = ignored.count
     if ignored.count:
         log.info(
@@ -172,6 +174,10 @@ def _load_batch(job: _Job, dataset: Dataset, objects: Sequence[SourceObject], ta
                     run_id=run.run_id,
                     open_batch=job.open_batch,
                 )
+        if accounts.totals.quarantined:
+            tally.acknowledged_lines += acknowledged.count_lines(
+                batch.relations, lake, dataset.name, decoded.rejected, decoded.files
+            )
         tally.unknown_versions |= unknown_versions(batch.con, decoded.rejected)
         tally.objects += batch.relations.count(decoded.files)
         tally.unknown_fields += batch.count_unknown(decoded)

@@ -20,7 +20,7 @@ from compactor.duck.extensions import load_extensions
 from compactor.duck.sql import literal, quote
 from compactor.errors import CompactorError, UnreadableError, UsageError
 from compactor.lake.catalog import Lakehouse
-from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import OWN_TABLES
 from compactor.lake.table import Table
 from compactor.registry.loader import Registry
 from compactor.source import aws_credentials
@@ -103,7 +103,7 @@ def _tables(lake: Lakehouse, registry: Registry, sql: str, definitions: Mapping[
 
     Each table costs about twelve requests to S3, so a table that is not needed is not opened.
     """
-    names = [FILES, QUARANTINE, RUNS]
+    names = [*OWN_TABLES]
     for dataset in registry.datasets.values():
         names += [dataset.history_table, *([dataset.current_table] if dataset.current_table else [])]
     of_views = {table for each in definitions.values() for table in each.needs}

@@ -21,7 +21,7 @@ from compactor.engines.local import open_batch
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.progress import Progress
-from compactor.publish import lease, run_log
+from compactor.publish import acknowledged, lease, run_log
 from compactor.publish.accounting import Entries, account
 from compactor.publish.night import Night
 from compactor.publish.protocol import publish, settled
@@ -88,6 +88,9 @@ def _load_again(run: Run, dataset: Dataset, tally: Tally) -> None:
             accepted = batch.relations.count(decoded.records)
             tally.unknown_versions |= unknown_versions(batch.con, decoded.rejected)
             tally.lines, tally.quarantined = lines, lines - accepted
+            tally.acknowledged_lines = acknowledged.count_lines(
+                batch.relations, lake, dataset.name, decoded.rejected, decoded.files
+            )
             tally.unknown_fields = batch.count_unknown(decoded)
             tally.unfit = Counter(batch.count_unfit(decoded))
             if accepted:

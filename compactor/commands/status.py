@@ -10,17 +10,17 @@ from typing import Any
 from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.relations import Relations
-from compactor.errors import UnreadableError
+from compactor.errors import MisplacedTableError, UnreadableError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, OWN_TABLES, QUARANTINE, RUNS
 from compactor.lake.table import Table
-from compactor.publish import arrivals
+from compactor.publish import acknowledged, arrivals
 from compactor.publish.pending import list_pending
 from compactor.publish.run_log import last_run
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.problems import collected
-from compactor.reports.report import PendingObjects, Problem, StatusReport, TableStatus
+from compactor.reports.report import Acknowledged, PendingObjects, Problem, StatusReport, TableStatus
 from compactor.source import IgnoredKeys, Source, open_source
 
 _LAST_RUNS = 5
@@ -32,8 +32,13 @@ def status(config: Config, registry: Registry) -> StatusReport:
     Raises CompactorError where the catalog cannot be opened.
     """
     lake, source = Lakehouse(config), open_source(config.source)
+    try:
+        lake.exists(FILES)
+    except MisplacedTableError as error:  # once, not for each table
+        return StatusReport(problems=(Problem(error.table, error.wrong, error.step, fails=True),))
     tables: list[TableStatus] = []
     pending: dict[str, PendingObjects] = {}
+    set_aside: dict[str, Acknowledged] = {}
     problems: list[Problem] = []
     with collected(problems, source.url):
         # An empty source is no failure of the state: the run that needs it ends with 1.
@@ -46,7 +51,9 @@ def status(config: Config, registry: Registry) -> StatusReport:
                     tables.append(_table(loaded, lake.version_of(dataset, loaded).order))
         with collected(problems, dataset.name):
             pending[dataset.name] = _pending(lake, source, dataset)
-    for name in (FILES, QUARANTINE, RUNS):
+            if known := _acknowledged(lake, dataset):
+                set_aside[dataset.name] = known
+    for name in OWN_TABLES:
         with collected(problems, name):
             if (loaded := lake.find(name)) is not None:
                 tables.append(_table(loaded, None))
@@ -56,7 +63,7 @@ def status(config: Config, registry: Registry) -> StatusReport:
         runs = _last_runs(lake)
     with collected(problems, QUARANTINE):
         quarantine = _quarantine(lake)
-    return StatusReport(tuple(tables), pending, runs, quarantine, tuple(dict.fromkeys(problems)))
+    return StatusReport(tuple(tables), pending, runs, quarantine, set_aside, tuple(dict.fromkeys(problems)))
 
 
 def _table(table: Table, order: str | None) -> TableStatus:
@@ -79,6 +86,14 @@ def _pending(lake: Lakehouse, source: Source, dataset: Dataset) -> PendingObject
             after = None
         listing = list_pending(relations, lake, source, dataset.name, IgnoredKeys(), after=after)
     return PendingObjects(listing.objects, listing.size)
+
+
+def _acknowledged(lake: Lakehouse, dataset: Dataset) -> Acknowledged | None:
+    with session.session(lake.config.resources) as con, Relations(con) as relations:
+        objects = relations.count(acknowledged.objects(relations, lake, dataset.name))
+        lines = acknowledged.lines(relations, lake, dataset.name)
+        by_reason = con.execute(f"SELECT reason, count(*) FROM {lines} GROUP BY 1 ORDER BY 1").fetchall()
+    return Acknowledged(objects, dict(by_reason)) if objects or by_reason else None
 
 
 def _last_runs(lake: Lakehouse) -> tuple[dict[str, Any], ...]:

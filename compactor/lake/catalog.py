@@ -7,11 +7,8 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import TableAlreadyExistsError
 from pyiceberg.table import Table as IcebergTable
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 from tenacity import (
     Retrying,
     retry_if_exception_type,
@@ -22,7 +19,7 @@ from tenacity import (
 from compactor import diagnose
 from compactor.config import Config
 from compactor.errors import CompactorError, ConflictError, MissingTableError, UnreadableError
-from compactor.lake import layout, own_tables, table_version, unreadable
+from compactor.lake import layout, own_tables, place, table_version, unreadable
 from compactor.lake.connection import connect
 from compactor.lake.own_tables import OWN_TABLES, RUNS, OwnTable
 from compactor.lake.table import Schema, Table
@@ -55,19 +52,10 @@ class Lakehouse:
                 return Table(self._catalog, identifier)
             except Exception as error:
                 if why := unreadable.of_metadata(error):
-                    raise UnreadableError(identifier, self._metadata_location(name) or METADATA, why) from error
+                    raise UnreadableError(
+                        identifier, place.pointer(self._catalog, identifier) or METADATA, why
+                    ) from error
                 raise
-
-    def _metadata_location(self, name: str) -> str | None:
-        """Where the catalog says that a table's metadata file lies, if it says so without loading the table."""
-        if entry := self.glue_entry(name):
-            found: str | None = entry.get("Parameters", {}).get("metadata_location")
-            return found
-        if not isinstance(self._catalog, SqlCatalog):
-            return None
-        key = {"catalog_name": self._catalog.name, "table_namespace": self.namespace, "table_name": name}
-        with Session(self._catalog.engine) as session:
-            return session.scalar(select(IcebergTables.metadata_location).filter_by(**key))
 
     def drop(self, name: str) -> None:
         """Takes a table out of the catalog, whether it can be read or not. Deletes no file."""
@@ -99,7 +87,10 @@ class Lakehouse:
         return found
 
     def exists(self, name: str) -> bool:
-        """Whether the catalog has a table, even if it cannot be read."""
+        """Whether the catalog has a table, even if it cannot be read.
+
+        Raises MisplacedTableError where it lies elsewhere than the config says.
+        """
         try:
             return self.find(name) is not None
         except UnreadableError:
@@ -231,6 +222,7 @@ class Lakehouse:
         }
         try:
             with _explained(f"cannot make table {self.namespace}.{name}"):
+                place.check_new(self._catalog, f"{self.namespace}.{name}")
                 self._catalog.create_table(
                     f"{self.namespace}.{name}",
                     schema,

@@ -1,4 +1,5 @@
-"""The program's own tables: the ledger of loaded objects, the quarantine of rejected lines, and the list of runs.
+"""The program's own tables: the ledger of loaded objects, the quarantine of rejected lines, the list of runs, and what
+a person has acknowledged.
 
 A newer program may list more columns, or another name for one. `Lakehouse.ensure_own` brings a table that exists up to
 that (`update`), in place: no file is rewritten and no field id changes. A verb that only reads meets tables that no run
@@ -25,6 +26,7 @@ from compactor.types.field_type import LONG, STRING, TIMESTAMP, FieldType
 log = logging.getLogger(__name__)
 
 FILES, QUARANTINE, RUNS = "compactor_files", "compactor_quarantine", "compactor_runs"
+ACKNOWLEDGED = "compactor_acknowledged"
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class OwnTable:
             version of the table must be optional.
         sort: the columns of its sort order.
         renamed: column -> the name that it had before.
+        later: a lake of an older version of the program does not have the table. It is created then, as for a new lake.
     """
 
     columns: tuple[tuple[str, FieldType, bool], ...]
     sort: tuple[str, ...]
     renamed: Mapping[str, str] = field(default_factory=dict)
+    later: bool = False
 
     @property
     def layout(self) -> TableLayout:
@@ -109,6 +113,23 @@ OWN_TABLES: Mapping[str, OwnTable] = {
         ),
         sort=("run_id", "dataset"),
         renamed={"watermark": "frontier"},
+    ),
+    ACKNOWLEDGED: OwnTable(
+        columns=(
+            ("dataset", STRING, True),
+            ("key", STRING, True),
+            ("etag", STRING, True),
+            # Of a quarantined line; 0 means the object as a whole, which cannot be read.
+            ("line", LONG, True),
+            # Of a line: as in the quarantine. Of an object: why it could not be read.
+            ("reason", STRING, True),
+            # What the person says who acknowledged it.
+            ("because", STRING, True),
+            ("run_id", STRING, True),
+            ("acknowledged_at", TIMESTAMP, True),
+        ),
+        sort=("dataset", "key", "line"),
+        later=True,
     ),
 }
 

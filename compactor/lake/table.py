@@ -34,7 +34,7 @@ from pyiceberg.types import DateType, PrimitiveType, TimestamptzType
 from pyiceberg.utils.datetime import micros_to_timestamptz
 
 from compactor.errors import CompactorError, ConflictError, MissingTableError
-from compactor.lake import commits, unreadable
+from compactor.lake import commits, place, unreadable
 from compactor.lake.parquet import DataFileWriter, rows_schema
 from compactor.lake.scan import Scan, row_filter, scan_tasks
 from compactor.lake.synced_files import SyncedFileIO
@@ -66,6 +66,10 @@ class Table:
             self._iceberg: IcebergTable = catalog.load_table(identifier)
         except NoSuchTableError as error:
             raise MissingTableError(f"table {identifier} does not exist yet; run `compactor compact` first") from error
+        except OSError as error:
+            place.check_unreadable(catalog, identifier, error)
+            raise
+        place.check(catalog, identifier, self._iceberg.location(), self._iceberg.metadata_location)
         self._tasks: list[FileScanTask] | None = None
 
     def reload(self) -> Table:

@@ -1,9 +1,10 @@
-"""Which objects are pending: those that the source lists and the ledger does not have."""
+"""Which objects are pending: those that the source lists, the ledger does not have, and nobody has acknowledged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ from compactor.config import Batch as BatchLimits
 from compactor.duck.relations import Relation, Relations
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES
+from compactor.publish import acknowledged
 from compactor.publish.run_log import LastRun
 from compactor.source import Hour, IgnoredKeys, Source, SourceObject
 
@@ -29,6 +31,7 @@ class Listing:
         after: the newest run before this one.
         newest: the newest hour that was listed; None if nothing was.
         oldest: the first key to load; None if there is none.
+        acknowledged: objects that cannot be read and that a person has acknowledged, so they are not in `pending`.
     """
 
     pending: Relation
@@ -38,6 +41,7 @@ class Listing:
     after: LastRun | None
     newest: Hour | None
     oldest: str | None
+    acknowledged: int
 
     @property
     def held_back(self) -> Hour | None:
@@ -75,32 +79,41 @@ def list_pending(
     stop: Hour | None = None,
     full_scan: bool = False,
 ) -> Listing:
-    """Lists the source and takes away what the ledger has.
+    """Lists the source and takes away what the ledger has, and what was acknowledged.
 
-    Without `start` and `full_scan` the listing begins `source.window_hours` before the watermark. Neither the listing
-    nor the ledger is held in Python.
+    Without `start` and `full_scan` the listing begins `source.window_hours` before the watermark. An acknowledged
+    object does not hold the watermark back, so its hour is listed as well: it may have been delivered again. Neither
+    the listing nor the ledger is held in Python.
 
     Args:
         after: the newest run before this one (`run_log.last_run`). None: all is listed.
 
     Raises SourceError where the source cannot be listed.
     """
+    set_aside = acknowledged.objects(relations, lake, dataset)
+    earlier: list[Hour] = []
     if start is None and not full_scan and after is not None:
         start = after.watermark.minus(lake.config.source.window_hours)
+        earlier = [hour for hour in acknowledged.hours(relations, set_aside) if hour < start]
     listed = relations.empty("listed", {"key": "VARCHAR", "etag": "VARCHAR", "size": "BIGINT"})
     newest, count = None, 0
-    for page in _pages(source.list(dataset, start, stop, ignored)):
+    again = chain.from_iterable(source.list(dataset, hour, hour) for hour in earlier if stop is None or hour <= stop)
+    for page in _pages(chain(again, source.list(dataset, start, stop, ignored))):
         newest = page[-1].hour if newest is None else max(newest, page[-1].hour)
         count += len(page)
         columns = [[o.key for o in page], [o.etag for o in page], [o.size for o in page]]
         relations.append(listed, pa.table(columns, schema=_LISTED))
     loaded = loaded_objects(relations, lake, dataset)
-    pending = relations.table("pending", f"SELECT * FROM {listed} ANTI JOIN {loaded} USING (key, etag)")
-    relations.drop(listed, loaded)
+    pending = relations.table(
+        "pending",
+        f"SELECT * FROM {listed} ANTI JOIN {loaded} USING (key, etag) ANTI JOIN {set_aside} USING (key, etag)",
+    )
+    acknowledgements = relations.count(set_aside)
+    relations.drop(listed, loaded, set_aside)
     objects, size, oldest = relations.con.execute(
         f"SELECT count(*), coalesce(sum(size), 0), min(key) FROM {pending}"
     ).fetchall()[0]
-    return Listing(pending, int(objects), int(size), count, after, newest, oldest)
+    return Listing(pending, int(objects), int(size), count, after, newest, oldest, acknowledgements)
 
 
 def loaded_objects(relations: Relations, lake: Lakehouse, dataset: str) -> Relation:

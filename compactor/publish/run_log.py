@@ -75,6 +75,8 @@ class Tally:
     """What a run has done for one dataset so far.
 
     Attributes:
+        acknowledged_lines: how many of `quarantined` a person has acknowledged.
+        acknowledged_objects: objects that a person has acknowledged, and that were not read.
         failed: objects that stay pending: (key, reason).
         error: why the dataset failed; None if it has not.
         watermark: where the run leaves the watermark; None: where it was.
@@ -88,6 +90,8 @@ class Tally:
     new: int = 0
     duplicates: int = 0
     quarantined: int = 0
+    acknowledged_lines: int = 0
+    acknowledged_objects: int = 0
     raw_bytes: int = 0
     unknown_fields: int = 0
     unfit: Counter[str] = field(default_factory=Counter)
@@ -114,6 +118,8 @@ class Tally:
             new=self.new,
             duplicates=self.duplicates,
             quarantined=self.quarantined,
+            acknowledged_lines=self.acknowledged_lines,
+            acknowledged_objects=self.acknowledged_objects,
             raw_bytes=self.raw_bytes,
             unknown_fields=self.unknown_fields,
             unfit=dict(self.unfit),

@@ -1,7 +1,7 @@
-"""Upserts into the program's own tables: the ledger, the quarantine, the runs.
+"""Upserts into the program's own tables: the ledger, the quarantine, the runs, the acknowledgements.
 
-All three change by `put`: rows replace those with the same key, in one commit that is planned again after a conflict. A
-put is idempotent, so that the next run can finish what an interrupted one has begun.
+They change by `put`: rows replace those with the same key, in one commit that is planned again after a conflict. A put
+is idempotent, so that the next run can finish what an interrupted one has begun.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ LINES_OF_OBJECT = ("dataset", "source_file", "etag")
 RUN = ("run_id", "dataset")
 _ROW_OF = {QUARANTINE: (*LINES_OF_OBJECT, "source_line")}
 """The columns that identify one row, where the key of a put identifies a group of them."""
+ACKNOWLEDGEMENT = ("dataset", "key", "etag", "line")
 _BATCH_ROWS = 65_536
 
 

@@ -88,6 +88,8 @@ class DatasetReport:
     Attributes:
         objects: objects that were loaded.
         lines: their lines that are not blank; the sum of `new`, `duplicates` and `quarantined`.
+        acknowledged_lines: how many of `quarantined` a person has acknowledged.
+        acknowledged_objects: objects that cannot be read and that a person has acknowledged; they were not read again.
         raw_bytes: their uncompressed size.
         unknown_fields: accepted lines with a field that the registry does not declare.
         unfit: promoted column -> accepted lines whose value does not fit it: it is in the map alone.
@@ -106,6 +108,8 @@ class DatasetReport:
     new: int = 0
     duplicates: int = 0
     quarantined: int = 0
+    acknowledged_lines: int = 0
+    acknowledged_objects: int = 0
     raw_bytes: int = 0
     unknown_fields: int = 0
     unfit: Mapping[str, int] = field(default_factory=dict)
@@ -140,10 +144,14 @@ class RunReport(Report):
 
     @property
     def exit_code(self) -> int:
-        """1 if a dataset failed or an object was left pending, else 3 if a line was quarantined in this run, else 0."""
+        """1 if a dataset failed or an object was left pending, else 3 if a line is newly in quarantine, else 0.
+
+        A line that a person has acknowledged does not count.
+        """
         if any(dataset.failed for dataset in self.datasets):
             return FAILED
-        return super().exit_code or (QUARANTINED if any(dataset.quarantined for dataset in self.datasets) else OK)
+        new = any(dataset.quarantined > dataset.acknowledged_lines for dataset in self.datasets)
+        return super().exit_code or (QUARANTINED if new else OK)
 
     @property
     def error(self) -> str | None:
@@ -173,10 +181,23 @@ class TableStatus:
 
 @dataclass(frozen=True)
 class PendingObjects:
-    """The objects of one dataset that no run has loaded yet. `bytes`: their compressed size."""
+    """The objects of one dataset that no run has loaded yet, without acknowledged ones. `bytes`: compressed size."""
 
     objects: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """What a person has set aside of one dataset, as far as it is still there.
+
+    Attributes:
+        objects: objects that cannot be read, beside those that are pending.
+        lines: reason -> rows of `compactor_quarantine`, among all that are there.
+    """
+
+    objects: int = 0
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,6 +208,7 @@ class StatusReport(Report):
         pending: by dataset.
         runs: the rows of `compactor_runs` of the last five runs, the newest first; `failures` are (key, reason).
         quarantine: dataset -> reason -> rows of `compactor_quarantine`.
+        acknowledged: by dataset; without datasets of which nothing is acknowledged.
         problems: what needs a person.
     """
 
@@ -194,6 +216,7 @@ class StatusReport(Report):
     pending: Mapping[str, PendingObjects] = field(default_factory=dict)
     runs: tuple[Mapping[str, Any], ...] = ()
     quarantine: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    acknowledged: Mapping[str, Acknowledged] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from compactor.commands.migrate import migrate
 from compactor.commands.verify.repair import repair
 from compactor.commands.verify.verify import verify
-from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import OWN_TABLES
 from compactor.progress import NullProgress
 from compactor.registry import loader
 from compactor.reports.report import Check
@@ -18,7 +18,7 @@ from tests.support.histories import History
 from tests.support.lake import SCHEMAS, Lake
 from tests.support.model import Row
 
-OWN = (FILES, QUARANTINE, RUNS)
+OWN = tuple(OWN_TABLES)
 DELETED_FROM = ("fan_profiles", "fan_profiles_history", "fan_track_events")
 GONE, CHANGED = ("fan-3", "fan-7"), "fan-5"
 NIGHTS = 30  # well past the number of commits after which manifests are merged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import OWN_TABLES
 from tests.engines.conftest import Check
 from tests.engines.engines import Engine
 from tests.engines.lakes import ODD_TEXTS, ODD_TIMES, OddLake
@@ -67,7 +67,7 @@ COLUMNS = {
 
 def test_every_row_and_every_value_is_read(engine: Engine, check: Check, odd_lake: OddLake) -> None:
     reader = engine.open(odd_lake)
-    own = {name: len(odd_lake.rows(name)) for name in (FILES, QUARANTINE, RUNS)}
+    own = {name: len(odd_lake.rows(name)) for name in OWN_TABLES}
     with check("values"):
         for table, count in own.items():
             assert len(reader.rows(table).rows) == count, table

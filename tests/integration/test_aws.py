@@ -142,7 +142,7 @@ def test_athena_finds_the_tables_in_glue(aws_lake: AwsLake) -> None:
     tables = {table["Name"]: table for table in glue.get_tables(DatabaseName=aws_lake.database)["TableList"]}
     glue.close()
 
-    assert len(tables) == 4 + 3 + 3
+    assert len(tables) == 4 + 3 + 4
     for name, table in tables.items():
         assert table["TableType"] == "EXTERNAL_TABLE"
         assert table["Parameters"]["table_type"] == "ICEBERG"

@@ -58,6 +58,7 @@ _POSITIONS = pa.schema(
         pa.field("pos", pa.int64(), nullable=False, metadata={"PARQUET:field_id": "2147483545"}),
     ]
 )
+_PATH_OF_DELETE = 2147483546  # the field id of file_path
 START = datetime(2026, 10, 25, tzinfo=UTC)
 
 
@@ -117,8 +118,14 @@ class Warehouse:
         sort: Sequence[str] = ("updated_at", "id"),
     ) -> Warehouse:
         """On the embedded catalog."""
-        found = load_catalog("local", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
-        return Warehouse(found, partition, properties, sort)
+        return Warehouse(_embedded(folder), partition, properties, sort)
+
+    @staticmethod
+    def reopened(folder: Path) -> Warehouse:
+        """One that is in a folder already."""
+        found = Warehouse.__new__(Warehouse)
+        found.catalog = _embedded(folder)
+        return found
 
     @property
     def table(self) -> Table:
@@ -165,24 +172,39 @@ class Warehouse:
 
     def delete_rows(self, file: DataFile, positions: Sequence[int]) -> None:
         """Deletes rows of a file as another engine does: by position, in a file of its own."""
-        table = self.table
-        path = f"{table.location}/data/{uuid.uuid4()}-deletes.parquet"
-        content = pa.Table.from_pylist([{"file_path": file.file_path, "pos": pos} for pos in positions])
-        pq.write_table(content.cast(_POSITIONS), path.removeprefix("file://"))
-        iceberg = self.iceberg
-        transaction = iceberg.transaction()
-        producer = _Deletion(Operation.DELETE, transaction=transaction, io=iceberg.io)
-        producer.file = DataFile.from_args(
-            content=DataFileContent.POSITION_DELETES,
-            file_path=path,
-            file_format=FileFormat.PARQUET,
-            partition=file.partition,
-            record_count=len(positions),
-            file_size_in_bytes=Path(path.removeprefix("file://")).stat().st_size,
-        )
-        producer.file.spec_id = file.spec_id
-        producer.commit()
-        transaction.commit_transaction()
+        delete_rows(self.iceberg, file, positions)
+
+
+def delete_rows(iceberg: IcebergTable, file: DataFile, positions: Sequence[int]) -> None:
+    """Deletes rows of a table's data file as another engine does: by position, in a file of its own.
+
+    Its entry has the bounds of the paths in it, by which engines skip delete files of other data files.
+    """
+    path = f"{iceberg.location()}/data/{uuid.uuid4()}-deletes.parquet"
+    content = pa.Table.from_pylist([{"file_path": file.file_path, "pos": pos} for pos in positions])
+    bounds = {_PATH_OF_DELETE: file.file_path.encode()}
+    with iceberg.io.new_output(path).create() as stream:
+        pq.write_table(content.cast(_POSITIONS.with_metadata({"delete-type": "position"})), stream)
+    transaction = iceberg.transaction()
+    producer = _Deletion(Operation.DELETE, transaction=transaction, io=iceberg.io)
+    producer.file = DataFile.from_args(
+        content=DataFileContent.POSITION_DELETES,
+        file_path=path,
+        file_format=FileFormat.PARQUET,
+        partition=file.partition,
+        record_count=len(positions),
+        file_size_in_bytes=len(iceberg.io.new_input(path)),
+        lower_bounds=bounds,
+        upper_bounds=bounds,
+        split_offsets=[4],
+    )
+    producer.file.spec_id = file.spec_id
+    producer.commit()
+    transaction.commit_transaction()
+
+
+def _embedded(folder: Path) -> Catalog:
+    return load_catalog("local", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
 
 
 class _DeleteManifest(ManifestWriterV2):

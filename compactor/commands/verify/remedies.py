@@ -7,7 +7,7 @@ to make them agree: a repair removes duplicates, and derives what can be derived
 from __future__ import annotations
 
 from compactor.commands.verify.differences import Difference, Duplicates
-from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import ACKNOWLEDGED, FILES, QUARANTINE, RUNS
 from compactor.registry.dataset import Dataset
 from compactor.reports.report import Repair
 
@@ -106,6 +106,8 @@ def unreadable(table: str, path: str, why: str, dataset: Dataset | None = None) 
         " the rejected lines is lost then, and the ledger's sums stay higher than its rows",
         RUNS: "or drop the table in the catalog: the next `compactor compact --full-scan` creates an empty one. No"
         " record is lost then, only the list of runs",
+        ACKNOWLEDGED: "or drop the table in the catalog: the next `compactor compact` creates an empty one. No record"
+        " is lost then, and what was acknowledged is reported again",
     }
     return _by_operator(table, wrong, f"{restore}; {other[table]}")
 

@@ -17,7 +17,7 @@ from compactor.duck import session
 from compactor.duck.relations import Relations
 from compactor.errors import CompactorError, UnreadableError
 from compactor.lake.catalog import Lakehouse
-from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import FILES, OWN_TABLES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
@@ -47,7 +47,7 @@ def inspect(lake: Lakehouse, registry: Registry, *, rebuild: bool, files: bool, 
     of_files: list[Finding] = []
     if files or content:
         owners = {name: each for each in datasets for name in (each.history_table, each.current_table) if name}
-        for name in (*sorted(owners), FILES, QUARANTINE, RUNS):
+        for name in (*sorted(owners), *OWN_TABLES):
             if lake.exists(name):
                 of_files += check_table(lake, name, owners.get(name), files=files, content=content)
     damaged = frozenset(path for each in of_files for path in each.damaged)

@@ -31,7 +31,20 @@ from tests.support.lake import ROOT
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
-VERBS = ["compact", "drift", "infer", "init", "migrate", "query", "replay", "status", "verify", "views"]
+VERBS = [
+    "acknowledge",
+    "compact",
+    "drift",
+    "infer",
+    "init",
+    "migrate",
+    "query",
+    "relocate",
+    "replay",
+    "status",
+    "verify",
+    "views",
+]
 START = datetime(2026, 11, 24, 4, tzinfo=UTC)
 DONE = RunReport("run-1", START, START, (DatasetReport("fan_profiles", objects=2, lines=5, new=5),))
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from compactor.cli import render
 from compactor.reports.report import (
+    Acknowledged,
     Check,
     DatasetReport,
     PendingObjects,
@@ -88,6 +89,13 @@ def test_the_commands_to_run_next_name_the_config_of_the_run() -> None:
     assert "compactor -c a.yaml replay" in out.getvalue()
 
 
+def test_what_was_acknowledged_is_one_line_and_asks_for_nothing(shown: Shown) -> None:
+    report = run(DatasetReport("fan_profiles", 1, 5, 4, 0, 1, acknowledged_lines=1, acknowledged_objects=2))
+    assert report.exit_code == 0
+    assert shown(report)[-1] == "2 objects, 1 line acknowledged; to see them:   compactor acknowledge --list"
+    assert run(DatasetReport("fan_profiles", 1, 5, 3, 0, 2, acknowledged_lines=1)).exit_code == 3
+
+
 def test_objects_left_pending_are_listed_with_their_reasons_up_to_ten(shown: Shown) -> None:
     failed = tuple((f"exports/{number}", "its gzip is cut short; deliver it again") for number in range(12))
     lines = shown(run(DatasetReport("fan_profiles", failed=failed)))
@@ -129,7 +137,8 @@ def test_status_shows_each_part(shown: Shown) -> None:
             row("run-1", "other"),
             row("run-0", "fan_profiles", listed=None),
         ),
-        quarantine={"fan_profiles": {"not_json": 1}},
+        quarantine={"fan_profiles": {"not_json": 3}},
+        acknowledged={"fan_profiles": Acknowledged(1, {"not_json": 2})},
     )
     assert shown(report) == [
         "tables:",
@@ -139,9 +148,9 @@ def test_status_shows_each_part(shown: Shown) -> None:
         "fan_track_events      0  -                     0  0.0                    -",
         "",
         "pending:",
-        "dataset       objects   MB",
-        "--------------------------",
-        "fan_profiles        2  3.0",
+        "dataset       objects   MB  acknowledged",
+        "----------------------------------------",
+        "fan_profiles        2  3.0             1",
         "",
         "last runs:",
         "started           verb     dataset           listed  objects  lines  new  quarantined",
@@ -158,9 +167,9 @@ def test_status_shows_each_part(shown: Shown) -> None:
         "  exports/k: cut",
         "",
         "quarantine:",
-        "dataset       reason    rows",
-        "----------------------------",
-        "fan_profiles  not_json     1",
+        "dataset       reason    rows  acknowledged",
+        "------------------------------------------",
+        "fan_profiles  not_json     3             2",
         "",
     ]
 

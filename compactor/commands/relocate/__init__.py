@@ -1,0 +1,1 @@
+"""`relocate`: a lake that was moved or copied to another place."""
