@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Sequence
@@ -16,17 +17,17 @@ from compactor.duck.relations import Relations
 from compactor.duck.session import session as engine_session
 from compactor.engines import choice
 from compactor.engines.base import Engine
-from compactor.errors import UsageError
+from compactor.errors import LostTableError, UsageError
 from compactor.lake.catalog import Lakehouse
 from compactor.progress import Progress
-from compactor.publish import lease, pending, run_log
+from compactor.publish import lease, pending, presence, run_log
 from compactor.publish.accounting import account
 from compactor.publish.protocol import publish, settled
 from compactor.publish.retry import on_conflict, on_table_version
 from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
-from compactor.reports.report import DatasetReport, RunReport
+from compactor.reports.report import DatasetReport, Problem, RunReport
 from compactor.source import Hour, IgnoredKeys, Source, SourceObject, open_source
 
 log = logging.getLogger(__name__)
@@ -67,17 +68,26 @@ def compact(
     source = open_source(config.source)
     _warn_about_unknown(source, registry)
     lake = Lakehouse(config)
+    presence.check_own(lake, registry)
     lake.ensure_own()
     run = Run.begin("compact", lake, progress)
     with lease.held(run, if_running or config.if_running) as other:
         if other:
             return run.report(left_to=other.run_id)
-        for dataset in chosen:
-            evolve.complete(lake, dataset)
-        lake.ensure(registry, [dataset.name for dataset in chosen])
+        reports, problems = [], []
         with choice.opened(config, engine) as (open_batch, limits):
             job = _Job(run, source, open_batch, limits, start, stop, full_scan)
-            return run.report([_compact_dataset(job, dataset) for dataset in chosen])
+            for dataset in chosen:
+                try:
+                    presence.check(lake, registry, dataset)
+                    evolve.complete(lake, dataset)
+                    lake.ensure(registry, [dataset.name])
+                except LostTableError as lost:
+                    problems.append(Problem(lost.table, lost.wrong, lost.step, fails=True))
+                else:
+                    reports.append(_compact_dataset(job, dataset))
+        presence.record(lake, chosen, run.run_id)
+        return dataclasses.replace(run.report(reports), problems=tuple(problems))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from compactor.engines.local import open_batch
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.progress import Progress
-from compactor.publish import lease, run_log
+from compactor.publish import lease, presence, run_log
 from compactor.publish.accounting import Entries, account
 from compactor.publish.protocol import publish, settled
 from compactor.publish.retry import on_conflict, on_table_version
@@ -50,13 +50,18 @@ def replay(
     """
     chosen = [registry.get(name) for name in datasets or sorted(registry.datasets)]
     lake = Lakehouse(config)
+    presence.check_own(lake, registry)
     lake.ensure_own()
     run = Run.begin("replay", lake, progress)
     with lease.held(run, if_running or config.if_running) as other:
         if other:
             return run.report(left_to=other.run_id)
+        for dataset in chosen:
+            presence.check(lake, registry, dataset)
         lake.ensure(registry, [dataset.name for dataset in chosen])
-        return run.report([_replay_dataset(run, dataset) for dataset in chosen])
+        reports = [_replay_dataset(run, dataset) for dataset in chosen]
+        presence.record(lake, chosen, run.run_id)
+        return run.report(reports)
 
 
 def _replay_dataset(run: Run, listed: Dataset) -> DatasetReport:

@@ -11,6 +11,7 @@ from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
+from compactor.publish import presence
 from compactor.publish.pending import list_pending
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
@@ -37,7 +38,7 @@ def status(config: Config, registry: Registry) -> StatusReport:
         tables += [_table(table, table_version.of_table(dataset, table.properties).order) for table in loaded]
         pending[name] = _pending(lake, source, dataset)
     tables += [_table(lake.table(name), None) for name in (FILES, QUARANTINE, RUNS) if lake.exists(name)]
-    return StatusReport(tuple(tables), pending, _last_runs(lake), _quarantine(lake))
+    return StatusReport(tuple(tables), pending, _last_runs(lake), _quarantine(lake), presence.problems(lake, registry))
 
 
 def _table(table: Table, order: str | None) -> TableStatus:

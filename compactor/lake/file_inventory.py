@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
+from compactor.lake import marks
 from compactor.lake.table import Snapshot, Table
 
 
@@ -38,22 +39,40 @@ def take(table: Table) -> Inventory:
     Holds the paths of the table's files in memory. The location is listed last, so that a file written meanwhile
     counts as left over, never as missing.
     """
-    io = table._iceberg.io
-    scheme, netloc, root = io.parse_location(table.location)  # type: ignore[attr-defined]  # of PyArrow's FileIO
-    system: FileSystem = io.fs_by_scheme(scheme, netloc)  # type: ignore[attr-defined]
-
-    def place(path: str) -> str:
-        return str(io.parse_location(path)[2])  # type: ignore[attr-defined]
-
+    place = _places(table)
     referenced = {place(path) for path in _referenced(table)}
-    selector = FileSelector(root, allow_not_found=True, recursive=True)
-    found = {info.path: info.size for info in system.get_file_info(selector) if info.type == FileType.File}
-    elsewhere = sorted(referenced - found.keys())  # a table may refer to files outside of its location
-    missing = tuple(path for path in elsewhere if system.get_file_info(path).type == FileType.NotFound)
-    left_over = {path: found[path] for path in sorted(found.keys() - referenced)}
+    found, missing = _compared(table, referenced)
+    left_over = {path: found[path] for path in sorted(found.keys() - referenced) if not marks.is_marks(path)}
     if not missing:
         return Inventory(len(referenced), (), left_over, (), frozenset(), ())
     return Inventory(len(referenced), missing, left_over, *_consequences(table, set(missing), place))
+
+
+def missing_now(table: Table) -> tuple[str, ...]:
+    """The files that do not exist of those without which the table's rows cannot be read. Lists the location once."""
+    snapshot = table._iceberg.current_snapshot()
+    if snapshot is None:
+        return ()
+    place = _places(table)
+    _, missing = _compared(table, {place(path) for path in _of_snapshot(table, snapshot, set())})
+    return missing
+
+
+def _places(table: Table) -> Callable[[str], str]:
+    """From a path as metadata has it to one as the file system has it."""
+    io = table._iceberg.io
+    return lambda path: str(io.parse_location(path)[2])  # type: ignore[attr-defined]  # of PyArrow's FileIO
+
+
+def _compared(table: Table, referenced: set[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The files below the location with their bytes, and those of `referenced` that do not exist."""
+    io = table._iceberg.io
+    scheme, netloc, root = io.parse_location(table.location)  # type: ignore[attr-defined]
+    system: FileSystem = io.fs_by_scheme(scheme, netloc)  # type: ignore[attr-defined]
+    selector = FileSelector(root, allow_not_found=True, recursive=True)
+    found = {info.path: info.size for info in system.get_file_info(selector) if info.type == FileType.File}
+    elsewhere = sorted(referenced - found.keys())  # a table may refer to files outside of its location
+    return found, tuple(path for path in elsewhere if system.get_file_info(path).type == FileType.NotFound)
 
 
 def _consequences(
