@@ -48,14 +48,22 @@ def take(table: Table) -> Inventory:
     return Inventory(len(referenced), missing, left_over, *_consequences(table, set(missing), place))
 
 
-def missing_now(table: Table) -> tuple[str, ...]:
-    """The files that do not exist of those without which the table's rows cannot be read. Lists the location once."""
+def is_whole(table: Table) -> bool:
+    """Whether all files without which the table's rows cannot be read are there, of their full length.
+
+    Lists the location once. Raises what the storage or the library raises where a manifest cannot be read.
+    """
     snapshot = table._iceberg.current_snapshot()
     if snapshot is None:
-        return ()
-    place = _places(table)
-    _, missing = _compared(table, {place(path) for path in _of_snapshot(table, snapshot, set())})
-    return missing
+        return True
+    io, place = table._iceberg.io, _places(table)
+    sizes: dict[str, int | None] = {place(snapshot.manifest_list): None}
+    for manifest in snapshot.manifests(io):
+        sizes[place(manifest.manifest_path)] = manifest.manifest_length
+        for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
+            sizes[place(entry.data_file.file_path)] = entry.data_file.file_size_in_bytes
+    found, missing = _compared(table, set(sizes))
+    return not missing and all(found.get(path, size) == size or size is None for path, size in sizes.items())
 
 
 def _places(table: Table) -> Callable[[str], str]:

@@ -193,11 +193,11 @@ def _readable(lake: Lakehouse, name: str, file: MetadataFile) -> Table | None:
     """The table of a metadata file; None if that or a file that it needs cannot be read."""
     try:
         table = load(lake, name, file.path)
-        missing = file_inventory.missing_now(table)
-    except (OSError, ValueError) as error:
+        whole = file_inventory.is_whole(table)
+    except Exception as error:  # noqa: BLE001  a damaged file shows in many ways
         log.debug("%s cannot be used: %s", file.path, type(error).__name__)
         return None
-    return None if missing else table
+    return table if whole else None
 
 
 def renamed(lake: Lakehouse, name: str) -> str | None:

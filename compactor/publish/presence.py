@@ -8,7 +8,7 @@ See `compactor.lake.marks` and `compactor.lake.remains` for how it is noticed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,7 +64,9 @@ def problems(lake: Lakehouse, registry: Registry) -> tuple[Problem, ...]:
     with lake.looking():
         found = list(faults(lake, registry))
         if found and (marked := remains.marks_of(lake)) and is_within_last_run(lake, marked):
-            return ()  # the next run completes it
+            wrong = f"the catalog is as it was in the middle of run {marked.run_id}, as after a restore"
+            step = "`compactor verify --repair` brings back what that run has done, or the next `compact` does it again"
+            return (Problem(lake.config.catalog.name, wrong, step),)
     return tuple(Problem(each.table, each.wrong, each.step, fails=True) for each in found)
 
 
@@ -85,17 +87,12 @@ def record(lake: Lakehouse, datasets: Iterable[Dataset], run_id: str) -> None:
     marks.write(ledger, Marks(run_id, known, tuple(name for name in before.unmade if name not in known)))
 
 
-def accept(lake: Lakehouse, registry: Registry, run_id: str, unmade: Iterable[str] = ()) -> None:
-    """Writes the marks anew: from now on the tables count as they are.
-
-    Args:
-        unmade: tables that are gone, and can be made again.
-    """
+def accept(lake: Lakehouse, registry: Registry, run_id: str, tables: Collection[str]) -> None:
+    """Writes the marks of these tables anew: from now on they count as they are. One that is gone can be made again."""
     before = remains.marks_of(lake) or Marks(run_id, {})
-    now = {table.name: Mark.of(table) for table in _present(lake, registry.datasets.values())}
-    gone = tuple(sorted(unmade))
-    kept = {name: mark for name, mark in before.tables.items() if name not in gone}
-    marks.write(lake.table(FILES), Marks(run_id, kept | now, gone))
+    now = {table.name: Mark.of(table) for table in _present(lake, registry.datasets.values()) if table.name in tables}
+    kept = {name: mark for name, mark in before.tables.items() if name not in tables}
+    marks.write(lake.table(FILES), Marks(run_id, kept | now, tuple(sorted(set(tables) - now.keys()))))
 
 
 def faults(lake: Lakehouse, registry: Registry) -> Iterator[Fault]:
@@ -181,7 +178,7 @@ def _raise(found: Iterable[Fault], lake: Lakehouse, registry: Registry) -> None:
             " again; objects outside of the window need `compactor compact --full-scan`",
             marked.run_id,
         )
-        accept(lake, registry, marked.run_id, [name for name in marked.tables if lake.find(name) is None])
+        accept(lake, registry, marked.run_id, marked.tables.keys())
         return
     raise LostTableError(first.table, first.wrong, first.step)
 

@@ -89,21 +89,39 @@ def _replayed(
 
 
 def ledger_rows(
-    relations: Relations, ledger: Table, dataset: str, new: Relation, run_id: str, at: dt.datetime
+    relations: Relations,
+    ledger: Table,
+    dataset: str,
+    new: Relation,
+    run_id: str,
+    at: dt.datetime,
+    *,
+    rejected: Relation | None = None,
+    adds: bool = True,
 ) -> Relation:
     """Rows for the ledger, with its columns, for lines whose own rows are lost.
 
     Args:
         new: (key, n) of the objects, and how many lines of each the history has and the ledger lacks.
+        rejected: (key, etag, n) of objects whose rejected lines the quarantine has and the ledger lacks.
+        adds: to the recovered rows that are there.
     """
     stored = _recovered(relations, ledger, dataset)
     values = [dataset, RECOVERED, run_id, at.replace(tzinfo=None)]
+    others = (
+        ""
+        if rejected is None
+        else (
+            " UNION ALL BY NAME SELECT $1 AS dataset, key, etag, 0 AS size, n AS lines, 0 AS new, 0 AS duplicates,"
+            f" n AS quarantined, $3 AS run_id, $4 AS loaded_at FROM {rejected}"
+        )
+    )
     rows = relations.table(
         "recovered_rows",
         f"SELECT $1::VARCHAR AS dataset, key, $2::VARCHAR AS etag, 0::BIGINT AS size,"
         " coalesce(r.lines, 0) + n AS lines, coalesce(r.new, 0) + n AS new, coalesce(r.duplicates, 0) AS duplicates,"
         " coalesce(r.quarantined, 0) AS quarantined, $3::VARCHAR AS run_id, $4::TIMESTAMP AS loaded_at"
-        f" FROM {new} LEFT JOIN {stored} r USING (key)",
+        f" FROM {new} LEFT JOIN (FROM {stored} WHERE {adds}) r USING (key){others}",
         values,
     )
     empty = relations.stored("empty", ledger.schema.empty_table())

@@ -90,4 +90,4 @@ def _missing_file(lake: Lakehouse, name: str) -> str | None:
     except FileNotFoundError:
         return METADATA
     except MissingTableError:
-        return None
+        return f"the catalog's entry of {name}"

@@ -14,7 +14,7 @@ import logging
 import uuid
 from collections.abc import Iterable, Sequence
 
-from compactor.commands.verify import differences
+from compactor.commands.verify import differences, lost_tables
 from compactor.commands.verify.finding import Finding
 from compactor.commands.verify.ledger_checks import COUNTS, LINE
 from compactor.commands.verify.remedies import blocked
@@ -27,12 +27,12 @@ from compactor.engines.base import HistoryPlan
 from compactor.engines.local import open_batch
 from compactor.engines.rebuild import plan_derived
 from compactor.errors import CompactorError, ConflictError
-from compactor.lake import file_inventory, table_changes
+from compactor.lake import file_inventory, remains, table_changes
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.lake.table import RUN_ID, Table
 from compactor.progress import NullProgress
-from compactor.publish import upsert
+from compactor.publish import presence, upsert
 from compactor.publish.accounting import Entries
 from compactor.publish.intent import CommitIntent
 from compactor.publish.protocol import commit, publish, settled
@@ -51,18 +51,29 @@ def repair(config: Config, registry: Registry, *, yes: bool) -> VerifyReport:
     Raises CompactorError where the catalog or the storage of the tables failed, or other runs kept committing first.
     """
     lake = Lakehouse(config)
-    findings = list(inspect(lake, registry, rebuild=True, files=True))
-    plan = [(finding, each) for finding, each in _plan(findings) if each.possible]
-    if not yes or not plan:
-        return VerifyReport(_checks(findings), tuple(each for _, each in _plan(findings)))
-    run_id = Run.begin("repair", lake, NullProgress()).run_id
+    lost = lost_tables.plan(config, lake, registry)
+    restorable = [each for each in lost if each.repair.possible]
+    if restorable and not yes:  # what else is wrong shows when these tables are back
+        return VerifyReport(
+            _checks(inspect(lake, registry, rebuild=True, files=True)), tuple(each.repair for each in lost)
+        )
+    run = Run.begin("repair", lake, NullProgress())
     try:
-        carry_out(lake, registry, run_id, plan)
+        if restorable:
+            lost_tables.carry_out(run, registry, restorable)
+        findings = list(inspect(lake, registry, rebuild=True, files=True))
+        loaded_again = [each.fault.dataset for each in restorable if each.is_reload]
+        plan = [(found, each) for found, each in _plan(findings) if each.possible and found.dataset not in loaded_again]
+        if yes and plan:
+            carry_out(lake, registry, run.run_id, plan)
+            findings = list(inspect(lake, registry, rebuild=True, files=True))
     except ConflictError as error:
         raise CompactorError(f"{error}; what was repaired before stays, run again for the rest") from error
-    findings = list(inspect(lake, registry, rebuild=True, files=True))
     left = [each for _, each in _plan(findings)]
-    done = [dataclasses.replace(each, done=True) for _, each in plan if each not in left]
+    if lost:
+        left = [*(each.repair for each in lost_tables.plan(config, lake, registry)), *left]
+    did = [*(each.repair for each in restorable), *(each for _, each in plan)] if yes else []
+    done = [dataclasses.replace(each, done=True) for each in did if each not in left]
     return VerifyReport(_checks(findings), (*done, *left))
 
 
@@ -93,13 +104,16 @@ def carry_out(lake: Lakehouse, registry: Registry, run_id: str, plan: Sequence[t
         _keep_one(lake, FILES, upsert.OBJECT, COUNTS, "loaded_at, run_id", run_id)
     for dataset in {finding.dataset.name: finding.dataset for finding, _ in plan if finding.dataset}.values():
         log.info("%s: repairing", dataset.name)
-        lake.ensure(registry, [dataset.name])
+        remade = [name for name in (dataset.current_table,) if name and not remains.has_entry(lake, name)]
+        lake.ensure(registry, [dataset.name], replaces=remade)
         if dataset.current_table and file_inventory.take(lake.table(dataset.current_table)).lost:
             derive(lake, dataset, run_id)  # first, because nothing else can be done with a table that cannot be read
         _keep_one_record(lake, dataset, run_id)
         if dataset.current_table:
             derive(lake, dataset, run_id)
             _forget(lake, dataset.current_table)
+        if remade:
+            presence.accept(lake, registry, run_id, remade)
 
 
 def _keep_one(lake: Lakehouse, name: str, key: Sequence[str], agreeing: Sequence[str], order: str, run_id: str) -> None:

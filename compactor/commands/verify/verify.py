@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compactor.commands.verify import finding, ledger_checks
+from compactor.commands.verify import finding, ledger_checks, lost_tables
 from compactor.commands.verify.dataset_checks import check_dataset
 from compactor.commands.verify.file_checks import check_files
 from compactor.commands.verify.finding import Finding
@@ -16,6 +16,7 @@ from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.relations import Relations
 from compactor.errors import CompactorError
+from compactor.lake import remains
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.registry.dataset import Dataset
@@ -39,8 +40,15 @@ def verify(config: Config, registry: Registry, *, rebuild: bool, files: bool = F
 def inspect(lake: Lakehouse, registry: Registry, *, rebuild: bool, files: bool) -> Iterator[Finding]:
     """The checks of `verify`, one after the other, each with what can be done where it fails."""
     datasets = [registry.datasets[name] for name in sorted(registry.datasets)]
-    yield from _ledger(lake)
-    yield from _quarantine(lake)
+    lost = lost_tables.check(lake, registry)
+    yield from lost
+    gone = {each.check.table for each in lost if each.blocks}
+    if not gone and not remains.has_entry(lake, FILES):
+        lake.table(FILES)  # says that there is nothing to check yet
+    if FILES not in gone:
+        yield from _ledger(lake)
+    if QUARANTINE not in gone:
+        yield from _quarantine(lake)
     for dataset in datasets:
         if finding.exists(lake, dataset.history_table):
             yield from _dataset(lake, dataset, rebuild=rebuild)
