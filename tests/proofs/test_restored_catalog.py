@@ -123,3 +123,18 @@ def test_a_catalog_restored_from_the_middle_of_a_migration_ends_as_without(tmp_p
             (5, 5, 0, 0),
             (6, 3, 2, 1),
         ]
+
+
+def test_a_batch_whose_objects_are_gone_is_completed_from_the_history(tmp_path: Path) -> None:
+    """Its records are in the history alone."""
+    lake = Lake(tmp_path)
+    deliver(lake, History(18, datasets=DATASETS[:1], entities=5, replaces=False), 3)
+    first, *_ = run_with_backups(lake, lake.compact)
+    restore(lake, first)
+    shutil.rmtree(lake.source / "exports")
+    (lake.source / "exports").mkdir()
+    lake.compact()
+    assert lake.history(DATASETS[0]) == lake.model.history(DATASETS[0])
+    assert lake.current(DATASETS[0]) == lake.model.current(DATASETS[0])
+    assert {row["etag"] for row in lake.ledger()} == {"recovered"}
+    assert not [check for check in verify(lake.config, lake.registry, rebuild=True).checks if not check.ok]
