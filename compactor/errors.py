@@ -10,6 +10,7 @@
     ├── MisplacedTableError     the catalog has a table elsewhere than the config says: the lake was moved or copied
     ├── MissingTableError       the table is not in the catalog: create it, or ask the operator to
     ├── UnreadableError         a file of a table is missing or damaged: other tables can still be read
+    ├── LostTableError          a table is gone, or another or older one has its place: the others go on (exit 1)
     ├── ConflictError           another writer committed first: plan again from a fresh load
     ├── TableVersionChanged     the tables were migrated meanwhile: start again with their new version
     └── InvariantError          our own sums do not hold: nothing of the batch is published    (exit 1)
@@ -92,6 +93,20 @@ class MisplacedTableError(CompactorError):
 
 class MissingTableError(CompactorError):
     """A table does not exist (yet)."""
+
+
+class LostTableError(CompactorError):
+    """A table that was there is gone from the catalog, or another or an older one has its place. Nothing is made again.
+
+    Attributes:
+        table: its name.
+        wrong: what is wrong, as a clause.
+        step: the next step, as an imperative.
+    """
+
+    def __init__(self, table: str, wrong: str, step: str) -> None:
+        self.table, self.wrong, self.step = table, wrong, step
+        super().__init__(f"{table}: {wrong}; {step}")
 
 
 class ConflictError(CompactorError):

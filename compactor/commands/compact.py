@@ -19,7 +19,7 @@ from compactor.engines.base import Engine
 from compactor.errors import UsageError
 from compactor.lake.catalog import Lakehouse
 from compactor.progress import Progress
-from compactor.publish import acknowledged, arrivals, lease, pending, run_log
+from compactor.publish import acknowledged, arrivals, lease, pending, presence, run_log
 from compactor.publish.accounting import account
 from compactor.publish.night import Night
 from compactor.publish.protocol import publish, settled
@@ -71,6 +71,7 @@ def compact(
         raise UsageError(f"--from {start} is after --to {stop}")
     source = open_source(config.source)
     lake = Lakehouse(config)
+    presence.check_own(lake, registry)
     lake.ensure_own()
     run = Run.begin("compact", lake, progress)
     with lease.held(run, if_running or config.if_running) as other:
@@ -80,6 +81,7 @@ def compact(
             night.note(arrivals.check(config.source, source, registry, lake, allow_empty=allow_empty_source))
             job = _Job(night, registry, source, open_batch, limits, start, stop, full_scan)
             night.each(partial(_compact_dataset, job))
+        presence.record(lake, chosen, run.run_id)
         return night.report()
 
 
@@ -103,6 +105,7 @@ class _Job:
 
 def _compact_dataset(job: _Job, listed: Dataset, tally: Tally) -> None:
     lake = job.run.lake
+    presence.check(lake, job.registry, listed)
     evolve.complete(lake, listed)
     lake.ensure(job.registry, [listed.name])
     for attempt in on_table_version():

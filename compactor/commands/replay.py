@@ -21,7 +21,7 @@ from compactor.engines.local import open_batch
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.progress import Progress
-from compactor.publish import acknowledged, lease, run_log
+from compactor.publish import acknowledged, lease, presence, run_log
 from compactor.publish.accounting import Entries, account
 from compactor.publish.night import Night
 from compactor.publish.protocol import publish, settled
@@ -54,6 +54,7 @@ def replay(
     """
     chosen = [registry.get(name) for name in datasets or sorted(registry.datasets)]
     lake = Lakehouse(config)
+    presence.check_own(lake, registry)
     lake.ensure_own()
     run = Run.begin("replay", lake, progress)
     with lease.held(run, if_running or config.if_running) as other:
@@ -61,11 +62,13 @@ def replay(
             return run.report(left_to=other.run_id)
         with Night(run, chosen) as night:
             night.each(partial(_replay_dataset, night, registry))
+        presence.record(lake, chosen, run.run_id)
         return night.report()
 
 
 def _replay_dataset(night: Night, registry: Registry, listed: Dataset, tally: Tally) -> None:
     run = night.run
+    presence.check(run.lake, registry, listed)
     run.lake.ensure(registry, [listed.name])
     for attempt in on_table_version():
         with attempt:

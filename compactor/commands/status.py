@@ -14,7 +14,7 @@ from compactor.errors import MisplacedTableError, UnreadableError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, OWN_TABLES, QUARANTINE, RUNS
 from compactor.lake.table import Table
-from compactor.publish import acknowledged, arrivals
+from compactor.publish import acknowledged, arrivals, presence
 from compactor.publish.pending import list_pending
 from compactor.publish.run_log import last_run
 from compactor.registry.dataset import Dataset
@@ -40,6 +40,8 @@ def status(config: Config, registry: Registry) -> StatusReport:
     pending: dict[str, PendingObjects] = {}
     set_aside: dict[str, Acknowledged] = {}
     problems: list[Problem] = []
+    with collected(problems, config.catalog.name):
+        problems += presence.problems(lake, registry)
     with collected(problems, source.url):
         # An empty source is no failure of the state: the run that needs it ends with 1.
         found = arrivals.check(config.source, source, registry, lake, allow_empty=False)

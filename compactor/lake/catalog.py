@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from pyiceberg.exceptions import TableAlreadyExistsError
@@ -19,7 +19,7 @@ from tenacity import (
 from compactor import diagnose
 from compactor.config import Config
 from compactor.errors import CompactorError, ConflictError, MissingTableError, UnreadableError
-from compactor.lake import layout, own_tables, place, table_version, unreadable
+from compactor.lake import layout, own_tables, place, remains, table_version, unreadable
 from compactor.lake.connection import connect
 from compactor.lake.own_tables import OWN_TABLES, RUNS, OwnTable
 from compactor.lake.table import Schema, Table
@@ -145,10 +145,15 @@ class Lakehouse:
                 found |= dict.fromkeys(names, columns)
         return found
 
-    def ensure_own(self) -> None:
+    def ensure_own(self, replaces: Container[str] = ()) -> None:
         """Creates the namespace and the program's own tables where they do not exist yet, and updates these tables.
 
-        Raises ConflictError where other runs kept committing first.
+        Args:
+            replaces: tables to create even if they were there before.
+
+        Raises:
+            LostTableError: a table was there before.
+            ConflictError: other runs kept committing first.
         """
         if self._has_own:
             return
@@ -162,13 +167,13 @@ class Lakehouse:
                         raise
         for name, own in OWN_TABLES.items():
             try:
-                self._ensure_own_table(name, own)
+                self._ensure_own_table(name, own, replaces)
             except UnreadableError:
                 if name != RUNS:  # without it a run lists all hours, and reports that
                     raise
         self._has_own = True
 
-    def _ensure_own_table(self, name: str, own: OwnTable) -> None:
+    def _ensure_own_table(self, name: str, own: OwnTable, replaces: Container[str]) -> None:
         schema = layout.iceberg_schema(own.columns, ())
         for attempt in Retrying(
             retry=retry_if_exception_type(ConflictError),
@@ -180,30 +185,57 @@ class Lakehouse:
                 try:
                     table = self.table(name)
                 except MissingTableError:
+                    if name not in replaces:
+                        made_with = [each for each in remains.FIRST_OWN if each != name]
+                        self._refuse_if_gone(name, made_with=made_with if name in remains.FIRST_OWN else ())
                     self._create(name, schema, own.layout, {})
                     return
                 if own_tables.update(table):
                     table = table.reload()
                 layout.check(table, schema, layout.partition_spec(schema, own.layout))
 
-    def ensure(self, registry: Registry, datasets: Sequence[str]) -> None:
+    def ensure(self, registry: Registry, datasets: Sequence[str], replaces: Container[str] = ()) -> None:
         """Creates the namespace, the program's own tables and those of these datasets where they do not exist yet.
 
-        Raises UsageError where a table is not what the registry says of the table's version.
+        Args:
+            replaces: tables to create even if they were there before.
+
+        Raises:
+            LostTableError: a table was there before.
+            UsageError: a table is not what the registry says of the table's version.
         """
-        self.ensure_own()
+        self.ensure_own(replaces)
         for listed in map(registry.get, datasets):
             dataset = self.at_table_version(listed)
             table_version.warn_if_behind(listed, dataset)
-            self._ensure_table(dataset, dataset.history_table, dataset.history, ("id",))
+            self._ensure_table(dataset, dataset.history_table, dataset.history, ("id",), replaces)
             if dataset.current_table and dataset.current:
-                self._ensure_table(dataset, dataset.current_table, dataset.current, dataset.key)
+                self._ensure_table(dataset, dataset.current_table, dataset.current, dataset.key, replaces)
 
-    def _ensure_table(self, dataset: Dataset, name: str, table_layout: TableLayout, identifier: Sequence[str]) -> None:
+    def looking(self) -> AbstractContextManager[None]:
+        """Around a look for what remains of tables: a failure of AWS names what is missing."""
+        return _explained(f"cannot look for tables of {self.namespace} that are gone")
+
+    def _refuse_if_gone(self, name: str, *, dataset: str | None = None, made_with: Sequence[str] = ()) -> None:
+        with self.looking():
+            remains.refuse_if_gone(self, name, dataset=dataset, made_with=made_with)
+
+    def _ensure_table(
+        self,
+        dataset: Dataset,
+        name: str,
+        table_layout: TableLayout,
+        identifier: Sequence[str],
+        replaces: Container[str],
+    ) -> None:
         schema = layout.iceberg_schema(dataset.table_columns, identifier)
         try:
             table = self.table(name)
         except MissingTableError:
+            if name not in replaces:
+                both = (dataset.history_table, dataset.current_table)
+                made_with = [each for each in both if each and each != name]
+                self._refuse_if_gone(name, dataset=dataset.name, made_with=made_with)
             self._create(name, schema, table_layout, {**bloom_properties(dataset), **table_version.marks(dataset)})
             return
         layout.check(table, schema, layout.partition_spec(schema, table_layout))

@@ -15,6 +15,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType
 from pyiceberg.avro.file import AvroFile
 from pyiceberg.manifest import DataFileContent
 
+from compactor.lake import marks
 from compactor.lake.file_reading import damage
 from compactor.lake.table import Snapshot, Table
 from compactor.lake.unreadable import MISSING
@@ -100,7 +101,8 @@ def take(table: Table) -> Inventory:
             size = None if info.type == FileType.NotFound else info.size
         if wrong := _wrong_size(size, expected):
             found.damaged[path] = wrong
-    left_over = {path: listed[path] for path in sorted(listed.keys() - set(places.values()))}
+    unknown = sorted(listed.keys() - set(places.values()))
+    left_over = {path: listed[path] for path in unknown if not marks.is_marks(path)}
     damaged = {places[path]: found.damaged[path] for path in sorted(found.damaged)}
     unreadable, lost, broken = _consequences(table, found)
     return Inventory(

@@ -59,11 +59,11 @@ class ForeignChange:
 class Table:
     """One Iceberg table at one version of its metadata. Load again to see more."""
 
-    def __init__(self, catalog: Catalog, identifier: str) -> None:
+    def __init__(self, catalog: Catalog, identifier: str, loaded: IcebergTable | None = None) -> None:
         self._catalog = catalog
         self.identifier = identifier
         try:
-            self._iceberg: IcebergTable = catalog.load_table(identifier)
+            self._iceberg: IcebergTable = loaded or catalog.load_table(identifier)
         except NoSuchTableError as error:
             raise MissingTableError(f"table {identifier} does not exist yet; run `compactor compact` first") from error
         except OSError as error:
@@ -321,6 +321,11 @@ class Table:
         """The id of the snapshot that a tag is on; None if there is no such tag, or the table had no rows then."""
         ref = self._iceberg.metadata.refs.get(name)
         return ref.snapshot_id if ref and ref.snapshot_ref_type == SnapshotRefType.TAG else None
+
+    @property
+    def snapshots(self) -> Sequence[Snapshot]:
+        """All snapshots that are kept, also those of branches and those that were rolled back."""
+        return self._iceberg.metadata.snapshots
 
     def history(self) -> Iterable[Snapshot]:
         """Snapshots from the current one back."""

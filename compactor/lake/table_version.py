@@ -45,24 +45,29 @@ def version(properties: Mapping[str, str], dataset: Dataset) -> int:
 
 
 def of_table(dataset: Dataset, table: Table, current: Table | None) -> Dataset:
-    """The dataset at the version of one of its tables.
+    """The dataset at the version of one of its tables. See `of_marks`."""
+    return of_marks(dataset, table.properties, current)
+
+
+def of_marks(dataset: Dataset, properties: Mapping[str, str], current: Table | None) -> Dataset:
+    """The dataset at the version that the properties of a table name.
 
     Args:
         current: the dataset's current table, if it has one: it shows the rule of tables that do not name theirs.
 
     Raises UsageError where the registry does not have the table's version (any more).
     """
-    number = version(table.properties, dataset)
+    number = version(properties, dataset)
     if number not in dataset.versions:
         newer = number > dataset.newest.number
         step = "put that version back, or run `compactor migrate rollback` with it" if newer else "list it again"
         raise UsageError(
             f"{dataset.file}: the tables of {dataset.name} have version {number}, which is not listed; {step}"
         )
-    listed = json.loads(table.properties.get(_PROMOTED, "null"))
+    listed = json.loads(properties.get(_PROMOTED, "null"))
     promoted = dataset.promoted if listed is None else [Promotion.of_stored(each) for each in listed]
     found = dataset.at(number, promoted)
-    rule = Rule.of_stored(json.loads(table.properties[RULE])) if RULE in table.properties else _made_by(found, current)
+    rule = Rule.of_stored(json.loads(properties[RULE])) if RULE in properties else _made_by(found, current)
     check_kind(dataset, rule.kind)
     for column in rule.columns:
         if column not in {field.column for field in found.newest.fields}:

@@ -20,13 +20,14 @@ from compactor.duck.relations import Relation, Relations
 from compactor.errors import UnreadableError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.file_reading import damage
+from compactor.lake.marks import NOTES
 from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.lake.table import COMMIT_ID, RUN_ID, Snapshot, Table, summary
 from compactor.publish import upsert
 from compactor.publish.accounting import Entries
 
 # Names that stand in tables and folders of lakes that exist: older than the term "intent", and kept.
-_INTENT, _MODE, _FOLDER = "compactor.note", "compactor.note-mode", "notes"
+_INTENT, _MODE = "compactor.note", "compactor.note-mode"
 _PARTS = ("ledger", "quarantine")
 _BATCH_ROWS = 8192
 
@@ -70,7 +71,7 @@ class CommitIntent:
             return None
         run_id, mode = marks.get(RUN_ID, ""), marks.get(_MODE, "keep")
         intent = cls(lake, history, marks[COMMIT_ID], run_id, marks[_INTENT], mode, snapshot)
-        return intent if intent.exists() else None
+        return intent if intent.is_open() else None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -96,8 +97,27 @@ class CommitIntent:
     def exists(self) -> bool:
         return self.storage.has(self._path("ledger"))
 
+    def is_open(self) -> bool:
+        """Whether the batch is unfinished: its intent exists, or is gone although the ledger lacks the batch.
+
+        The latter is so after a restore of the catalog. In this order: an intent is deleted after the ledger's commit.
+        """
+        return self.exists() or (self.found_in is not None and not self._is_accounted(self.found_in))
+
+    def _is_accounted(self, snapshot: Snapshot) -> bool:
+        """Whether the ledger shows that the batch is finished, by its commit with the intent's id."""
+        ledger = self.lake.table(FILES)
+        if ledger.find(self.commit_id) is not None:
+            return True
+        oldest = next(reversed(list(ledger.history())), None)
+        if oldest is None or oldest.parent_snapshot_id is None:
+            return False
+        # The commit can have expired, unless it would be younger than one that is kept. An unfinished batch does not
+        # get as old as that: each run finishes it first.
+        return snapshot.timestamp_ms <= oldest.timestamp_ms
+
     def read(self, relations: Relations) -> Entries | None:
-        """The entries that were written; None if another run has finished the batch."""
+        """The entries that were written; None if they are gone."""
         found = {}
         for part in _PARTS:
             try:
@@ -140,22 +160,26 @@ class CommitIntent:
                 con,
                 QUARANTINE,
                 upsert.LINES_OF_OBJECT,
-                lambda _relations, _table: entries.quarantine if self.exists() else None,
+                lambda _relations, _table: entries.quarantine if self.is_open() else None,
                 scope=scope,
                 commit_id=self.commit_id,
                 run_id=self.run_id,
             )
-        upsert.put(
+        self.put_ledger(con, entries.ledger)
+        self.delete()
+
+    def put_ledger(self, con: duckdb.DuckDBPyConnection, rows: Relation) -> None:
+        """Puts the batch's rows into the ledger, in a commit that shows that the batch is finished."""
+        upsert.put_objects(
             self.lake,
             con,
-            FILES,
-            upsert.OBJECT,
-            lambda _relations, _table: entries.ledger if self.exists() else None,
+            rows,
+            self.is_open,
             existing="keep" if self.mode == "keep" else "replace",
             commit_id=self.commit_id,
             run_id=self.run_id,
+            always=True,
         )
-        self.delete()
 
     def delete(self) -> None:
         for part in _PARTS:
@@ -175,4 +199,4 @@ def batch_mode(snapshot: Snapshot) -> str | None:
 
 def folder(ledger: Table) -> str:
     """Where commit intents lie, and the lease beside them."""
-    return f"{ledger.location}/{_FOLDER}"
+    return f"{ledger.location}/{NOTES}"

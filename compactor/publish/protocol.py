@@ -13,6 +13,7 @@ anything on that dataset (`settled`). See docs/design/0001-commit-protocol.md.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import uuid
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES
 from compactor.lake.table import RUN_ID, Table
-from compactor.publish import moved, upsert
+from compactor.publish import moved, recovered, upsert
 from compactor.publish.accounting import Entries
 from compactor.publish.intent import CommitIntent
 from compactor.publish.retry import on_conflict
@@ -41,9 +42,15 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Published:
-    """What became of a batch: the snapshots made, by table."""
+    """What became of a batch.
+
+    Attributes:
+        snapshots: the snapshots made, by table.
+        taken_over: duplicates that the ledger has as new, because no row of it said so (see `recovered`).
+    """
 
     snapshots: Mapping[str, int] = field(default_factory=dict)
+    taken_over: int = 0
 
 
 def settled(lake: Lakehouse, dataset: Dataset, open_batch: Engine, *, run_id: str | None = None) -> Table:
@@ -66,7 +73,10 @@ def settled(lake: Lakehouse, dataset: Dataset, open_batch: Engine, *, run_id: st
         if intent.run_id != run_id:
             log.info("%s: finishing the batch that run %s has begun", dataset.name, intent.run_id)
         with open_batch(lake, dataset) as batch:
-            _finish(lake, batch, dataset, history, intent)
+            if intent.exists():
+                _finish(lake, batch, dataset, history, intent)
+            else:
+                _recover(lake, batch, dataset, history, intent)
 
 
 def publish(
@@ -94,21 +104,13 @@ def publish(
         CompactorError: the history has the batch, and other runs were first at each attempt on the other tables.
     """
     con, snapshots = batch.con, {}
-    with Relations(con) as relations:
-        quarantined = relations.count(entries.quarantine)
-    if not (plan.rows or quarantined or replaces_entries):
+    rows, taken_over = recovered.taken_over(batch.relations, lake.table(FILES), dataset.name, entries.ledger)
+    entries = Entries(rows, entries.quarantine)
+    if not (plan.rows or replaces_entries or batch.relations.count(entries.quarantine)):
         # Duplicates alone. The ledger keeps what it says of an object, so this is idempotent.
-        upsert.put(
-            lake,
-            con,
-            FILES,
-            upsert.OBJECT,
-            lambda _relations, _table: entries.ledger,
-            existing="keep",
-            commit_id=uuid.uuid4().hex,
-            run_id=run_id,
-        )
-        return Published()
+        commit_id = uuid.uuid4().hex
+        upsert.put_objects(lake, con, rows, lambda: True, existing="keep", commit_id=commit_id, run_id=run_id)
+        return Published(taken_over=taken_over)
     intent = CommitIntent.new(lake, run_id, "replace" if replaces_entries else "keep")
     intent.write(con, entries)
     try:
@@ -128,7 +130,7 @@ def publish(
     if dataset.current_table:
         current = _current(lake, dataset).find(intent.commit_id)
         snapshots.update({dataset.current_table: current.snapshot_id} if current else {})
-    return Published(snapshots)
+    return Published(snapshots, taken_over)
 
 
 def commit(table: Table, change: Change, properties: Mapping[str, str], commit_id: str) -> int:
@@ -177,16 +179,35 @@ def _finish(lake: Lakehouse, batch: Batch[R], dataset: Dataset, history: Table, 
             intent.settle(batch.con, entries)
 
 
+def _recover(lake: Lakehouse, batch: Batch[R], dataset: Dataset, history: Table, intent: CommitIntent) -> None:
+    """As `_finish`, for a batch whose commit intent is gone, so that what the ledger was to say is lost."""
+    if not intent.is_open():
+        return  # another run has finished it just now
+    if intent.mode == "migrate":
+        raise CompactorError(f"{dataset.name}: a migration was stopped; run `compactor migrate apply` to finish it")
+    log.warning(
+        "%s: the catalog is as it was while run %s published a batch, as after a restore; bringing the other tables up"
+        " to the history",
+        dataset.name,
+        intent.run_id,
+    )
+    if dataset.current_table and any(history.changed_files(intent.snapshot)):
+        _derive_current(lake, batch, dataset, intent)
+    with Relations(batch.con) as relations:
+        rows = recovered.rows_of_batch(relations, lake, dataset.name, history, intent, dt.datetime.now(dt.UTC))
+        intent.put_ledger(batch.con, rows)
+
+
 def merge_current(lake: Lakehouse, batch: Batch[R], dataset: Dataset, fresh: R, intent: CommitIntent) -> None:
     """Brings new history rows into the current table, unless another run has finished the batch.
 
-    Asked after the table was loaded, `intent.exists` says that no later batch can have committed anything before that
+    Asked after the table was loaded, `intent.is_open` says that no later batch can have committed anything before that
     load; what one commits after it makes our commit a conflict.
     """
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             current = _current(lake, dataset)
-            if not intent.exists():
+            if not intent.is_open():
                 return
             change = batch.current_change(fresh, current, lambda: lake.table(dataset.history_table))
             commit_current(current, change, intent)
@@ -201,7 +222,7 @@ def _derive_current(lake: Lakehouse, batch: Batch[R], dataset: Dataset, intent: 
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             current = _current(lake, dataset)
-            if not intent.exists():
+            if not intent.is_open():
                 return
             change = batch.derived_change(current, lake.table(dataset.history_table), intent.snapshot)
             commit_current(current, change, intent)

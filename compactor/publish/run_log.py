@@ -105,8 +105,8 @@ class Tally:
 
     def add(self, totals: Totals, published: Published) -> None:
         """Adds what a published batch made of its lines."""
-        self.new += totals.new
-        self.duplicates += totals.duplicates
+        self.new += totals.new + published.taken_over
+        self.duplicates += totals.duplicates - published.taken_over
         self.snapshots.update(published.snapshots)
 
     def report(self, dataset: Dataset, *, seconds: float) -> DatasetReport:

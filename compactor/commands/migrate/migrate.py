@@ -33,7 +33,7 @@ from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.rewrite import rewrite
 from compactor.lake.table import RUN_ID, DataFile, Table
 from compactor.progress import Progress
-from compactor.publish import lease, moved, run_log
+from compactor.publish import lease, moved, presence, run_log
 from compactor.publish.accounting import Entries, account_refused
 from compactor.publish.intent import CommitIntent
 from compactor.publish.protocol import settled
@@ -77,6 +77,7 @@ def apply(
     """
     found = chosen(registry, datasets)
     lake = Lakehouse(config)
+    presence.check_own(lake, registry)
     lake.ensure_own()
     run = Run.begin("migrate", lake, progress)
     with lease.held(run, if_running(config)):
@@ -88,6 +89,7 @@ def apply(
             )
         tags, quarantined, unfit = {}, {}, {}
         for dataset in found:
+            presence.check(lake, registry, dataset)
             if lake.exists(dataset.history_table):
                 done = _apply(run, dataset)
                 if done is not None:
@@ -95,6 +97,7 @@ def apply(
                     quarantined[dataset.name] = done.quarantined
                     if done.unfit:
                         unfit[dataset.name] = dict(done.unfit)
+        presence.record(lake, found, run.run_id)
         return MigrationReport(run.run_id, planned, tags, quarantined, unfit)
 
 
@@ -125,7 +128,10 @@ def _apply(run: Run, listed: Dataset) -> Tally | None:
     intent = CommitIntent.of(lake, lake.table(new.history_table))
     if intent and intent.mode == "migrate":
         with session.session(lake.config.resources) as con, Relations(con) as relations:
-            if entries := intent.read(relations):
+            entries = intent.read(relations)
+            if entries is None and intent.is_open():
+                entries = _lost_entries(relations, lake, new, intent)
+            if entries:
                 mine = f"SELECT count(*) FROM {entries.quarantine} WHERE run_id = {literal(intent.run_id)}"
                 tally.lines = tally.quarantined = number(con, mine)
                 intent.settle(con, entries)
@@ -151,9 +157,9 @@ def _migrate_history(run: Run, new: Dataset) -> Counter[str]:
     with session.session(lake.config.resources) as con, Relations(con) as relations:
         intent = CommitIntent.new(lake, run.run_id, "migrate")
         files = _rewrite(run, relations, history, old, new)
-        summary: Mapping[str, str] = {}
+        summary: Mapping[str, str] = {RUN_ID: run.run_id}
         if files.refused and (refused := relations.count(files.refused)):
-            summary = {RUN_ID: run.run_id, **intent.properties, **moved.properties(history, refused)}
+            summary = {**summary, **intent.properties, **moved.properties(history, refused)}
             try:
                 intent.write(con, _account(relations, lake, new, run.run_id, files.refused))
             except Exception:
@@ -183,7 +189,7 @@ def _migrate_current(run: Run, new: Dataset) -> None:
             files = _Rewritten(current.files, rebuild_current(lake, relations, new, history, current, schema))
         else:
             files = _rewrite(run, relations, current, old, new)
-        _commit(current, old, new, files, _origin(history).tag, uuid.uuid4().hex, {})
+        _commit(current, old, new, files, _origin(history).tag, uuid.uuid4().hex, {RUN_ID: run.run_id})
 
 
 def _rewrite(run: Run, relations: Relations, table: Table, old: Dataset, new: Dataset) -> _Rewritten:
@@ -261,6 +267,24 @@ def _account(relations: Relations, lake: Lakehouse, dataset: Dataset, run_id: st
     objects = relations.stored("objects", _rows_of(lake.table(FILES), dataset))
     lines = relations.stored("lines", _rows_of(lake.table(QUARANTINE), dataset))
     return account_refused(relations, dataset.name, refused, objects, lines, run_id, run_log.now())
+
+
+def _lost_entries(relations: Relations, lake: Lakehouse, new: Dataset, intent: CommitIntent) -> Entries:
+    """The entries of a migrated history whose commit intent is gone, as after a restore of the catalog: the rows that
+    could not be converted are found once more in the history as it was before.
+    """
+    history = lake.table(new.history_table)
+    before = intent.snapshot.parent_snapshot_id
+    conversion = RowConversion(relations, table_version.of_marks(new, _origin(history).marks, None), new)
+    past = history.at(before) if before else history
+    for file in past.files:
+        for _ in conversion(past.stream(file)):
+            pass
+    # The quarantine may have them already, and the ledger not.
+    lines = relations.stored("lines", _rows_of(lake.table(QUARANTINE), new))
+    others = relations.view("others", f"SELECT * FROM {lines} WHERE run_id <> {literal(intent.run_id)}")
+    objects = relations.stored("objects", _rows_of(lake.table(FILES), new))
+    return account_refused(relations, new.name, conversion.refused, objects, others, intent.run_id, run_log.now())
 
 
 def _rows_of(table: Table, dataset: Dataset) -> pa.RecordBatchReader:

@@ -21,7 +21,7 @@ from compactor.lake import table_changes, table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE
 from compactor.progress import Progress
-from compactor.publish import lease, past, run_log, upsert
+from compactor.publish import lease, past, presence, run_log, upsert
 from compactor.publish.protocol import settled
 from compactor.publish.retry import on_conflict
 from compactor.publish.run_log import Run, Tally
@@ -44,17 +44,20 @@ def rollback(
         CompactorError: the catalog or the storage failed. Run it again.
     """
     lake = Lakehouse(config)
+    presence.check_own(lake, registry)
     lake.ensure_own()
     run = Run.begin("rollback", lake, progress)
     with lease.held(run, if_running(config) if confirmed else "ignore"):
+        for each in chosen(registry, datasets):
+            presence.check(lake, registry, each)
         there = [each for each in chosen(registry, datasets) if lake.exists(each.history_table)]
         origins = [(each, Origin.of(lake.table(each.history_table))) for each in there]
         migrated = [(each, origin) for each, origin in origins if origin]
         if not migrated:
             raise UsageError("there is no migration to roll back")
-        return RollbackReport(
-            confirmed, tuple(_roll_back(run, each, origin, confirmed=confirmed) for each, origin in migrated)
-        )
+        done = tuple(_roll_back(run, each, origin, confirmed=confirmed) for each, origin in migrated)
+        presence.record(lake, [each for each, _ in migrated], run.run_id)
+        return RollbackReport(confirmed, done)
 
 
 def _roll_back(run: Run, listed: Dataset, origin: Origin, *, confirmed: bool) -> DatasetRollback:

@@ -108,5 +108,5 @@ def _wrong_with(lake: Lakehouse, name: str) -> str | None:
     except UnreadableError as error:
         return f"{error.path} {error.why}, which {name} needs; {_STEP}"
     except MissingTableError:
-        return f"table {name} does not exist; {_STEP}"
+        return f"table {name} is not in the catalog; {_STEP}"
     return None

@@ -101,13 +101,13 @@ def unreadable(table: str, path: str, why: str, dataset: Dataset | None = None) 
     if dataset:
         return _by_operator(table, wrong, f"{restore}; {_reload(dataset)}")
     other = {
-        FILES: "or load all datasets again: drop all tables in the catalog, then run `compactor compact --full-scan`",
-        QUARANTINE: "or drop the table in the catalog: the next `compactor compact` creates an empty one. The text of"
-        " the rejected lines is lost then, and the ledger's sums stay higher than its rows",
-        RUNS: "or drop the table in the catalog: the next `compactor compact --full-scan` creates an empty one. No"
-        " record is lost then, only the list of runs",
-        ACKNOWLEDGED: "or drop the table in the catalog: the next `compactor compact` creates an empty one. No record"
-        " is lost then, and what was acknowledged is reported again",
+        FILES: "or drop the table in the catalog: `compactor verify --repair` counts its objects again",
+        QUARANTINE: "or drop the table in the catalog: `compactor verify --repair` lets the next run read the objects"
+        " with rejected lines again",
+        RUNS: "or drop the table in the catalog: `compactor verify --repair` creates an empty one. No record is lost"
+        " then, only the list of runs",
+        ACKNOWLEDGED: "or drop the table in the catalog: `compactor verify --repair` creates an empty one. No record is"
+        " lost then, and what was acknowledged is reported again",
     }
     return _by_operator(table, wrong, f"{restore}; {other[table]}")
 
@@ -233,7 +233,6 @@ def _by_operator(table: str, wrong: str, action: str) -> Repair:
 def _reload(dataset: Dataset) -> str:
     tables = " and ".join(filter(None, (dataset.history_table, dataset.current_table)))
     return (
-        f"or, if the source still has all objects, load the dataset again: drop {tables} in the catalog, delete the"
-        f" rows `where dataset = '{dataset.name}'` from {FILES}, {QUARANTINE} and {RUNS} with any engine, then run"
-        f" `compactor compact --dataset {dataset.name} --full-scan`"
+        f"or, if the source still has all objects, load the dataset again: drop {tables} in the catalog, then run"
+        f" `compactor verify --repair --yes`, then `compactor compact --dataset {dataset.name} --full-scan`"
     )

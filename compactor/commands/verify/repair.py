@@ -14,7 +14,7 @@ import logging
 import uuid
 from collections.abc import Iterable, Sequence
 
-from compactor.commands.verify import differences
+from compactor.commands.verify import differences, lost_tables
 from compactor.commands.verify.finding import Finding
 from compactor.commands.verify.ledger_checks import COUNTS, LINE
 from compactor.commands.verify.remedies import blocked
@@ -32,7 +32,7 @@ from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.lake.table import RUN_ID, Table
 from compactor.progress import NullProgress
-from compactor.publish import upsert
+from compactor.publish import presence, upsert
 from compactor.publish.accounting import Entries
 from compactor.publish.intent import CommitIntent
 from compactor.publish.protocol import commit, publish, settled
@@ -51,20 +51,33 @@ def repair(config: Config, registry: Registry, *, yes: bool) -> VerifyReport:
     Raises CompactorError where the catalog or the storage of the tables failed, or other runs kept committing first.
     """
     lake = Lakehouse(config)
-    findings = list(inspect(lake, registry, rebuild=True, files=True, content=True))
-    plan = [(finding, each) for finding, each in _plan(findings) if each.possible]
-    if not yes or not plan:
-        return VerifyReport(_checks(findings), tuple(each for _, each in _plan(findings)))
-    run_id = Run.begin("repair", lake, NullProgress()).run_id
+    lost = lost_tables.plan(config, lake, registry)
+    restorable = [each for each in lost if each.repair.possible]
+    if restorable and not yes:  # what else is wrong shows when these tables are back
+        return VerifyReport(_checks(_inspect(lake, registry)), tuple(each.repair for each in lost))
+    run = Run.begin("repair", lake, NullProgress())
     try:
-        damaged = frozenset(path for finding in findings for path in finding.damaged)
-        carry_out(lake, registry, run_id, plan, damaged)
+        if restorable:
+            lost_tables.carry_out(run, registry, restorable)
+        findings = _inspect(lake, registry)
+        loaded_again = [each.fault.dataset for each in restorable if each.is_reload]
+        plan = [(found, each) for found, each in _plan(findings) if each.possible and found.dataset not in loaded_again]
+        if yes and plan:
+            damaged = frozenset(path for finding in findings for path in finding.damaged)
+            carry_out(lake, registry, run.run_id, plan, damaged)
+            findings = _inspect(lake, registry)
     except ConflictError as error:
         raise CompactorError(f"{error}; what was repaired before stays, run again for the rest") from error
-    findings = list(inspect(lake, registry, rebuild=True, files=True, content=True))
     left = [each for _, each in _plan(findings)]
-    done = [dataclasses.replace(each, done=True) for _, each in plan if each not in left]
+    if lost:
+        left = [*(each.repair for each in lost_tables.plan(config, lake, registry)), *left]
+    did = [*(each.repair for each in restorable), *(each for _, each in plan)] if yes else []
+    done = [dataclasses.replace(each, done=True) for each in did if each not in left]
     return VerifyReport(_checks(findings), (*done, *left))
+
+
+def _inspect(lake: Lakehouse, registry: Registry) -> list[Finding]:
+    return list(inspect(lake, registry, rebuild=True, files=True, content=True))
 
 
 def _checks(findings: Iterable[Finding]) -> tuple[Check, ...]:
@@ -109,7 +122,8 @@ def carry_out(
         log.info("%s: repairing", dataset.name)
         if dataset.current_table:
             _make_readable(lake, dataset.current_table)
-        lake.ensure(registry, [dataset.name])
+        remade = [name for name in (dataset.current_table,) if name and not lake.exists(name)]
+        lake.ensure(registry, [dataset.name], replaces=remade)
         if dataset.current_table and _lost(lake.table(dataset.current_table), damaged):
             # First, because nothing else can be done with a table that cannot be read.
             derive(lake, dataset, run_id, damaged)
@@ -117,6 +131,8 @@ def carry_out(
         if dataset.current_table:
             derive(lake, dataset, run_id)
             _forget(lake, dataset.current_table)
+        if remade:
+            presence.accept(lake, registry, run_id, remade)
 
 
 def _make_readable(lake: Lakehouse, name: str) -> None:

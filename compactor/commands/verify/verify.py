@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from compactor.commands.verify import finding, ledger_checks
+from compactor.commands.verify import finding, ledger_checks, lost_tables
 from compactor.commands.verify.dataset_checks import check_dataset
 from compactor.commands.verify.file_checks import check_table
 from compactor.commands.verify.finding import Finding, Outcome
@@ -44,6 +44,11 @@ def verify(
 def inspect(lake: Lakehouse, registry: Registry, *, rebuild: bool, files: bool, content: bool) -> Iterator[Finding]:
     """The checks of `verify`, one after the other, each with what can be done where it fails."""
     datasets = [registry.datasets[name] for name in sorted(registry.datasets)]
+    lost = lost_tables.check(lake, registry)
+    yield from lost
+    gone = {each.check.table for each in lost if each.blocks}
+    if not gone and not lake.exists(FILES):
+        lake.table(FILES)  # says that there is nothing to check yet
     of_files: list[Finding] = []
     if files or content:
         owners = {name: each for each in datasets for name in (each.history_table, each.current_table) if name}
@@ -51,8 +56,10 @@ def inspect(lake: Lakehouse, registry: Registry, *, rebuild: bool, files: bool, 
             if lake.exists(name):
                 of_files += check_table(lake, name, owners.get(name), files=files, content=content)
     damaged = frozenset(path for each in of_files for path in each.damaged)
-    yield from _ledger(lake)
-    yield from _own_table(lake, QUARANTINE, "each rejected line once", ledger_checks.each_rejected_line_once)
+    if FILES not in gone:
+        yield from _ledger(lake)
+    if QUARANTINE not in gone:
+        yield from _own_table(lake, QUARANTINE, "each rejected line once", ledger_checks.each_rejected_line_once)
     if lake.exists(RUNS):
         yield from _own_table(lake, RUNS, "each run once", ledger_checks.each_run_once)
     for dataset in datasets:
