@@ -8,6 +8,7 @@ config file.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,8 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
 )
 
@@ -28,6 +31,7 @@ from compactor.errors import ConfigError, UsageError
 
 _MIB = 1024**2
 _GIB = 1024**3
+_TIB = 1024**4
 
 
 def packaged(name: str = "") -> Path:
@@ -56,13 +60,44 @@ def _or_packaged(value: Any, info: ValidationInfo) -> Any:
     return own if own.is_dir() else packaged(name)
 
 
-Size = Annotated[ByteSize, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1)]
+def _between(low: float, high: float, form: Callable[[Any], str] = "{:,}".format) -> WrapValidator:
+    """A number within limits. A setting outside of them is a mistake of typing, or asks for what no machine has."""
+
+    def check(value: Any, number: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            found = number(value)
+        except OverflowError:
+            found = None
+        if found is None or not low <= found <= high:
+            raise ValueError(f"should be from {form(low)} to {form(high)}")
+        return found
+
+    return WrapValidator(check)
+
+
+def _bytes_between(low: int, high: int) -> WrapValidator:
+    return _between(low, high, lambda size: ByteSize(size).human_readable(separator="").replace(".0", ""))
+
+
+def _like(pattern: str, words: str) -> AfterValidator:
+    """A text that a service takes."""
+
+    def check(text: str | None) -> str | None:
+        if text is not None and not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(f"should be {words}")
+        return text
+
+    return AfterValidator(check)
+
+
+Attempts = Annotated[int, _between(1, 1000)]
+Objects = Annotated[int, _between(1, 10_000_000)]
+CommitBytes = Annotated[ByteSize, _bytes_between(1, 1 * _TIB)]
+Seconds = Annotated[float, _between(0.001, 3600)]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
 Folder = Annotated[Path, AfterValidator(_beside_config)]
 OptionalName = Annotated[str | None, BeforeValidator(_or_none)]
-OptionalCount = Annotated[Count | None, BeforeValidator(_or_none)]
+OptionalThreads = Annotated[Annotated[int, _between(1, 1024)] | None, BeforeValidator(_or_none)]
 IfRunning = Literal["wait", "leave", "ignore"]
 EngineName = Literal["local", "spark"]
 OptionalFolder = Annotated[Folder | None, BeforeValidator(_or_none)]
@@ -80,24 +115,26 @@ class Source(_Section):
     url: str = Field(
         description="The parent of `exports/`: a folder, file:///absolute/folder, or s3://bucket/optional-prefix"
     )
-    endpoint: OptionalName = Field(default=None, description="URL of an S3-compatible store; not set: AWS")
-    region: OptionalName = Field(
+    endpoint: Annotated[OptionalName, _like(r"https?://[^/?#@\s]+/?", "http://host:port or https://host:port")] = Field(
+        default=None, description="URL of an S3-compatible store; not set: AWS"
+    )
+    region: Annotated[OptionalName, _like("[a-z0-9-]{1,64}", "a region, such as us-east-1")] = Field(
         default=None, description="AWS region of the bucket; not set: the region of the environment"
     )
-    role_arn: OptionalName = Field(
-        default=None, description="IAM role to assume for reading; not set: the own credentials"
-    )
-    external_id: OptionalName = Field(
-        default=None, description="External id that the trust policy of the role requires"
-    )
-    role_session_name: Name = Field(
+    role_arn: Annotated[
+        OptionalName, _like(r"arn:[\w-]+:iam::\d{12}:role/\S{1,512}", "arn:aws:iam::ACCOUNT:role/NAME")
+    ] = Field(default=None, description="IAM role to assume for reading; not set: the own credentials")
+    external_id: Annotated[
+        OptionalName, _like(r"[\w+=,.@:/-]{2,1224}", "2 to 1,224 of letters, digits and +=,.@:/_-")
+    ] = Field(default=None, description="External id that the trust policy of the role requires")
+    role_session_name: Annotated[str, _like(r"[\w+=,.@-]{2,64}", "2 to 64 of letters, digits and +=,.@_-")] = Field(
         default="compactor", description="Session name of the assumed role; CloudTrail shows it"
     )
-    max_attempts: Count = Field(default=8, description="Attempts of one S3 request, including the first")
+    max_attempts: Attempts = Field(default=8, description="Attempts of one S3 request, including the first")
     connect_timeout: Seconds = Field(default=10.0, description="Seconds to wait for a connection")
     read_timeout: Seconds = Field(default=60.0, description="Seconds to wait for the next bytes of a response")
-    readers: Count = Field(default=8, description="Objects read at the same time")
-    window_hours: Count = Field(
+    readers: Annotated[int, _between(1, 256)] = Field(default=8, description="Objects read at the same time")
+    window_hours: Annotated[int, _between(1, 876_000)] = Field(
         default=48, description="Hours before the newest loaded hour that a run lists again, to find late objects"
     )
 
@@ -126,8 +163,10 @@ class Catalog(_Section):
 class Limits(_Section):
     """Sizes above which a line or an object counts as damaged."""
 
-    line_bytes: Size = Field(default=ByteSize(16 * _MIB), description="Bytes of one line; a longer line is quarantined")
-    file_bytes: Size = Field(
+    line_bytes: Annotated[ByteSize, _bytes_between(1, 256 * _MIB)] = Field(
+        default=ByteSize(16 * _MIB), description="Bytes of one line; a longer line is quarantined"
+    )
+    file_bytes: Annotated[ByteSize, _bytes_between(1, 16 * _TIB)] = Field(
         default=ByteSize(4 * _GIB), description="Uncompressed bytes at which an object counts as a gzip bomb"
     )
 
@@ -135,11 +174,11 @@ class Limits(_Section):
 class Resources(_Section):
     """What one run may use of the machine."""
 
-    memory: Size = Field(
+    memory: Annotated[ByteSize, _bytes_between(_MIB, 16 * _TIB)] = Field(
         default=ByteSize(_GIB),
         description="Bytes for the in-process engine; the peak of the process is about 500 MB higher",
     )
-    threads: OptionalCount = Field(default=None, description="Threads of the engine; not set: one per core")
+    threads: OptionalThreads = Field(default=None, description="Threads of the engine; not set: one per core")
     temp_dir: OptionalFolder = Field(
         default=None, description="Folder for spilled data; not set: the temporary folder of the system"
     )
@@ -148,8 +187,10 @@ class Resources(_Section):
 class Batch(_Section):
     """How much of the source goes into one commit. The limit that is reached first ends the batch."""
 
-    objects: Count = Field(default=20_000, description="Maximum number of objects in one commit")
-    bytes: Size = Field(default=ByteSize(32 * _MIB), description="Maximum number of compressed bytes in one commit")
+    objects: Objects = Field(default=20_000, description="Maximum number of objects in one commit")
+    bytes: CommitBytes = Field(
+        default=ByteSize(32 * _MIB), description="Maximum number of compressed bytes in one commit"
+    )
 
 
 class Spark(_Section):
@@ -167,7 +208,9 @@ class Spark(_Section):
 class Tables(_Section):
     """How the tables are written."""
 
-    target_file_bytes: Size = Field(default=ByteSize(128 * _MIB), description="Target size of a data file in bytes")
+    target_file_bytes: Annotated[ByteSize, _bytes_between(4 * 1024, 16 * _GIB)] = Field(
+        default=ByteSize(128 * _MIB), description="Target size of a data file in bytes"
+    )
     fsync: bool = Field(
         default=True,
         description="Wait until files on a local disk are really on it before a commit names them; S3 needs no waiting",
@@ -180,7 +223,7 @@ class Tables(_Section):
 class Commit(_Section):
     """What happens when another writer commits first."""
 
-    attempts: Count = Field(
+    attempts: Attempts = Field(
         default=20, description="Attempts to commit a batch, each planned again after a conflict, before the run fails"
     )
 
@@ -202,7 +245,9 @@ class Config(_Section):
         default=None,
         description="Folder of the embedded catalog (catalog.db) and its tables; used if catalog.properties is empty",
     )
-    namespace: Name = Field(default="rover", description="Namespace (database) of all tables")
+    namespace: Annotated[str, _like("[a-z0-9_]{1,255}", "1 to 255 of a-z, 0-9 and _, which all engines take")] = Field(
+        default="rover", description="Namespace (database) of all tables"
+    )
     schemas: PackagedFolder = Field(
         default=None,
         validate_default=True,
@@ -269,9 +314,13 @@ def load(path: Path) -> Config:
 
     Raises:
         UsageError: there is no such file.
-        ConfigError: the file has mistakes; all of them are listed.
+        ConfigError: the file has mistakes, all of which are listed, or it is no regular file.
     """
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError:  # the reader says why
+        is_there = True
+    if not is_there:
         raise UsageError(f"no config file {path}; name one with -c, or let `compactor init` write one")
     file = yaml_file.load(path)
     config, problems = yaml_file.validate(file, Config, context={"path": path})

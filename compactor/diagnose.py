@@ -22,6 +22,10 @@ _S3_ACTIONS = {
 }
 """Request of Arrow's S3 client -> permission that it needs. All other requests write, and need s3:PutObject."""
 
+THREADS = "no more threads may be started; raise the limit on processes (ulimit -u, or the container's)"
+MEMORY = "there is not enough memory; give the process more, or lower resources.memory, batch.bytes and source.readers"
+"""Sentences for a failure that only the way in which a process ended shows."""
+
 _SYSTEM = {
     errno.ENOSPC: "the disk is full; free some space, or set resources.temp_dir and warehouse to a disk that has space",
     errno.EDQUOT: "the disk quota is used up; free some space",
@@ -30,9 +34,8 @@ _SYSTEM = {
     errno.EACCES: "permission denied; let this user write to the warehouse and to resources.temp_dir",
     errno.EPERM: "permission denied; let this user write to the warehouse and to resources.temp_dir",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n), or lower source.readers",
-    errno.EAGAIN: "no more threads may be started; raise the limit on processes (ulimit -u, or the container's)",
+    errno.EAGAIN: THREADS,
 }
-_MEMORY = "there is not enough memory; give the process more, or lower resources.memory, batch.bytes and source.readers"
 _SPILL = "DuckDB's memory and its spill folder are full; raise resources.memory, or free space in resources.temp_dir"
 
 _BY_TEXT = (
@@ -40,16 +43,18 @@ _BY_TEXT = (
     ("No space left", _SYSTEM[errno.ENOSPC]),
     ("readonly database", _SYSTEM[errno.EROFS]),
     ("Read-only file system", _SYSTEM[errno.EROFS]),
-    ("Failed to launch worker thread", _SYSTEM[errno.EAGAIN]),
-    ("can't start new thread", _SYSTEM[errno.EAGAIN]),
-    ("bad allocation", _MEMORY),
-    ("bad_alloc", _MEMORY),
-    ("malloc of size", _MEMORY),
-    ("realloc of size", _MEMORY),
+    ("Failed to launch worker thread", THREADS),
+    ("can't start new thread", THREADS),
+    ("Resource temporarily unavailable", THREADS),
+    ("bad allocation", MEMORY),
+    ("bad_alloc", MEMORY),
+    ("malloc of size", MEMORY),
+    ("realloc of size", MEMORY),
 )
 """Texts in errors of the libraries that mean a failure of the machine, and the sentence for each."""
 
 _ADDRESS_SPACE = 3 << 30
+_NEEDED_THREADS = 32
 
 
 _stop_requested = threading.Event()
@@ -99,11 +104,28 @@ def sentence(error: BaseException) -> str:
     return f"unexpected error: {type(error).__name__} at {module}:{line} (run with -v for the traceback)"
 
 
+def refuse_few_threads() -> None:
+    """Raises CompactorError if the system refuses threads, without which native libraries abort or wait forever."""
+    end = threading.Event()
+    started = []
+    try:
+        for _ in range(_NEEDED_THREADS):
+            thread = threading.Thread(target=end.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        raise CompactorError(f"{THREADS}; {_NEEDED_THREADS} are needed, and {len(started)} could be started") from error
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
+
+
 def reason(error: BaseException) -> str | None:
     """The sentence for an error; None for an unknown one."""
     module, name = type(error).__module__, type(error).__name__
     if isinstance(error, MemoryError) or name == "ArrowMemoryError":
-        return _MEMORY
+        return MEMORY
     if module.startswith(("duckdb", "_duckdb")):  # DuckDB also passes on errors of Arrow, from which it reads rows
         return _of_text(str(error)) or (_SPILL if name == "OutOfMemoryException" else None)
     if module.startswith("sqlalchemy."):

@@ -13,6 +13,7 @@ import copy
 import difflib
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ Place = tuple[str | int, ...]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+_MAX_BYTES = 1024**2
 _NULL = "tag:yaml.org,2002:null"
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # YAML has escapes for these; paths, names and SQL cannot contain them
 _REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
@@ -39,6 +41,7 @@ _PLAIN_WORDS = {
     "dict_type": "should be a mapping of keys to values",
     "tuple_type": "should be a list",
     "string_type": "should be a text",
+    "int_parsing_size": "should be a number of fewer digits",
     "byte_size": "should be a size, such as 512MiB",
     "byte_size_unit": "should be a size, such as 512MiB",
 }
@@ -87,20 +90,32 @@ class YamlFile:
         return list(dict.fromkeys(f"{self.path}:{problem.line}: {problem.sentence}" for problem in in_order))
 
 
-def load(path: Path) -> YamlFile:
-    """Reads a YAML file and expands `${NAME}` and `${NAME:-default}` in its values.
-
-    As in a shell, the default also replaces a variable that is set and empty. Duplicate keys and unset variables are in
-    the file's `problems`. Raises ConfigError if the file cannot be read, is not YAML or is no mapping.
-    """
+def read_text(path: Path) -> str:
+    """The text of a small file. Raises ConfigError if it is not UTF-8, too large, or no file, such as a device."""
     try:
-        text = path.read_text(encoding="utf-8")
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # it may have no end, or wait for a writer
+            raise ConfigError([f"{path}:1: is a device or a pipe; save the text as a file, and name that"])
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise ConfigError([f"{path}:1: is larger than 1 MiB; check that it is the right file"])
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}:1: not UTF-8 text ({error.reason}); save it as UTF-8"]) from error
     except OSError as error:
         raise ConfigError(
             [f"{path}:1: cannot be read: {error.strerror}; check the path and its permissions"]
         ) from error
+
+
+def load(path: Path) -> YamlFile:
+    """Reads a YAML file and expands `${NAME}` and `${NAME:-default}` in its values.
+
+    As in a shell, the default also replaces a variable that is set and empty. Duplicate keys and unset variables are in
+    the file's `problems`. Raises ConfigError if the file cannot be read, is not YAML or is no mapping.
+    """
+    text = read_text(path)
     reader = _Reader(lines={(): 1})
     try:
         loader = yaml.SafeLoader(text)

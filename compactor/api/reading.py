@@ -27,23 +27,27 @@ class Reading(OpenLake):
 
         return status(self.config, self.registry)
 
-    def query(self, sql: str) -> pa.Table:
+    def query(self, sql: str, *, allow_files: bool = False) -> pa.Table:
         """The result of one SELECT statement over the tables and views, in DuckDB's dialect, whole in memory.
 
-        Timestamps are `timestamp[us, tz=UTC]`, maps are Arrow maps.
+        Timestamps are `timestamp[us, tz=UTC]`, maps are Arrow maps. A process of its own answers, and ends then.
+
+        Args:
+            allow_files: the statement may also read files and URLs, with the rights of this process.
 
         Raises:
-            UsageError: the statement does not parse, is not a SELECT, or names a table or column that does not exist.
+            UsageError: the statement does not parse, is not a SELECT, names a table or column that does not exist, or
+                reads a file or URL that is no part of the tables.
             CompactorError: the catalog or the storage cannot be read.
         """
-        with self.query_batches(sql) as reader:
+        with self.query_batches(sql, allow_files=allow_files) as reader:
             return reader.read_all()
 
-    def query_batches(self, sql: str) -> pa.RecordBatchReader:
-        """As `query`, one record batch at a time. Use it as a context manager, or close it: it holds a session."""
+    def query_batches(self, sql: str, *, allow_files: bool = False) -> pa.RecordBatchReader:
+        """As `query`, one record batch at a time. Use it as a context manager, or close it: it holds a process."""
         from compactor.commands.query import query
 
-        return query(self.config, self.registry, sql)
+        return query(self.config, self.registry, sql, allow_files=allow_files)
 
     def table(self, name: str) -> IcebergTable:
         """A table as a PyIceberg table, at its current snapshot, for reading.

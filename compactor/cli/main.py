@@ -59,6 +59,7 @@ def program(invocation: Invocation) -> None:
     """Compacts gzipped NDJSON exports into deduplicated Iceberg tables."""
     invocation.set_up_log()
     diagnose.refuse_small_address_space()  # before anything large is imported
+    diagnose.refuse_few_threads()
 
 
 for _verb in (

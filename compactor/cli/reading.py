@@ -27,13 +27,14 @@ def status(invocation: Invocation) -> int:
     help="Form of the result; --json is the same as --format json.",
 )
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Maximum rows of a table.")
+@click.option("--allow-files", is_flag=True, help="Let the statement also read files and URLs.")
 @pass_invocation
-def query(invocation: Invocation, sql: str, form: str, limit: int) -> None:
-    """Run SQL over the tables, in process. SQL is one statement, or - to read it from stdin."""
+def query(invocation: Invocation, sql: str, form: str, limit: int, allow_files: bool) -> None:
+    """Run SQL over the tables, on this machine. SQL is one statement, or - to read it from stdin."""
     from compactor.cli import query_output, render
 
     statement = sys.stdin.read() if sql == "-" else sql
-    with invocation.open().query_batches(statement) as reader:
+    with invocation.open().query_batches(statement, allow_files=allow_files) as reader:
         if invocation.as_json:
             query_output.write_json(reader, sys.stdout)
         elif form == "csv":

@@ -1,4 +1,4 @@
-"""`query`: SQL over the tables, in this process.
+"""`query`: SQL over the tables, in a process of its own that can read nothing else.
 
 DuckDB's own Iceberg reader reads the tables, so deletes and schema changes apply. It reads the metadata file that the
 catalog names, never a folder: a folder may hold the metadata of a commit that failed.
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlparse
 
-import duckdb
 import pyarrow as pa
 
 from compactor.config import Config
-from compactor.duck import session
-from compactor.duck.extensions import load_extensions
+from compactor.duck import reader_process, spill
+from compactor.duck.reader import Job
 from compactor.duck.sql import literal, quote
 from compactor.errors import CompactorError, UnreadableError, UsageError
 from compactor.lake.catalog import Lakehouse
@@ -29,50 +28,53 @@ from compactor.views.definition import Definition
 
 log = logging.getLogger(__name__)
 
-_BATCH_ROWS = 8192
-_CHECK = "check that the storage can be read"
 
-
-def query(config: Config, registry: Registry, sql: str) -> pa.RecordBatchReader:
+def query(config: Config, registry: Registry, sql: str, *, allow_files: bool = False) -> pa.RecordBatchReader:
     """Runs one SELECT statement over the current snapshots.
 
     The tables have their names of the catalog. The views of the config's folder of views can be used like tables.
 
+    Args:
+        allow_files: the statement may also read files and URLs, with the rights of this user.
+
     Returns:
-        The rows in batches, with the columns of the statement. The DuckDB session ends with the last batch.
+        The rows in batches, with the columns of the statement. The reading process ends with the last batch.
 
     Raises:
-        UsageError: the SQL does not parse, names an unknown table or column, or is not one SELECT statement.
+        UsageError: the SQL does not parse, names an unknown table or column, is not one SELECT statement, or reads what
+            it may not.
         CompactorError: the catalog or the storage cannot be read.
     """
-    lake = Lakehouse(config)
-    batches = _run(lake, registry, sql)
+    try:
+        sql.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the SQL is not UTF-8 text; correct the encoding of the command or of the file") from None
+    batches = _run(config, registry, sql, allow_files=allow_files)
     schema = next(batches)
     assert isinstance(schema, pa.Schema)
     return pa.RecordBatchReader.from_batches(schema, batches)
 
 
-def _run(lake: Lakehouse, registry: Registry, sql: str) -> Iterator[pa.Schema | pa.RecordBatch]:
-    """Yields the schema of the result, then its batches. The session lives as long as this iterator."""
-    with session.session(lake.config.resources) as con:
-        load_extensions(con, ["avro", "iceberg"])
-        try:
-            statements = con.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise UsageError("query takes one SELECT statement")
-            definitions = _definitions(lake, sql)
-            _attach(con, lake, _tables(lake, registry, sql, definitions))
-            _make_views(con, lake, registry, definitions)
-            reader = con.execute(statements[0]).to_arrow_reader(_BATCH_ROWS)
-        except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
-            raise UsageError(f"the SQL is not valid: {str(error).strip()}") from error
-        except duckdb.Error as error:
-            raise CompactorError(f"the query failed ({type(error).__name__}); {_CHECK}") from error
-        yield reader.schema
-        try:
-            yield from reader
-        except duckdb.Error as error:
-            raise CompactorError(f"the query failed while it ran ({type(error).__name__})") from error
+def _run(config: Config, registry: Registry, sql: str, *, allow_files: bool) -> Iterator[pa.Schema | pa.RecordBatch]:
+    """Yields the schema of the result, then its batches. The process lives as long as this iterator."""
+    with spill.folder(config.resources.temp_dir) as folder, reader_process.started() as reader:
+        lake = Lakehouse(config)
+        definitions = _definitions(lake, sql)
+        tables = _tables(lake, registry, sql, definitions)
+        in_s3 = any(urlparse(table.metadata_location).scheme in ("s3", "s3a") for table in tables)
+        yield from reader.answer(
+            Job(
+                sql=sql,
+                setup=[*([_s3_secret(lake.storage_properties())] if in_s3 else []), *map(_as_view, tables)],
+                views=_views(lake, registry, definitions),
+                places=sorted({place for table in tables for place in table.places()}),
+                extensions=["avro", "iceberg", *(["httpfs"] if in_s3 or allow_files else [])],
+                allow_files=allow_files,
+                memory=int(config.resources.memory),
+                threads=config.resources.threads,
+                folder=str(folder),
+            )
+        )
 
 
 def _definitions(lake: Lakehouse, sql: str) -> dict[str, Definition]:
@@ -85,17 +87,15 @@ def _definitions(lake: Lakehouse, sql: str) -> dict[str, Definition]:
     return {name: definitions[name] for name in definition.closure(definitions, named)}
 
 
-def _make_views(
-    con: duckdb.DuckDBPyConnection, lake: Lakehouse, registry: Registry, definitions: Mapping[str, Definition]
-) -> None:
+def _views(lake: Lakehouse, registry: Registry, definitions: Mapping[str, Definition]) -> list[str]:
+    """The statements that create views."""
     if not definitions:
-        return
+        return []
     needs = {table for each in definitions.values() for table in each.needs}
     views, left_out = definition.render(definitions, lake.columns(registry, needs), "duckdb", ())
     for missing in left_out:
         log.warning("%s", missing.reason)
-    for view in views:
-        con.execute(view.create)
+    return [view.create for view in views]
 
 
 def _tables(lake: Lakehouse, registry: Registry, sql: str, definitions: Mapping[str, Definition]) -> list[Table]:
@@ -128,17 +128,8 @@ def _found(lake: Lakehouse, name: str, *, needed: bool) -> Table | None:
         return None
 
 
-def _attach(con: duckdb.DuckDBPyConnection, lake: Lakehouse, tables: Sequence[Table]) -> None:
-    try:
-        if any(urlparse(table.metadata_location).scheme in ("s3", "s3a") for table in tables):
-            load_extensions(con, ["httpfs"])
-            con.execute(_s3_secret(lake.storage_properties()))
-        for table in tables:
-            location = literal(table.metadata_location)
-            con.execute(f"CREATE VIEW {quote(table.name)} AS SELECT * FROM iceberg_scan({location})")
-    except duckdb.Error as error:
-        # Without the error's text: it may quote the statement, which holds the credentials.
-        raise CompactorError(f"the tables cannot be opened ({type(error).__name__}); {_CHECK}") from error
+def _as_view(table: Table) -> str:
+    return f"CREATE VIEW {quote(table.name)} AS SELECT * FROM iceberg_scan({literal(table.metadata_location)})"
 
 
 def _s3_secret(properties: Mapping[str, str]) -> str:

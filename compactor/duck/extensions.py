@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from compactor import diagnose
 from compactor.duck.sql import literal
 from compactor.errors import CompactorError
 
@@ -28,6 +29,8 @@ def load_extensions(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> Non
         try:
             con.execute(f"LOAD {literal(str(files[0]))}")
         except duckdb.Error as error:
+            if reason := diagnose.reason(error):
+                raise CompactorError(f"duckdb-extension-{name} cannot be loaded: {reason}") from error
             raise CompactorError(
                 f"duckdb-extension-{name} does not fit duckdb {duckdb.__version__}; install the pinned versions"
             ) from error

@@ -129,6 +129,12 @@ class Table:
         """Where the metadata file lies that this table was loaded from."""
         return self._iceberg.metadata_location
 
+    def places(self) -> set[str]:
+        """The folders that hold the table's files, by its metadata. Each ends with "/"."""
+        named = (self._iceberg.properties.get(name) for name in ("write.data.path", "write.metadata.path"))
+        found = (self.location, self.metadata_location.rpartition("/")[0], *named)
+        return {f"{place.rstrip('/')}/" for place in found if place}
+
     @property
     def snapshot_id(self) -> int | None:
         snapshot = self._iceberg.current_snapshot()

@@ -16,6 +16,7 @@ from compactor.registry.version_changes import ENVELOPE, VersionFields
 from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP
 from compactor.yaml_file import Place, did_you_mean
 
+_MAX_BUCKETS = 10_000
 _KEY_TYPES = (STRING, LONG)
 _ORDER_TYPES = (TIMESTAMP, LONG, DATE)
 
@@ -199,7 +200,9 @@ def _in_partition(place: Place, text: str | None, form: DatasetForm, columns: Ma
         ending = ' (in {…}, put it in "quotes": it has a comma)' if text.startswith("bucket(") else ""
         yield place, f"'{text}' should be day(column), month(column), bucket(16, column) or none{ending}"
         return
-    transform, column, _ = partition
+    transform, column, buckets = partition
+    if buckets and buckets > _MAX_BUCKETS:  # each commit writes a file for each of them
+        yield place, f"partition {text} should have from 1 to {_MAX_BUCKETS:,} buckets"
     yield from _in_columns(place, (column or "",), columns)
     field = columns.get(column or "")
     type_ = field.type if field else None

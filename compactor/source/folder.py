@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
+log = logging.getLogger(__name__)
+
 # The folders `date=` and `hour=` below a dataset may be links. Links further down are not followed: they are no part of
-# the layout, and could form a cycle.
+# the layout, and could form a cycle. No link may lead out of `exports/`: who may write there could have any file read.
 _LINKED_DEPTH = 2
 BUFFER_BYTES = 256 * 1024
 
@@ -45,6 +48,7 @@ class LocalSource:
         """Takes a path or a `file://` URL. Raises UsageError for a `file://` URL of another machine."""
         self._root = _path_of(url)
         self.url = str(self._root)
+        self._warned = False
 
     def datasets(self) -> builtins.list[str]:
         found = (key for key, _ in self._entries(EXPORTS, links=True))
@@ -65,6 +69,10 @@ class LocalSource:
         ignored: IgnoredKeys | None = None,
     ) -> Iterator[SourceObject]:
         after, before = key_window(dataset, start, stop)
+        if not self._is_inside(self._root / EXPORTS / dataset):
+            if ignored is not None:
+                ignored.add(f"{EXPORTS}{dataset}")
+            return
         for key, entry in self._walk(f"{EXPORTS}{dataset}/", after, before):
             obj = self._listed(key, entry)
             if obj is not None:
@@ -75,6 +83,8 @@ class LocalSource:
     def open(self, obj: SourceObject) -> BinaryIO:
         path = self._root / obj.key
         try:
+            if not self._is_inside(path):
+                raise _leads_out(obj.key, path)
             file = ObjectFile(obj.key, path)
         except FileNotFoundError:
             raise deleted_object(str(path), obj.key) from None
@@ -104,7 +114,7 @@ class LocalSource:
         """
         try:
             with os.scandir(self._root / folder) as entries:
-                keys = [(f"{folder}{e.name}/" if _is_folder(e, links=links) else folder + e.name, e) for e in entries]
+                keys = [(f"{folder}{e.name}/" if self._is_folder(e, links) else folder + e.name, e) for e in entries]
         except (FileNotFoundError, NotADirectoryError):
             if not self._root.is_dir():
                 raise SourceError(
@@ -115,9 +125,27 @@ class LocalSource:
             raise _unlisted(self._root / folder, error) from error
         return sorted(keys, key=itemgetter(0))
 
+    def _is_folder(self, entry: os.DirEntry[str], links: bool) -> bool:  # noqa: FBT001
+        try:
+            if not entry.is_dir(follow_symlinks=links):
+                return False
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return False  # a link to itself
+            raise
+        return not entry.is_symlink() or self._is_inside(Path(entry.path))
+
+    def _is_inside(self, path: Path) -> bool:
+        """Whether a path is below `exports/`, all links followed. The first that is not is logged."""
+        inside = os.path.realpath(path).startswith(os.path.realpath(self._root / EXPORTS) + os.sep)
+        if not inside and not self._warned:
+            self._warned = True
+            log.warning("%s is a link that leads out of %s; such links are ignored", path, self._root / EXPORTS)
+        return inside
+
     def _listed(self, key: str, entry: os.DirEntry[str]) -> SourceObject | None:
         """The object of a directory entry; None if it is not an export, or was removed meanwhile."""
-        if Hour.of_key(key) is None:
+        if Hour.of_key(key) is None or (entry.is_symlink() and not self._is_inside(Path(entry.path))):
             return None
         try:
             status = entry.stat()
@@ -132,22 +160,14 @@ class LocalSource:
         return source_object(key, _etag(status), status.st_size)
 
 
-def _is_folder(entry: os.DirEntry[str], *, links: bool) -> bool:
-    try:
-        return entry.is_dir(follow_symlinks=links)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            return False  # a link to itself
-        raise
-
-
 class ObjectFile(io.FileIO):
     """A file whose reads raise ObjectError: a disk or a network mount can fail at any of them."""
 
     def __init__(self, key: str, path: Path) -> None:
         self._key = key
         self._path = path
-        super().__init__(path, "rb")
+        # A pipe that has taken the place of the file would be waited for.
+        super().__init__(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         try:
@@ -174,6 +194,10 @@ def _path_of(url: str) -> Path:
 def _etag(status: os.stat_result) -> str:
     """Size and modification time (ns), in hex. The content is not read for it."""
     return f"{status.st_size:x}-{status.st_mtime_ns:x}"
+
+
+def _leads_out(key: str, path: Path) -> ObjectError:
+    return ObjectError(key, f"cannot read {path}: it has become a link that leads out of exports/; put the file there")
 
 
 def _unlisted(path: Path, error: OSError) -> SourceError:

@@ -26,7 +26,7 @@ from compactor.reports.report import LeftOut, View
 from compactor.types.field_type import FieldType
 from compactor.views import dialect as dialects
 from compactor.views.dialect import SOURCE, Dialect
-from compactor.yaml_file import did_you_mean
+from compactor.yaml_file import did_you_mean, read_text
 
 Columns = Mapping[str, str]
 """Column -> type, as Trino writes it."""
@@ -154,10 +154,7 @@ def _read(path: Path) -> Definition:
     """Raises ConfigError."""
     if not _NAME.fullmatch(path.stem):
         raise ConfigError([f"{path}:1: a view's name should be a-z, 0-9 and _; rename the file"])
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}:1: cannot be read as UTF-8 text; check the file and its permissions"]) from error
+    text = read_text(path)
     comments: list[str] = []
     for line in text.splitlines():
         if not line.startswith("--"):

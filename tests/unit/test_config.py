@@ -172,7 +172,7 @@ def test_what_stands_below_a_mistyped_key_is_checked_too(tmp_path: Path) -> None
     assert problems(tmp_path, MINIMAL + "limts:\n  line_byte: 0\n") == [
         "3: unknown key 'limts'; did you mean 'limits'?",
         "4: unknown key 'line_byte'; did you mean 'line_bytes'?",
-        "4: 'limits.line_bytes' should be greater than 0",
+        "4: 'limits.line_bytes' should be from 1B to 256MiB",
     ]
 
 
@@ -194,7 +194,7 @@ batch: 3
         "2: missing key 'source.url'",
         "3: 'source.readers' should be a valid integer",
         "4: key 'readers' is already set on line 3; keep one of the two",
-        "5: 'source.max_attempts' should be greater than or equal to 1",
+        "5: 'source.max_attempts' should be from 1 to 1,000",
         "7: 'catalog.properties.a' should be a text",
         "7: 'catalog.properties.b' is empty; give it a value or remove the key",
         "9: 'limits.line_bytes' should be a size, such as 512MiB",

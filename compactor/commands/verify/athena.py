@@ -59,7 +59,7 @@ def verify(config: Config, registry: Registry) -> VerifyReport:
     found = [_look(lake, name) for name in sorted(lake.columns(registry)) if lake.exists(name)]
     if not found:
         raise CompactorError("there are no tables yet; run `compactor compact` first")
-    checks: list[Check] = list(_namespace(lake.namespace))
+    checks: list[Check] = []
     for name, rule, passed in _RULES:
         broken = [Check(name, each.facts.name, ok=False, detail=wrong) for each in found for wrong in rule(each)]
         checks += broken or [Check(name, _count(found), ok=True, detail=passed)]
@@ -69,12 +69,6 @@ def verify(config: Config, registry: Registry) -> VerifyReport:
 def _look(lake: Lakehouse, name: str) -> Found:
     table = lake.table(name)
     return Found(table, table_facts.read(table), lake.glue_entry(name))
-
-
-def _namespace(name: str) -> Iterator[Check]:
-    ok = bool(_NAME.fullmatch(name)) and len(name) <= NAME_BYTES
-    detail = "" if ok else "set 'namespace' to a name of a-z, 0-9 and _; the tables have to be loaded again there"
-    yield Check("names", name, ok, detail or "the database")
 
 
 def _version(found: Found) -> Iterator[str]:

@@ -115,14 +115,6 @@ def test_a_name_that_glue_does_not_keep_is_found(local: Lake, name: str, partiti
     assert list(failed(verify(local.config, local.registry))) == [("names", "fan_profiles")]
 
 
-def test_a_namespace_that_glue_does_not_keep_is_found(tmp_path: Path) -> None:
-    lake = Lake(tmp_path, settings="namespace: My-Lake\n")
-    lake.deliver("fan_profiles", Fans(1, fans=1).lines("fan_profiles"))
-    lake.compact(datasets=("fan_profiles",))
-
-    assert list(failed(verify(lake.config, lake.registry))) == [("names", "My-Lake")]
-
-
 def test_columns_of_past_schemas_count_for_what_a_commit_sends_to_glue(
     local: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

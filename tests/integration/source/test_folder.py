@@ -33,8 +33,10 @@ def test_links_to_hours_are_followed_but_never_in_a_circle(tmp_path: Path) -> No
     store = FolderStore(tmp_path / "lake")
     store.put(key_of(FIRST))
     day = tmp_path / "lake/exports/fan_profiles/date=2026-11-01"
-    day.rename(tmp_path / "moved")
-    day.symlink_to(tmp_path / "moved")
+    moved = tmp_path / "lake/exports/kept/2026-11-01"
+    moved.parent.mkdir()
+    day.rename(moved)
+    day.symlink_to(moved)
     (day / "hour=06").symlink_to(day)
     (day / "hour=05/again").symlink_to(day)
     ignored = IgnoredKeys()

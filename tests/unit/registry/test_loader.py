@@ -319,6 +319,10 @@ versions:
         (("order: up", "tables: {current: {partition: week(x)}}\norder: up"), "4: 'week(x)' should be day(column)"),
         (("order: up", "tables: {current: {partition: 'bucket(0, rank)'}}\norder: up"), "4: 'bucket(0, rank)' should"),
         (
+            ("order: up", "tables: {current: {partition: 'bucket(10001, rank)'}}\norder: up"),
+            "4: partition bucket(10001, rank) should have from 1 to 10,000 buckets",
+        ),
+        (
             ("order: up", "tables: {current: {partition: 'bucket(4, score)'}}\norder: up"),
             "4: partition bucket(4, score) cannot be: 'score' is a double",
         ),
