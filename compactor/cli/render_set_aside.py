@@ -21,11 +21,16 @@ def show_set_aside(report: AcknowledgeReport | RelocateReport, console: Console,
 
 def _show_acknowledged(report: AcknowledgeReport, console: Console, command: str) -> None:
     """Each object, and lines together as they were acknowledged; then the counts and the way back."""
-    columns = dict.fromkeys(("dataset", "what", "reason", "because", "when"), False)
-    section(console, "acknowledged", columns, [_row(entry) for entry in report.entries[:_SHOWN]])
+    for entry in report.entries[:_SHOWN]:
+        say(console, f"{entry.dataset}: {_what(entry)}")
+        say(console, f"  {entry.reason}")
+        say(console, f"  acknowledged {minute(entry.at)}: {entry.because}")
     if more := report.entries[_SHOWN:]:
         say(console, f"and {len(more):,} more; --json lists them all")
     counts = f"{counted(report.objects, 'object')}, {counted(report.lines, 'line')}"
+    if report.action == "listed" and not report.entries:
+        say(console, "nothing is acknowledged")
+        return
     if report.action == "undone":
         say(console, f"{counts} no longer acknowledged; to read them again:   {command} compact, {command} replay")
         return
@@ -45,12 +50,11 @@ def say_acknowledged(total: DatasetReport, console: Console, command: str) -> No
         say(console, f"{', '.join(parts)} acknowledged; to see them:   {command} acknowledge --list")
 
 
-def _row(entry: Acknowledgement) -> tuple[str, ...]:
+def _what(entry: Acknowledgement) -> str:
     place = entry.key or "several objects"
-    if entry.lines:
-        lines = f"line {entry.line}" if entry.line is not None else counted(entry.lines, "line")
-        place = f"{lines} of {place}"
-    return (entry.dataset, place, entry.reason, entry.because, minute(entry.at))
+    if not entry.lines:
+        return place
+    return f"{f'line {entry.line}' if entry.line is not None else counted(entry.lines, 'line')} of {place}"
 
 
 def _show_relocation(report: RelocateReport, console: Console, command: str) -> None:

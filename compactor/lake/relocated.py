@@ -43,7 +43,8 @@ def write(storage: Storage, table: CopiedTable, survey: Survey) -> str:
     """
     written: list[str] = []
     try:
-        return _write(storage, table, survey, written)
+        with storage.listed([table.path.rpartition("/")[0]]):
+            return _write(storage, table, survey, written)
     except Exception:
         for path in written:
             try:
