@@ -15,7 +15,7 @@ from compactor.decode.batch_reader import unknown_versions
 from compactor.decode.bulk import Decoder
 from compactor.decode.decoded import Decoded
 from compactor.decode.lines import Chunk
-from compactor.decode.rejects import NOT_KEPT_WHOLE
+from compactor.decode.rejects import DEPENDS_ON_REGISTRY, RejectedLines
 from compactor.duck.relations import Relation, Relations
 from compactor.engines.local import open_batch
 from compactor.lake.catalog import Lakehouse
@@ -129,7 +129,7 @@ def _read(relations: Relations, lake: Lakehouse, dataset: Dataset) -> Decoded[Re
         decoder.decode(chunk)
     relations.con.execute(
         f"INSERT INTO {decoder.rejected} SELECT file_no, source_line, version, reason, detail, raw FROM {lines}"
-        f" WHERE reason IN {NOT_KEPT_WHOLE}"
+        f" WHERE reason NOT IN {DEPENDS_ON_REGISTRY}"
     )
     found = relations.con.execute(f"SELECT file_no, count(*) FROM {lines} GROUP BY 1").fetchall()
     return Decoded(
@@ -146,10 +146,10 @@ def _read(relations: Relations, lake: Lakehouse, dataset: Dataset) -> Decoded[Re
 def _chunks(con: duckdb.DuckDBPyConnection, lines: Relation) -> Iterator[Chunk]:
     cursor = con.cursor()  # of its own: the decoder works on `con` between two chunks
     reader = cursor.execute(
-        f"SELECT file_no, source_line AS line_no, raw AS line FROM {lines} WHERE reason NOT IN {NOT_KEPT_WHOLE}"
+        f"SELECT file_no, source_line AS line_no, raw AS line FROM {lines} WHERE reason IN {DEPENDS_ON_REGISTRY}"
     ).to_arrow_reader(16384)
     for batch in reader:
-        yield Chunk(pa.Table.from_batches([batch]).cast(_LINES))
+        yield Chunk(pa.Table.from_batches([batch]).cast(_LINES), RejectedLines().table())
     cursor.close()
 
 

@@ -14,7 +14,7 @@ from compactor.config import Config
 from compactor.decode.bulk import Decoder
 from compactor.decode.decoded import Decoded
 from compactor.decode.gunzip import Block, Done, read_blocks
-from compactor.decode.lines import chunk_of
+from compactor.decode.lines import chunk_of, pieces
 from compactor.decode.rejects import UNKNOWN_VERSION
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal, number
@@ -24,6 +24,7 @@ from compactor.registry.dataset import EXTRA, Dataset
 from compactor.source import Source, SourceObject
 
 CHUNK_BYTES = 16 << 20
+CHUNK_LINES = 1 << 18  # a chunk of good lines has some 50,000; one of empty lines would take gigabytes
 _KEY = '"$key"'  # in a lambda: a column of the same name would be taken in its place
 _FILES = pa.schema([("file_no", pa.int32()), ("key", pa.string()), ("etag", pa.string()), ("size", pa.int64())])
 
@@ -93,16 +94,16 @@ def read_chunks(
     What the decoder has made of a file stays in its relations even if the file then ends in `failed`.
     """
     parts: list[tuple[int, int, bytes]] = []
-    waiting = 0
+    waiting = waiting_lines = 0
 
     def flush() -> Read:
-        nonlocal waiting
+        nonlocal waiting, waiting_lines
         decoded = decoder.decode(chunk_of(parts, int(config.limits.line_bytes)))
         for file_no, lines in decoded.items():
             sums.lines[file_no] = sums.lines.get(file_no, 0) + lines
         read = Read(lines=sum(decoded.values()), raw_bytes=waiting)
         parts.clear()
-        waiting = 0
+        waiting = waiting_lines = 0
         return read
 
     def open_object(file_no: int) -> BinaryIO:
@@ -116,15 +117,18 @@ def read_chunks(
         open_object,
         line_limit=int(config.limits.line_bytes),
         file_limit=int(config.limits.file_bytes),
+        most_lines=config.limits.lines,
         readers=config.source.readers,
     )
     with closing(events):
         for event in events:
             if isinstance(event, Block):
-                parts.append((event.file_no, event.first_line, event.data))
-                waiting += len(event.data)
-                if waiting >= CHUNK_BYTES:
-                    yield flush()
+                for first_line, lines, data in pieces(event.first_line, event.data, CHUNK_LINES):
+                    parts.append((event.file_no, first_line, data))
+                    waiting += len(data)
+                    waiting_lines += lines
+                    if waiting >= CHUNK_BYTES or waiting_lines >= CHUNK_LINES:
+                        yield flush()
             elif isinstance(event, Done):
                 sums.raw_bytes += event.raw_bytes
                 if event.error is not None:

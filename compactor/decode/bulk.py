@@ -17,7 +17,7 @@ Steps 1 and 2 may only accept what the exact path accepts, with the same values:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from compactor.decode import exact
 from compactor.decode.lines import Chunk
-from compactor.decode.rejects import Reject
+from compactor.decode.rejects import REJECTED, Reject, RejectedLines
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal, quote
 from compactor.registry import expressions
@@ -50,19 +50,12 @@ _SHALLOW = (
     f"CASE WHEN strlen(line) > {2 * exact.MAX_DEPTH} THEN 2 * strlen(line) - strlen(replace(line, '[', ''))"
     f" - strlen(replace(line, '{{', '')) <= {exact.MAX_DEPTH} ELSE true END"
 )
-REJECTED = {
-    "file_no": "INTEGER",
-    "line_no": "BIGINT",
-    "version": "BIGINT",
-    "reason": "VARCHAR",
-    "detail": "VARCHAR",
-    "raw": "VARCHAR",
-}
-"""The columns of rejected lines."""
 _PATTERNS = pa.schema([("keys", pa.list_(pa.string())), ("types", pa.list_(pa.string()))])
 _NO_EXTRA = "MAP {}::MAP(VARCHAR, VARCHAR)"
 _CAN_OVERFLOW = (LONG, DOUBLE)
-_MOST_EXTRA_KEYS = 100  # per chunk; past that the keys are data, not fields, and the exact path serves as well
+# Past these numbers, per chunk, the keys are data, not fields, and the exact path serves as well.
+_MOST_EXTRA_KEYS, _MOST_PATTERNS = 100, 1000
+_EXACT_BYTES = 1 << 20  # of the exact path's rows at once: Python's objects take many times the size of their text
 
 
 class Decoder:
@@ -83,18 +76,16 @@ class Decoder:
         self.records: Relation = relations.empty("records", columns)
         self.rejected: Relation = relations.empty("rejected", REJECTED)
 
-    def decode(self, chunk: Chunk) -> dict[int, int]:
+    def decode(self, chunk: Chunk) -> Counter[int]:
         """Decodes a chunk. Returns the number of lines per file_no, blank ones apart."""
         lines = chunk.lines
-        counts = _count(lines["file_no"])
+        counts = _count(lines["file_no"]) + _count(chunk.rejected["file_no"])
         for number in sorted(self._dataset.versions, reverse=True):
             if lines.num_rows:
                 lines = self._bulk(lines, self._dataset.versions[number])
-        for file_no, blanks in self._one_by_one(lines).items():
-            counts[file_no] -= blanks
-        for file_no, _, _, _ in chunk.broken:
-            counts[file_no] = counts.get(file_no, 0) + 1
-        self._reject(chunk.broken)
+        rejected = pa.concat_tables([chunk.rejected, *map(self._one_by_one, lines.to_batches(max_chunksize=8192))])
+        if rejected.num_rows:
+            self._relations.append(self.rejected, rejected)
         return counts
 
     def _bulk(self, lines: pa.Table, version: SchemaVersion) -> pa.Table:
@@ -116,27 +107,31 @@ class Decoder:
     def _by_pattern(self, lines: pa.Table, version: SchemaVersion) -> tuple[pa.Table, pa.Table, list[str]]:
         """Splits lines into those whose keys and types fit the version, and the others; lists unknown keys."""
         pointers = [_pointer(field.json) for field in version.fields]
-        keys_and_types = f"try(json_keys(line)) AS keys, try(json_type(line, {_list(pointers)})) AS types"
+        # A line that is no JSON is kept from functions that raise an error for it: each costs as much as many lines.
+        keys_and_types = f"try(json_keys(json)) AS keys, try(json_type(json, {_list(pointers)})) AS types"
         small = pa.Table.from_batches(lines.to_batches(max_chunksize=8192))
         with self._relations.arrow("lines", small) as relation:
+            valid = f"(SELECT *, CASE WHEN json_valid(line) THEN line END AS json FROM {relation})"
             # Grouped by a hash, which is cheaper than comparing lists. Should two patterns ever share one, their lines
             # are separated below, where the lists themselves are compared, or found unsure when they are typed.
             patterns = self._con.execute(
                 "SELECT any_value(keys), any_value(types)"
-                f" FROM (SELECT {keys_and_types} FROM {relation}) GROUP BY hash(keys, types)"
+                f" FROM (SELECT {keys_and_types} FROM {valid}) GROUP BY hash(keys, types)"
+                f" ORDER BY count(*) DESC LIMIT {_MOST_PATTERNS + 1}"
             ).fetchall()
+            some = len(patterns) > _MOST_PATTERNS
             fits = [_fits(keys, types, version) for keys, types in patterns]
             known = {field.json for field in version.fields}
             extra = {key for fit, (keys, _) in zip(fits, patterns, strict=True) if fit for key in keys} - known
             if len(extra) > _MOST_EXTRA_KEYS:
                 fits = [fit and known.issuperset(keys) for fit, (keys, _) in zip(fits, patterns, strict=True)]
                 extra = set()
-            if all(fits):
+            if all(fits) and not some:
                 return lines, lines.slice(0, 0), sorted(extra)
             good = [{"keys": keys, "types": types} for fit, (keys, types) in zip(fits, patterns, strict=True) if fit]
             with self._relations.arrow("good", pa.Table.from_pylist(good, _PATTERNS)) as fitting:
                 chosen = self._con.execute(
-                    f"SELECT file_no, line_no FROM (SELECT file_no, line_no, {keys_and_types} FROM {relation})"
+                    f"SELECT file_no, line_no FROM (SELECT file_no, line_no, {keys_and_types} FROM {valid})"
                     f" SEMI JOIN {fitting} USING (keys, types)"
                 ).to_arrow_table()
         plain = _matching(lines, chosen)
@@ -186,24 +181,24 @@ class Decoder:
             f" FROM {with_values(promoted, typed)}"
         )
 
-    def _one_by_one(self, lines: pa.Table) -> dict[int, int]:
-        """Decodes lines by the exact path. Returns the number of blank lines per file_no."""
-        blanks: dict[int, int] = {}
-        for batch in lines.to_batches(max_chunksize=8192):
-            rows: list[dict[str, Any]] = []
-            rejects: list[tuple[int, int, Reject, bytes]] = []
-            for file_no, line_no, line in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                raw = line.encode("utf-8")
-                found = exact.read_line(raw, self._dataset)
-                if found is None:
-                    blanks[file_no] = blanks.get(file_no, 0) + 1
-                elif isinstance(found, Reject):
-                    rejects.append((file_no, line_no, found, raw))
-                else:
-                    rows.append({**found, "__file_no": file_no, "__line_no": line_no, "__sure": True})
-            self._add(rows)
-            self._reject(rejects)
-        return blanks
+    def _one_by_one(self, lines: pa.RecordBatch) -> pa.Table:
+        """Decodes lines by the exact path. Returns those that are rejected."""
+        rows: list[dict[str, Any]] = []
+        rejected, size = RejectedLines(), 0
+        raws = lines.column("line").cast(pa.large_binary()).to_pylist()
+        for file_no, line_no, raw in zip(*(lines.column(n).to_pylist() for n in range(2)), raws, strict=True):
+            found = exact.read_line(raw, self._dataset)
+            assert found is not None  # a chunk has no blank lines
+            if isinstance(found, Reject):
+                rejected.add(file_no, line_no, found, raw)
+                continue
+            rows.append({**found, "__file_no": file_no, "__line_no": line_no, "__sure": True})
+            size += len(raw)
+            if size > _EXACT_BYTES:
+                self._add(rows)
+                rows, size = [], 0
+        self._add(rows)
+        return rejected.table()
 
     def _add(self, rows: list[dict[str, Any]]) -> None:
         if not rows:
@@ -212,24 +207,6 @@ class Decoder:
         fields += [(column, kind.arrow) for column, kind in self._columns]
         fields += [("extra", MAP.arrow), ("__sure", pa.bool_())]
         self._relations.append(self.records, pa.Table.from_pylist(rows, pa.schema(fields)))
-
-    def _reject(self, rejects: Iterable[tuple[int, int, Reject, bytes]]) -> None:
-        rows = [
-            {
-                "file_no": file_no,
-                "line_no": line_no,
-                "version": reject.version,
-                "reason": reject.reason,
-                "detail": reject.detail,
-                # Bytes that are not UTF-8 are kept readable as \xNN: the column is text.
-                "raw": raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace"),
-            }
-            for file_no, line_no, reject, raw in rejects
-        ]
-        if rows:
-            types = [pa.int32(), pa.int64(), pa.int64(), pa.string(), pa.string(), pa.string()]
-            schema = pa.schema(list(zip(rows[0], types, strict=True)))
-            self._relations.append(self.rejected, pa.Table.from_pylist(rows, schema))
 
 
 def _fits(keys: list[str] | None, types: list[str | None] | None, version: SchemaVersion) -> bool:
@@ -293,6 +270,6 @@ def _places(lines: pa.Table) -> npt.NDArray[np.int64]:
     return place
 
 
-def _count(file_nos: pa.ChunkedArray) -> dict[int, int]:
+def _count(file_nos: pa.ChunkedArray) -> Counter[int]:
     counted = file_nos.value_counts()
-    return {int(entry["values"].as_py()): int(entry["counts"].as_py()) for entry in counted}
+    return Counter({int(entry["values"].as_py()): int(entry["counts"].as_py()) for entry in counted})

@@ -11,7 +11,10 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from compactor.decode import rejects
 from compactor.decode.rejects import Reject
@@ -24,7 +27,13 @@ from compactor.types.json_values import BadValue, JsonObject, Number
 BLANK = None
 MAX_DEPTH = 500
 """Levels of nested objects and arrays in a line, with the record itself: each supported Python can parse so many."""
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|[\]}]')
+MAY_BE_VALUE = b'{["-0123456789tfnNI\xef'
+"""The first bytes of JSON values, of those that only Python reads, and of a byte order mark. Of a line that begins with
+any other byte but a blank, `read_object` says that its first character is not JSON."""
+# Possessive, and a text that is never closed reaches to the end: else a line of quotes takes the square of its length.
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"?')
+_LEVELS = np.zeros(256, np.int8)
+_LEVELS[list(b"[{")], _LEVELS[list(b"]}")] = 1, -1
 
 
 class Kind(StrEnum):
@@ -136,15 +145,8 @@ def _no_constant(name: str) -> Any:
 def _too_deep(text: str) -> bool:
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return False
-    depth = 0
-    for found in _BRACKETS.finditer(text):
-        if found[1]:
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif found[0][0] != '"':
-            depth -= 1
-    return False
+    marks = np.frombuffer(_TEXT.sub("", text).encode("utf-8"), np.uint8)
+    return bool(np.cumsum(_LEVELS[marks], dtype=np.int32).max(initial=0) > MAX_DEPTH)
 
 
 def _refuse_lone_surrogates(value: Any) -> None:
@@ -160,6 +162,7 @@ def _refuse_lone_surrogates(value: Any) -> None:
             todo += item
 
 
+_number = lru_cache(1024)(Number)  # a line of numbers has an object for each, of fifty times its size
 _DECODER = json.JSONDecoder(
-    parse_float=Number, parse_int=Number, parse_constant=_no_constant, object_pairs_hook=JsonObject
+    parse_float=_number, parse_int=_number, parse_constant=_no_constant, object_pairs_hook=JsonObject
 )

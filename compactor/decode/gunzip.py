@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import gzip
 import queue
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 from isal import igzip, igzip_lib
@@ -44,17 +46,25 @@ class Done:
 
 Event = Block | Done
 OpenObject = Callable[[int], AbstractContextManager[BinaryIO]]
+Unpack = Callable[[BinaryIO, str], Iterator[tuple[int, bytes]]]
 
 
 def read_blocks(
-    keys: Sequence[str], open_object: OpenObject, *, line_limit: int, file_limit: int, readers: int
+    keys: Sequence[str],
+    open_object: OpenObject,
+    *,
+    line_limit: int,
+    file_limit: int,
+    readers: int,
+    most_lines: int = sys.maxsize,
 ) -> Generator[Event, None, None]:
-    """Reads the objects `0..len(keys)-1` and yields their blocks, then one `Done` each.
+    """Reads the objects `0..len(keys)-1` and yields their blocks, then one `Done` each. `whole_lines` has the limits.
 
     An error of one object (any `ObjectError`) is in its `Done`; any other exception is raised here. Closing the
     generator stops the readers.
     """
-    pool = _Readers(keys, open_object, line_limit, file_limit)
+    unpack = partial(whole_lines, line_limit=line_limit, file_limit=file_limit, most_lines=most_lines)
+    pool = _Readers(keys, open_object, unpack)
     threads = [threading.Thread(target=pool.work, daemon=True) for _ in range(max(1, min(readers, len(keys))))]
     for thread in threads:
         thread.start()
@@ -77,11 +87,10 @@ def read_blocks(
 class _Readers:
     """What the reader threads share. In `events`, None means that a thread has ended."""
 
-    def __init__(self, keys: Sequence[str], open_object: OpenObject, line_limit: int, file_limit: int) -> None:
+    def __init__(self, keys: Sequence[str], open_object: OpenObject, unpack: Unpack) -> None:
         self.events: queue.Queue[Event | BaseException | None] = queue.Queue(QUEUED_BLOCKS)
         self.stop = threading.Event()
-        self._keys, self._open = keys, open_object
-        self._line_limit, self._file_limit = line_limit, file_limit
+        self._keys, self._open, self._unpack = keys, open_object, unpack
         self._todo, self._lock = iter(range(len(keys))), threading.Lock()
 
     def work(self) -> None:
@@ -102,10 +111,7 @@ class _Readers:
         raw_bytes = 0
         try:
             with self._open(file_no) as stream:
-                blocks = whole_lines(
-                    stream, self._keys[file_no], line_limit=self._line_limit, file_limit=self._file_limit
-                )
-                for first_line, data in blocks:
+                for first_line, data in self._unpack(stream, self._keys[file_no]):
                     self._put(Block(file_no, first_line, data))
                     raw_bytes += len(data)
                     if self.stop.is_set():
@@ -124,13 +130,16 @@ class _Readers:
             return
 
 
-def whole_lines(stream: BinaryIO, key: str, *, line_limit: int, file_limit: int) -> Iterator[tuple[int, bytes]]:
+def whole_lines(
+    stream: BinaryIO, key: str, *, line_limit: int, file_limit: int, most_lines: int = sys.maxsize
+) -> Iterator[tuple[int, bytes]]:
     """Unpacks a gzip stream (any number of members) into (number of the first line, whole lines).
 
     Of a line over `line_limit` bytes only the first `line_limit` + 1 are kept, so that it is still seen as too long.
 
     Raises:
-        DamagedObject: not gzip, truncated, a wrong checksum, or more than `file_limit` bytes unpacked.
+        DamagedObject: not gzip, truncated, a wrong checksum, more than `file_limit` bytes unpacked, or more than
+            `most_lines` lines, blank ones included.
     """
     line, total = 1, 0
     rest = b""  # the beginning of a line whose end has not come yet
@@ -142,13 +151,16 @@ def whole_lines(stream: BinaryIO, key: str, *, line_limit: int, file_limit: int)
             )
         end = block.rfind(b"\n") + 1
         if not end:
-            rest = (rest + block)[: line_limit + 1]
+            rest = (rest + block)[: line_limit + 1] if len(rest) <= line_limit else rest
             continue
         first = block.find(b"\n") + 1
         data = (rest + block[: first - 1])[: line_limit + 1] + block[first - 1 : end] if rest else block[:end]
-        yield line, data
-        line += data.count(b"\n")
+        lines = data.count(b"\n")
         rest = block[end:]
+        if line - 1 + lines + bool(rest) > most_lines:
+            raise DamagedObject(key, f"{key}: has more than {most_lines} lines; raise limits.lines if it is genuine")
+        yield line, data
+        line += lines
     if rest:
         yield line, rest + b"\n"
 

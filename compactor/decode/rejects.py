@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 INVALID_UTF8 = "invalid_utf8"
 LINE_TOO_LONG = "line_too_long"
 NOT_JSON = "not_json"
@@ -16,10 +19,31 @@ MISSING_FIELD = "missing_field"
 BAD_VALUE = "bad_value"
 UNKNOWN_VERSION = "unknown_version"
 
-NOT_KEPT_WHOLE = (INVALID_UTF8, LINE_TOO_LONG)
-"""Reasons of lines whose bytes the quarantine does not have: such a line cannot be read again."""
 DEPENDS_ON_REGISTRY = (MISSING_FIELD, BAD_VALUE, UNKNOWN_VERSION)
-"""Reasons that another registry could remove."""
+"""Reasons that another registry could remove: a replay reads these lines again, and no others."""
+RAW_BYTES = 1 << 20
+"""Bytes that the quarantine keeps of a line that no registry can make a record. Other lines are kept whole."""
+
+REJECTED = {
+    "file_no": "INTEGER",
+    "line_no": "BIGINT",
+    "version": "BIGINT",
+    "reason": "VARCHAR",
+    "detail": "VARCHAR",
+    "raw": "VARCHAR",
+}
+"""The columns of rejected lines."""
+_SCHEMA = pa.schema(
+    [
+        ("file_no", pa.int32()),
+        ("line_no", pa.int64()),
+        ("version", pa.int64()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("raw", pa.large_string()),
+    ]
+)
+_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -35,6 +59,57 @@ class Reject:
     reason: str
     detail: str
     version: int | None = None
+
+
+class RejectedLines:
+    """Rejected lines, kept as columns: there can be millions of them."""
+
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] = []
+        self._rows: list[tuple[int, int, int | None, str, str, str]] = []
+
+    def add(self, file_no: int, line_no: int, reject: Reject, raw: bytes) -> None:
+        """Adds a line. `raw` may end with its newline, which is not kept."""
+        kept = raw.rstrip(b"\r\n")
+        if reject.reason not in DEPENDS_ON_REGISTRY:
+            kept = self._beginning(kept)
+        # Bytes that are not UTF-8 are kept readable as \xNN: the column is text.
+        text = kept.decode("utf-8", "backslashreplace")
+        self._rows.append((file_no, line_no, reject.version, reject.reason, reject.detail, text))
+        if len(self._rows) == _ROWS:
+            self._to_columns()
+
+    def add_all(self, file_no: int, line_nos: pa.Array, reject: Reject, raw: pa.LargeStringArray) -> None:
+        """Adds lines of a file that all have the same reject."""
+        alike = [
+            pa.repeat(pa.scalar(value, _SCHEMA.field(name).type), len(line_nos))
+            for name, value in (
+                ("file_no", file_no),
+                ("version", reject.version),
+                ("reason", reject.reason),
+                ("detail", reject.detail),
+            )
+        ]
+        columns = [alike[0], line_nos, *alike[1:], pc.utf8_rtrim(raw, characters="\r\n")]
+        self._tables.append(pa.table(columns, schema=_SCHEMA))
+
+    def table(self) -> pa.Table:
+        """All of them, with the columns of `REJECTED`."""
+        self._to_columns()
+        return pa.concat_tables(self._tables) if self._tables else _SCHEMA.empty_table()
+
+    @staticmethod
+    def _beginning(line: bytes) -> bytes:
+        """The first RAW_BYTES, without a character that these would cut."""
+        end = min(RAW_BYTES, len(line))
+        while RAW_BYTES - 3 <= end < len(line) and line[end] & 0xC0 == 0x80:  # a byte within a character
+            end -= 1
+        return line[:end]
+
+    def _to_columns(self) -> None:
+        if self._rows:
+            self._tables.append(pa.table(list(zip(*self._rows, strict=True)), schema=_SCHEMA))
+            self._rows = []
 
 
 def invalid_utf8(start: int) -> Reject:

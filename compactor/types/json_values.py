@@ -18,6 +18,7 @@ TIMESTAMP_PATTERN = r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9
 """Regular expression of the texts that can be a timestamp: each timestamp matches it, and some texts that are none."""
 _TIMESTAMP = re.compile(TIMESTAMP_PATTERN, re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` makes an encoder for each value
 _WIDE = Context(prec=40)  # the usual 28 digits are fewer than a decimal column may have
 
 
@@ -129,7 +130,7 @@ def date(value: Any) -> dt.date:
 
 def number_text(value: Number) -> str:
     """The text of a number in a map: the shortest that reads as the same double; of whole numbers all digits."""
-    if not any(mark in value for mark in ".eE"):
+    if "." not in value and "e" not in value and "E" not in value:
         return "0" if value == "-0" else str(value)
     number = float(value)
     return str(value) if number in (float("inf"), float("-inf")) else repr(number)
@@ -161,7 +162,7 @@ def _append_text(value: Any, parts: list[str]) -> None:  # one frame per level, 
     if isinstance(value, JsonObject):
         separator = "{"
         for key, item in value:
-            parts += separator, json.dumps(key, ensure_ascii=False), ":"
+            parts += separator, json_text(key), ":"
             _append_text(item, parts)
             separator = ","
         parts.append("}" if value else "{}")
@@ -178,7 +179,7 @@ def _append_text(value: Any, parts: list[str]) -> None:  # one frame per level, 
 
 def json_text(value: Any) -> str:
     """The JSON text of a column's value that JSON has a literal for."""
-    return json.dumps(value, ensure_ascii=False)
+    return _encode(value)
 
 
 def timestamp_text(value: dt.datetime) -> str:

@@ -16,8 +16,8 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from compactor.decode import batch_reader
-from compactor.decode.bulk import REJECTED
 from compactor.decode.decoded import Decoded
+from compactor.decode.rejects import REJECTED
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import number
 from compactor.engines.base import Change, HistoryPlan

@@ -84,5 +84,5 @@ def test_a_reason_keeps_its_name_and_words(reject: Reject, reason: str, detail: 
 
 def test_a_line_that_is_not_utf8_has_the_same_words_in_bulk_and_by_itself() -> None:
     line = b'{"id":"p1","x":"\xe9"}'
-    chunk = chunk_of([(0, 1, line + b"\n")], 100)
-    assert [reject for _, _, reject, _ in chunk.broken] == [read_object(line)]
+    (row,) = chunk_of([(0, 1, line + b"\n")], 100).rejected.to_pylist()
+    assert Reject(row["reason"], row["detail"], row["version"]) == read_object(line)

@@ -1,0 +1,128 @@
+"""Shapes of hostile input: contents of objects that are meant to cost more than good ones. Seeded.
+
+Each shape gives whole lines for one object of `fan_profiles`. Beside it is the good line to compare it with.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+DATASET = "fan_profiles"
+_RECORD = (
+    b'{"id":"%s","version":%s,"roverID":"fan-%d","emittedAt":"2026-11-01T05:00:00.%03dZ",'
+    b'"updatedAt":"2026-11-01T04:%02d:%02dZ","traits":{%s}}\n'
+)
+_TRAITS = b'"firstName":"Zo\xc3\xab","lastName":"Example","loyaltyTier":"gold","lifetimeSpend":12.5,"pushOptIn":true'
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One kind of hostile content.
+
+    Attributes:
+        name: what its lines are.
+        line: makes the line of a number, with its newline. It draws what it needs from the given source of chance.
+        lines: how many of them an object has in the benchmark.
+    """
+
+    name: str
+    line: Callable[[int, random.Random], bytes]
+    lines: int = 100_000
+
+    def content(self, lines: int | None = None) -> bytes:
+        """So many lines (default: as in the benchmark)."""
+        chance = random.Random(self.name)
+        return b"".join(self.line(number, chance) for number in range(lines or self.lines))
+
+
+def record(number: int, chance: random.Random, *, traits: bytes = _TRAITS, version: bytes = b"1") -> bytes:
+    """A line of a good record, but for what is given."""
+    at = (number % 1000, number // 60 % 60, number % 60)
+    return _RECORD % (chance.randbytes(16).hex().encode(), version, number % 20_000, *at, traits)
+
+
+def good(length: int) -> Shape:
+    """Good lines of about so many bytes: of the usual length at least, longer ones have more traits."""
+    usual = len(record(0, random.Random(0)))
+
+    def line(number: int, chance: random.Random) -> bytes:
+        more = (length - usual) // 26
+        extra = b"".join(b',"t%06d":"value-%06d"' % (n, n) for n in range(more))
+        return record(number, chance, traits=_TRAITS + extra)
+
+    return Shape(f"good lines of {max(length, usual):,} bytes", line)
+
+
+def _of(text: bytes) -> Callable[[int, random.Random], bytes]:
+    return lambda _number, _chance: text + b"\n"
+
+
+def _traits(make: Callable[[int, random.Random], bytes]) -> Callable[[int, random.Random], bytes]:
+    return lambda number, chance: record(number, chance, traits=make(number, chance))
+
+
+def _replaced(old: bytes, new: bytes) -> Callable[[int, random.Random], bytes]:
+    return lambda number, chance: record(number, chance).replace(old, new)
+
+
+def _alternating(number: int, chance: random.Random) -> bytes:
+    return record(number, chance) if number % 2 else b"not a record %d\n" % number
+
+
+def _words(number: int, chance: random.Random) -> bytes:
+    return b"2026-11-01 05:00:00 INFO request %d took %d ms\n" % (number, chance.randrange(1000))
+
+
+def _keys(count: int) -> Callable[[int, random.Random], bytes]:
+    return _traits(lambda _, chance: b",".join(b'"%s":1' % chance.randbytes(6).hex().encode() for _ in range(count)))
+
+
+def _unknown(count: int) -> Callable[[int, random.Random], bytes]:
+    def line(number: int, chance: random.Random) -> bytes:
+        more = b"".join(b',"%s":1' % chance.randbytes(5).hex().encode() for _ in range(count))
+        return record(number, chance)[:-2] + more + b"}\n"
+
+    return line
+
+
+LINE_LIMIT = 16 << 20
+SHAPES = (
+    Shape("newlines only", _of(b""), 4_000_000),
+    Shape("blanks and tabs", _of(b" \t \t\r"), 1_000_000),
+    Shape("empty objects", _of(b"{}"), 400_000),
+    Shape("null", _of(b"null"), 400_000),
+    Shape("empty arrays", _of(b"[]"), 400_000),
+    Shape("log lines, not JSON", _words),
+    Shape("JSON that is cut off", lambda number, chance: record(number, chance)[:-20] + b"\n"),
+    Shape("nested too deep", _traits(lambda *_: b'"a":' + b"[" * 600 + b"]" * 600), 20_000),
+    Shape("nested as deep as allowed", _traits(lambda *_: b'"a":' + b"[" * 498 + b"]" * 498), 20_000),
+    Shape("brackets side by side", lambda *_: b"[" + b"[]," * 5_000 + b"[]]\n", 2_000),
+    Shape("brackets and escaped quotes", lambda *_: b"[]" * 600 + b'"' + b'\\"' * 5_000 + b"\n", 2_000),
+    Shape("very long keys", _traits(lambda _, chance: b'"%s":1' % chance.randbytes(5_000).hex().encode()), 5_000),
+    Shape("very many traits", _keys(1_000), 2_000),
+    Shape("very many unknown fields", _unknown(1_000), 2_000),
+    Shape("other unknown fields in each line", _unknown(3)),
+    Shape("huge numbers", _traits(lambda _, chance: b'"a":%d' % (10**300 + chance.getrandbits(64)))),
+    Shape("numbers with exponents", _traits(lambda number, _: b'"a":1.5e%d' % (number % 300))),
+    Shape("a version of many digits", lambda number, chance: record(number, chance, version=b"9" * 1_000), 30_000),
+    Shape("long texts of escapes", _traits(lambda *_: b'"a":"' + b"\\u00e9\\n" * 500 + b'"'), 10_000),
+    Shape("not UTF-8", _traits(lambda *_: b'"a":"\xff"')),
+    Shape("half of a surrogate pair", _traits(lambda *_: b'"a":"\\ud83d"')),
+    Shape("NUL bytes", _of(bytes(300))),
+    Shape("NUL in a text", _traits(lambda *_: b'"a":"\\u0000"')),
+    Shape("duplicate keys", _traits(lambda *_: b",".join(b'"a":%d' % n for n in range(30)))),
+    Shape("a byte order mark", lambda number, chance: b"\xef\xbb\xbf" + record(number, chance)),
+    Shape("a required field is missing", _replaced(b"updatedAt", b"updated_at")),
+    Shape("a value of a wrong type", _replaced(b'"fan-', b'7,"fan":"')),
+    Shape("an unknown version", lambda number, chance: record(number, chance, version=b"%d" % (number + 2))),
+    Shape("an unusual form of time", _replaced(b"Z", b"z")),
+    Shape("a line just under the limit", _traits(lambda *_: b'"a":"' + b"x" * (LINE_LIMIT - 300) + b'"'), 4),
+    Shape("a line over the limit", _traits(lambda *_: b'"a":"' + b"x" * LINE_LIMIT + b'"'), 4),
+    Shape("ends of lines by CR alone", lambda number, chance: record(number, chance)[:-1] + b"\r", 20_000),
+    Shape("good and bad in turns", _alternating),
+    Shape(
+        "a pretty-printed array", lambda number, _: (b"  {", b'    "id": "r%d",' % number, b"  },")[number % 3] + b"\n"
+    ),
+)
