@@ -169,7 +169,7 @@ class Limits(_Section):
     file_bytes: Annotated[ByteSize, _bytes_between(1, 16 * _TIB)] = Field(
         default=ByteSize(4 * _GIB), description="Uncompressed bytes at which an object counts as a gzip bomb"
     )
-    lines: Count = Field(
+    lines: Annotated[int, _between(1, 1_000_000_000)] = Field(
         default=10_000_000, description="Lines of an object, blank ones too; an object with more stays pending"
     )
 
