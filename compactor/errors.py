@@ -10,7 +10,7 @@
     ├── MisplacedTableError     the catalog has a table elsewhere than the config says: the lake was moved or copied
     ├── MissingTableError       the table is not in the catalog: create it, or ask the operator to
     ├── UnreadableError         a file of a table is missing or damaged: other tables can still be read
-    ├── LostTableError          a table is gone, or another or older one has its place: the others go on (exit 1)
+    ├── LostTableError          a table is gone, or another or older one has its place: the others are used
     ├── ConflictError           another writer committed first: plan again from a fresh load
     ├── TableVersionChanged     the tables were migrated meanwhile: start again with their new version
     └── InvariantError          our own sums do not hold: nothing of the batch is published    (exit 1)

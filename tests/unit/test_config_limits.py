@@ -21,6 +21,7 @@ NUMBERS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "source.window_hours": (("0", "1000000000000"), "from 1 to 876,000", ("1", "876000")),
     "limits.line_bytes": (("0", "1GiB", "0.1B"), "from 1B to 256MiB", ("1", "256MiB")),
     "limits.file_bytes": (("0", "17TiB", "1" + "0" * 400), "from 1B to 16TiB", ("1", "16TiB")),
+    "limits.lines": (("0", "1000000001"), "from 1 to 1,000,000,000", ("1", "1000000000")),
     "resources.memory": (("0", "1", "1023KiB", "1PiB", "9" * 400 + "MiB"), "from 1MiB to 16TiB", ("1MiB", "16TiB")),
     "resources.threads": (("0", "-4", "1000000000"), "from 1 to 1,024", ("1", "1024")),
     "batch.objects": (("0", "10000001"), "from 1 to 10,000,000", ("1", "10000000")),
