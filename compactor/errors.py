@@ -8,7 +8,7 @@
     │   ├── DamagedObject       its gzip is truncated, corrupt, or unpacks past the limit
     │   └── ChangedObject       it was replaced between listing and reading
     ├── MissingTableError       the table is not in the catalog: create it, or ask the operator to
-    ├── LostTableError          a table is gone, or another or older one has its place: the others go on (exit 1)
+    ├── LostTableError          a table is gone, or another or older one has its place: others continue (exit 1)
     ├── ConflictError           another writer committed first: plan again from a fresh load
     ├── TableVersionChanged     the tables were migrated meanwhile: start again with their new version
     └── InvariantError          our own sums do not hold: nothing of the batch is published    (exit 1)
