@@ -81,9 +81,18 @@ def trace_of(lake: Lakehouse, name: str, *, dataset: str | None, made_with: Sequ
             return f"{other} has rows"
     for location in locations(lake, name):
         for file in metadata_files(lake, location):
-            if file.version > 0 or load(lake, name, file.path).snapshot_id is not None:
+            if file.version > 0 or _has_rows(lake, name, file):
                 return f"its files are in {location}"
     return None
+
+
+def _has_rows(lake: Lakehouse, name: str, file: MetadataFile) -> bool:
+    """False too for a file that cannot be read: another first run is writing it, or was killed at that."""
+    try:
+        return load(lake, name, file.path).snapshot_id is not None
+    except Exception as error:  # noqa: BLE001  what is not whole shows in many ways
+        log.debug("%s cannot be read: %s", file.path, type(error).__name__)
+        return False
 
 
 def marks_of(lake: Lakehouse) -> Marks | None:

@@ -23,7 +23,7 @@ from compactor.publish.upsert import RECOVERED
 def rows_of_batch(
     relations: Relations, lake: Lakehouse, dataset: str, history: Table, intent: CommitIntent, at: dt.datetime
 ) -> Relation:
-    """The ledger rows that a batch lacks, with the ledger's columns.
+    """What the ledger lacks of a batch: rows with its columns.
 
     Args:
         at: when, aware UTC.
@@ -38,7 +38,7 @@ def rows_of_batch(
 
 
 def _new_lines(relations: Relations, ledger: Table, dataset: str, history: Table, intent: CommitIntent) -> Relation:
-    """(key, n): the rows that the snapshot of a batch added to the history, by object, unless the ledger has them."""
+    """(key, n): how many rows the snapshot of a batch added to the history, by object, unless the ledger has them."""
     added, removed = history.changed_files(intent.snapshot)
     where = {"dataset": dataset} | ({"run_id": intent.run_id} if intent.mode == "keep" else {})
     entries = relations.stored("entries", ledger.scan(["key", "new"], where=where).batches)

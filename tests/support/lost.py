@@ -29,7 +29,10 @@ class TwoNights:
         self.first = folder / "first.db"
         shutil.copyfile(self.catalog_file, self.first)
         self.first_metadata = {name: self.lake.tables.table(name).metadata_location for name in TABLES}
+        self.lake.deliver(STATE, [b"bad"], part="second")
         deliver_and_compact(self.lake, 42)
+        for name, location in self.first_metadata.items():
+            assert self.lake.tables.table(name).metadata_location != location
         self.lake.assert_equals_model((STATE, EVENTS))
         assert len(self.lake.quarantine()) > 2
         self._model = copy.deepcopy(self.lake.model)
