@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from compactor.cli.main import program
+from compactor.errors import SourceError
+from compactor.source.folder import LocalSource
 from tests.support.export import EMAIL, TRAIT, Export, Record, moment, plain
 from tests.support.lake import SCHEMAS
 
@@ -117,3 +119,24 @@ def test_the_check_predicts_what_compact_quarantines(tmp_path: Path) -> None:
     [loaded] = json.loads(CliRunner().invoke(program, command).stdout)["datasets"]
     assert (report["lines"]["fan_profiles"], report["rejected"]["fan_profiles"]) == (10, 7)
     assert (loaded["lines"], loaded["quarantined"]) == (10, 7)
+
+
+def test_a_dataset_that_cannot_be_listed_is_a_finding_and_the_others_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = Export(tmp_path, SCHEMAS)
+    for dataset in ("fan_profiles", "fan_track_events"):
+        export.deliver(dataset, [profile(number) for number in range(20)])
+    original = LocalSource.list
+
+    def refused(self: LocalSource, dataset: str, *arguments: Any, **options: Any) -> Any:
+        if dataset == "fan_track_events":
+            raise SourceError("cannot list it: permission denied; make it readable, then run again")
+        return original(self, dataset, *arguments, **options)
+
+    monkeypatch.setattr(LocalSource, "list", refused)
+
+    assert export.findings() == (
+        1,
+        [("fan_track_events", "dataset", "cannot list it: permission denied; make it readable, then run again")],
+    )
