@@ -16,6 +16,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from compactor.duck.relations import Relation, Relations
+from compactor.errors import UnreadableError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.file_reading import damage
 from compactor.lake.own_tables import FILES, QUARANTINE
@@ -95,27 +96,19 @@ class CommitIntent:
         return self.storage.has(self._path("ledger"))
 
     def read(self, relations: Relations) -> Entries | None:
-        """The entries that were written; None if another run has finished the batch."""
+        """The entries that were written; None if another run has finished the batch.
+
+        Raises UnreadableError where a file of the intent is missing or damaged.
+        """
         found = {}
         for part in _PARTS:
             try:
                 found[part] = self._read(relations, part)
-            except OSError:
-                if self.exists():
-                    raise
-                return None
+            except Exception as error:
+                if not self.exists():
+                    return None
+                raise UnreadableError(self.storage.identifier, self._path(part), damage(error)) from error
         return Entries(**found)
-
-    def damaged_file(self) -> str | None:
-        """A file of the intent that cannot be read, so that nobody can finish the batch; None if there is none."""
-        for part in _PARTS:
-            try:
-                with Relations(duckdb.connect()) as relations:
-                    self._read(relations, part)
-            except Exception as error:  # noqa: BLE001  a damaged file makes the reader raise almost anything
-                damage(error)
-                return self._path(part) if self.exists() else None
-        return None
 
     def _read(self, relations: Relations, part: str) -> Relation:
         with self.storage.open(self._path(part)) as stream:
