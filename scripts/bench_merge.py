@@ -2,6 +2,7 @@
 
     python scripts/bench_merge.py fill FOLDER ROWS DAYS                  a lake in FOLDER with a table of ROWS rows
     python scripts/bench_merge.py merge FOLDER ROWS DAYS KEYS            KEYS rows, half of them new, by our merge
+    python scripts/bench_merge.py hash FOLDER                            hashes the table's data files, as a writer does
     python scripts/bench_merge.py upsert FOLDER ROWS DAYS KEYS           the same rows by PyIceberg's Table.upsert
     python scripts/bench_merge.py compare FOLDER ROWS DAYS KEYS OTHER    rows of both lakes, and how many differ
 
@@ -24,6 +25,7 @@ from compactor import config
 from compactor.duck import session
 from compactor.duck.relations import Relations
 from compactor.engines.local import LocalBatch
+from compactor.lake import content
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.parquet import arrow_schema
 from compactor.merge.columns import record_columns
@@ -130,6 +132,17 @@ def merge(folder: str, rows: int, days: int, keys: int) -> dict[str, float]:
     return lake.merge(lake.incoming(rows - keys // 2, keys, days, hour=12))
 
 
+def hash_files(folder: str) -> dict[str, float]:
+    table = Lake(folder).tables.table(DATASET)
+
+    def step() -> None:
+        for file in table.files:
+            with table.open(file.file_path) as stream:
+                content.hash_of(stream)
+
+    return timed(step)
+
+
 def upsert(folder: str, rows: int, days: int, keys: int) -> dict[str, float]:
     lake = Lake(folder)
     return lake.upsert(lake.incoming(rows - keys // 2, keys, days, hour=12))
@@ -165,7 +178,13 @@ def _count(con: duckdb.DuckDBPyConnection, rows: str) -> int:
 
 
 def main(verb: str, folder: str, *arguments: str) -> None:
-    steps: dict[str, Callable[..., object]] = {"fill": fill, "merge": merge, "upsert": upsert, "compare": compare}
+    steps: dict[str, Callable[..., object]] = {
+        "fill": fill,
+        "merge": merge,
+        "hash": hash_files,
+        "upsert": upsert,
+        "compare": compare,
+    }
     values = [int(argument) if argument.isdigit() else argument for argument in arguments]
     print(json.dumps(steps[verb](folder, *values)), flush=True)
     os._exit(0)  # as the command line does, see `cli.exit`

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from compactor.duck.relations import Relation, Relations
@@ -117,37 +116,26 @@ class CommitIntent:
         return snapshot.timestamp_ms <= oldest.timestamp_ms
 
     def read(self, relations: Relations) -> Entries | None:
-        """The entries that were written; None if they are gone."""
+        """The entries that were written; None if they are gone.
+
+        Raises UnreadableError where a file of the intent is missing or damaged.
+        """
         found = {}
         for part in _PARTS:
             try:
                 found[part] = self._read(relations, part)
-            except OSError:
-                if self.exists():
-                    raise
-                return None
+            except Exception as error:
+                if not self.exists():
+                    return None
+                raise UnreadableError(self.storage.identifier, self._path(part), damage(error)) from error
         return Entries(**found)
-
-    def damaged_file(self) -> str | None:
-        """A file of the intent that cannot be read, so that nobody can finish the batch; None if there is none."""
-        for part in _PARTS:
-            try:
-                with Relations(duckdb.connect()) as relations:
-                    self._read(relations, part)
-            except Exception as error:  # noqa: BLE001  a damaged file makes the reader raise almost anything
-                damage(error)
-                return self._path(part) if self.exists() else None
-        return None
 
     def _read(self, relations: Relations, part: str) -> Relation:
         with self.storage.open(self._path(part)) as stream:
-            try:
-                file = pq.ParquetFile(stream, page_checksum_verification=True)
-                rows = relations.stored(f"{part}_entries", file.schema_arrow.empty_table())
-                for batch in file.iter_batches(_BATCH_ROWS):
-                    relations.append(rows, batch)
-            except pa.ArrowException as error:
-                raise UnreadableError(self.storage.identifier, self._path(part), "is damaged") from error
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
+            rows = relations.stored(f"{part}_entries", file.schema_arrow.empty_table())
+            for batch in file.iter_batches(_BATCH_ROWS):
+                relations.append(rows, batch)
         return rows
 
     def settle(self, con: duckdb.DuckDBPyConnection, entries: Entries) -> None:

@@ -14,6 +14,7 @@ from compactor.commands.verify.tables import Tables
 from compactor.duck.relations import Relations
 from compactor.duck.sql import number, quote
 from compactor.engines.rebuild import plan_derived
+from compactor.errors import UnreadableError
 from compactor.lake import file_inventory, file_reading
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
@@ -42,7 +43,7 @@ def check_dataset(
     def run(name: str, table: str, needs: Sequence[str], check: Callable[[str], Outcome[T]]) -> Outcome[T]:
         return finding.run(lake, name, table, needs, check, dataset)
 
-    settled = run("nothing unfinished", history, (history, FILES), partial(nothing_unfinished, tables))
+    settled = run("nothing unfinished", history, (history, FILES), partial(nothing_unfinished, tables, relations))
     yield settled.finding
     unfinished = bool(settled.value)
 
@@ -84,15 +85,18 @@ def check_dataset(
             ).finding
 
 
-def nothing_unfinished(tables: Tables, name: str) -> Outcome[bool]:
+def nothing_unfinished(tables: Tables, relations: Relations, name: str) -> Outcome[bool]:
     """Learns whether the last batch is unfinished."""
     history = tables.history
     intent = CommitIntent.of(tables.lake, history)
     if intent is None:
         return Outcome(Finding(Check(name, history.name, ok=True, detail="the last batch is finished")), value=False)
-    if path := intent.damaged_file():
-        check = Check(name, history.name, ok=False, detail=f"the last batch is unfinished, and {path} is damaged")
-        return Outcome(Finding(check, (remedies.damaged_intent(tables.dataset, path),), blocks=True), value=True)
+    try:
+        intent.read(relations)
+    except UnreadableError as error:
+        detail = f"the last batch is unfinished, and {error.path} {error.why}"
+        repairs = (remedies.damaged_intent(tables.dataset, error.path, error.why),)
+        return Outcome(Finding(Check(name, history.name, ok=False, detail=detail), repairs, blocks=True), value=True)
     check = Check(name, history.name, ok=False, detail="the last batch is unfinished; run `compactor compact`")
     return Outcome(Finding(check, (remedies.settle(tables.dataset),)), value=True)
 

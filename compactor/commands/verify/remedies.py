@@ -191,10 +191,10 @@ def changed_rows(table: str, rows: int, snapshot_id: int) -> Repair:
     )
 
 
-def damaged_intent(dataset: Dataset, path: str) -> Repair:
+def damaged_intent(dataset: Dataset, path: str, why: str) -> Repair:
     return _by_operator(
         dataset.history_table,
-        f"its last batch is unfinished and cannot be finished: {path} is damaged",
+        f"its last batch is unfinished and cannot be finished: {path} {why}",
         f"restore the file under its name from the bucket's versions or a backup; {_reload(dataset)}",
     )
 

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from compactor.commands.verify.verify import verify
+from compactor.errors import UnreadableError
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
-from tests.support.damage import DATASETS, EVENTS, INJURIES, KINDS, PAST, STATE, a_file_of, failed, run_repair
+from tests.support.damage import (
+    DATASETS,
+    EVENTS,
+    INJURIES,
+    KINDS,
+    PAST,
+    STATE,
+    a_file_of,
+    cut,
+    empty,
+    failed,
+    flip_at,
+    run_repair,
+    stop_in_the_middle_of_a_batch,
+)
 from tests.support.lake import Lake
 
 TABLES = (PAST, EVENTS, STATE, FILES, QUARANTINE, RUNS)
@@ -22,6 +38,10 @@ SAMPLE = {
     (EVENTS, "manifest list", "empty"),
     (FILES, "data file", "flipped"),
 }
+
+
+def flip_first_page(path: Path) -> None:
+    flip_at(path, 48)
 
 
 def cases() -> list[object]:
@@ -60,6 +80,35 @@ def test_an_unreadable_file_fails_the_checks_of_its_table_and_what_can_be_derive
         path.write_bytes(saved)
         report = run_repair(lake, yes=False)
     assert report.exit_code == 0, failed(report)
+    lake.assert_equals_model(DATASETS)
+
+
+INTENTS = [("ledger", cut), ("ledger", empty), ("quarantine", flip_first_page), ("quarantine", Path.unlink)]
+
+
+@pytest.mark.parametrize(
+    ("part", "injure"), [INTENTS[0], *(pytest.param(*each, marks=pytest.mark.soak) for each in INTENTS[1:])]
+)
+def test_a_damaged_commit_intent_is_named_and_nothing_is_settled(
+    to_damage: Lake, part: str, injure: Callable[[Path], None]
+) -> None:
+    lake = to_damage
+    stop_in_the_middle_of_a_batch(lake)
+    (path,) = (lake.folder / "warehouse").rglob(f"notes/*-{part}.parquet")
+    saved = path.read_bytes()
+    injure(path)
+
+    report = run_repair(lake, yes=True)
+
+    assert (PAST, "nothing unfinished") in failed(report)
+    assert [each for each in report.repairs or () if each.done] == []
+    (named,) = [each for each in report.repairs or () if each.table == PAST]
+    assert path.name in named.wrong
+    assert "from the bucket's versions or a backup" in named.action
+    with pytest.raises(UnreadableError, match=rf"{path.name} is (damaged|missing); run `compactor verify --repair`"):
+        lake.compact(full_scan=True)
+    path.write_bytes(saved)
+    assert run_repair(lake, yes=True).exit_code == 0
     lake.assert_equals_model(DATASETS)
 
 
