@@ -7,13 +7,14 @@ from typing import Any
 from compactor.config import Config
 from compactor.duck import session
 from compactor.duck.relations import Relations
+from compactor.errors import CompactorError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, OWN_TABLES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.publish.pending import list_pending
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
-from compactor.reports.report import PendingObjects, StatusReport, TableStatus
+from compactor.reports.report import PendingObjects, Problem, StatusReport, TableStatus
 from compactor.source import IgnoredKeys, Source, open_source
 
 _LAST_RUNS = 5
@@ -29,14 +30,20 @@ def status(config: Config, registry: Registry) -> StatusReport:
     lake, source = Lakehouse(config), open_source(config.source)
     tables: list[TableStatus] = []
     pending: dict[str, PendingObjects] = {}
+    problems: list[Problem] = []
     for name in sorted(registry.datasets):
         dataset = registry.datasets[name]
         names = [table for table in (dataset.current_table, dataset.history_table) if table and lake.exists(table)]
-        loaded = map(lake.table, names)
-        tables += [_table(table, lake.version_of(dataset, table).order) for table in loaded]
+        try:
+            order = lake.at_table_version(dataset).order
+        except CompactorError as error:
+            wrong, _, step = str(error).partition("; ")
+            problems.append(Problem(name, wrong, step))
+            order = dataset.order
+        tables += [_table(lake.table(each), order) for each in names]
         pending[name] = _pending(lake, source, dataset)
     tables += [_table(lake.table(name), None) for name in (FILES, QUARANTINE, RUNS) if lake.exists(name)]
-    return StatusReport(tuple(tables), pending, _last_runs(lake), _quarantine(lake))
+    return StatusReport(tuple(tables), pending, _last_runs(lake), _quarantine(lake), tuple(problems))
 
 
 def _table(table: Table, order: str | None) -> TableStatus:
