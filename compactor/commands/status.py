@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
@@ -47,10 +48,13 @@ def status(config: Config, registry: Registry) -> StatusReport:
         found = arrivals.check(config.source, source, registry, lake, allow_empty=False)
         problems += (replace(each, fails=False) for each in found)
     for dataset in (registry.datasets[name] for name in sorted(registry.datasets)):
+        order = dataset.order
+        with collected(problems, dataset.name), suppress(UnreadableError):  # each table says that below
+            order = lake.at_table_version(dataset).order
         for table in filter(None, (dataset.current_table, dataset.history_table)):
             with collected(problems, table):
                 if (loaded := lake.find(table)) is not None:
-                    tables.append(_table(loaded, lake.version_of(dataset, loaded).order))
+                    tables.append(_table(loaded, order))
         with collected(problems, dataset.name):
             pending[dataset.name] = _pending(lake, source, dataset)
             if known := _acknowledged(lake, dataset):

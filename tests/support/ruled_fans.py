@@ -83,10 +83,10 @@ def record(chance: random.Random, number: int, **more: Any) -> dict[str, Any]:
 class RuledFans:
     """A lake whose registry changes its rule. `records` are all that were delivered."""
 
-    def __init__(self, folder: Path, ruling: Ruling = OLD, *, seed: int = 1) -> None:
+    def __init__(self, folder: Path, ruling: Ruling = OLD, *, seed: int = 1, settings: str = "") -> None:
         self._schemas = folder / "schemas"
         self._schemas.mkdir()
-        self._folder = folder
+        self._folder, self._settings = folder, settings
         self._chance = random.Random(seed)
         self.records: list[dict[str, Any]] = []
         self.write(ruling)
@@ -94,7 +94,7 @@ class RuledFans:
     def write(self, ruling: Ruling, fields: str = FIELDS) -> None:
         self.ruling = ruling
         (self._schemas / "things.yaml").write_text(ruling.yaml + fields, encoding="utf-8")
-        self.lake = Lake(self._folder / "lake", schemas=self._schemas)
+        self.lake = Lake(self._folder / "lake", schemas=self._schemas, settings=self._settings)
 
     def change(self, **parts: Any) -> None:
         self.write(replace(self.ruling, **parts))

@@ -89,7 +89,8 @@ def test_a_table_that_cannot_be_used_so_is_refused_with_the_column_and_the_next_
     report = verify(lake.config, lake.registry, rebuild=True, files=True)
     assert [check.detail for check in report.checks if not check.ok and re.search(text, check.detail)]
     assert repair(lake.config, lake.registry, yes=True).exit_code == 1
-    assert status(lake.config, lake.registry).tables
+    (problem,) = status(lake.config, lake.registry).problems
+    assert (problem.subject, bool(re.search(text, f"{problem.wrong}; {problem.step}"))) == ("things", True)
     views(lake.config, lake.registry, dialect="duckdb")
     list(query(lake.config, lake.registry, f"SELECT * FROM {table}"))
     drift(lake.config, lake.registry)
