@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from types import FrameType
 from typing import Any, NoReturn
@@ -63,7 +64,8 @@ def _fail(error: Exception, *, as_json: bool) -> int:
     else:
         click.echo(f"error: {message}" if isinstance(error, CompactorError) else message, err=True)
     if as_json:
-        click.echo(json.dumps({"error": message, "exit_code": code}))
+        with suppress(OSError):  # stdout may be what has failed
+            click.echo(json.dumps({"error": message, "exit_code": code}))
     if not isinstance(error, click.ClickException):
         _logger.debug("the traceback", exc_info=error)
     return code

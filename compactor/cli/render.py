@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from compactor.cli.console import counted, day, megabytes, minute, new_table, say, section
+from compactor.cli.console import Output, counted, day, megabytes, minute, new_table, say, section
 from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift, InferReport, RegistryCheckReport
 from compactor.reports.migration import MigrationPlan, MigrationReport, RollbackReport
 from compactor.reports.report import (
@@ -34,8 +34,8 @@ _DRIFT_COLUMNS = ("in", "key", "records", "share", "first", "last", "types", "st
 def stdout() -> Console:
     """A console on stdout. It has the width and the colours of the terminal, or a fixed width and no colours."""
     if sys.stdout.isatty():
-        return Console(file=sys.stdout, highlight=False)
-    return Console(file=sys.stdout, highlight=False, force_terminal=False, width=_WIDTH)
+        return Output(file=sys.stdout, highlight=False)
+    return Output(file=sys.stdout, highlight=False, force_terminal=False, width=_WIDTH)
 
 
 def show(report: Report, console: Console, *, command: str = "compactor") -> None:
