@@ -17,25 +17,25 @@ TEXT = "fän-€-日"
 # The verbs answer at once: what is tested is how the answer is printed.
 PROGRAM = f"""
 import sys, types
-import pyarrow as pa
-import compactor
 from compactor.cli import main
 from compactor.reports.report import StatusReport, TableStatus
 
-def stub(verb, answer):
-    module = types.ModuleType("compactor.commands." + verb)
-    setattr(module, verb, answer)
-    sys.modules["compactor.commands." + verb] = module
+def stub(module, name, answer):
+    sys.modules[module] = types.ModuleType(module)
+    setattr(sys.modules[module], name, answer)
 
 def query(config, registry, sql, **_):
+    import pyarrow as pa
+
     names = [{TEXT!r}] * (50000 if "many" in sql else 1)
     return pa.table({{"name": names}}).to_reader(max_chunksize=1000)
 
 def status(config, registry):
     return StatusReport(tables=(TableStatus({TEXT!r}, 1, None, 1, 1, 2**62 + 1),))
 
-stub("query", query)
-stub("status", status)
+stub("compactor.registry.loader", "load", lambda folder: None)
+stub("compactor.commands.query", "query", query)
+stub("compactor.commands.status", "status", status)
 main.run()
 """
 
