@@ -67,7 +67,8 @@ class Reading(OpenLake):
             days: how many days before the newest data of a table count as recent, at most 36,500.
             min_share: suggest a column for keys that at least this percentage of the records has.
 
-        Raises UsageError for an unknown dataset or a number outside of its limits, CompactorError if the catalog or the storage cannot be read.
+        Raises UsageError for an unknown dataset or a number outside of its limits, CompactorError if the catalog or the
+        storage cannot be read.
         """
         from compactor.commands.drift.drift import drift
 
