@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from compactor.errors import UsageError
+
 if TYPE_CHECKING:
     from compactor.config import Config
     from compactor.progress import Progress
@@ -33,6 +35,12 @@ class OpenLake:
 def as_names(given: str | Sequence[str]) -> tuple[str, ...]:
     """A single name is one name, and not the sequence of its letters."""
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def in_range(name: str, value: float, low: float, high: float) -> None:
+    """Raises UsageError, with the limits, if an argument is not a number within them."""
+    if not low <= value <= high:
+        raise UsageError(f"'{name}' should be from {low:,} to {high:,}")
 
 
 def first_hour(given: str | Hour | None) -> Hour | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compactor.api.base import OpenLake, as_names, first_hour, last_hour
+from compactor.api.base import OpenLake, as_names, first_hour, in_range, last_hour
 
 if TYPE_CHECKING:
     from compactor.reports.data import InferReport, RegistryCheckReport
@@ -32,14 +32,17 @@ class Describing(OpenLake):
         Args:
             datasets: names of dataset folders of the source; empty: all.
             start, stop: as for `compact`.
-            objects: the maximum number of objects to read per dataset.
+            objects: the maximum number of objects to read per dataset, at most 1,000,000.
             out: the folder to write NAME.yaml into; None: write nothing.
 
         Raises:
-            UsageError: no such folder in the source, or a file in `out` that exists and differs.
+            UsageError: no such folder in the source, a number outside of its limits, or a file in `out` that exists and
+                differs.
             SourceError: the source cannot be read.
         """
         from compactor.commands.infer.infer import infer
+
+        in_range("objects", objects, 1, 1_000_000)
 
         return infer(
             self.config,
@@ -60,6 +63,8 @@ class Describing(OpenLake):
     ) -> RegistryCheckReport:
         """Checks the registry against a sample of the source. Arguments and errors are those of `infer`."""
         from compactor.commands.infer.registry_check import check
+
+        in_range("objects", objects, 1, 1_000_000)
 
         return check(
             self.config,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from compactor.api.base import OpenLake, as_names
+from compactor.api.base import OpenLake, as_names, in_range
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,12 +64,16 @@ class Reading(OpenLake):
         """New, vanished and conflicting fields and keys in the histories, with suggested columns. Changes nothing.
 
         Args:
-            days: how many days before the newest data of a table count as recent.
+            days: how many days before the newest data of a table count as recent, at most 36,500.
             min_share: suggest a column for keys that at least this percentage of the records has.
 
-        Raises UsageError for an unknown dataset, CompactorError if the catalog or the storage cannot be read.
+        Raises UsageError for an unknown dataset or a number outside of its limits, CompactorError if the catalog or the
+        storage cannot be read.
         """
         from compactor.commands.drift.drift import drift
+
+        in_range("days", days, 1, 36_500)
+        in_range("min_share", min_share, 0, 100)
 
         return drift(self.config, self.registry, datasets=as_names(datasets), days=days, min_share=min_share)
 

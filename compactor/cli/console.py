@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.box import Box
 from rich.console import Console
@@ -18,6 +18,14 @@ SHOWN = 10
 """Objects that are printed with their reason."""
 
 _UNDERLINE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+
+class Output(Console):
+    """A console on stdout."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Leaves it to `streams.until_closed`; the base class would end the program with 1."""
+        raise BrokenPipeError
 
 
 def new_table(columns: Mapping[str, bool], rows: Iterable[Sequence[str]], *, header: bool = True) -> Table:

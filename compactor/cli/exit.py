@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from types import FrameType
 from typing import Any, NoReturn
@@ -60,7 +61,8 @@ def _fail(error: Exception, *, as_json: bool) -> int:
     else:
         say_failed(message, code, prefix="error: " if isinstance(error, CompactorError) else "")
     if as_json:
-        click.echo(json.dumps({"error": message, "exit_code": code}))
+        with suppress(OSError):  # stdout may be what has failed
+            click.echo(json.dumps({"error": message, "exit_code": code}))
     if not isinstance(error, click.ClickException):
         _logger.debug("the traceback", exc_info=error)
     return code

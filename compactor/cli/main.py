@@ -20,7 +20,7 @@ from typing import NoReturn
 import click
 
 from compactor import diagnose
-from compactor.cli import acknowledge, loading, migrate, reading, relocate, setup
+from compactor.cli import acknowledge, loading, migrate, reading, relocate, setup, streams
 from compactor.cli.exit import Program, stop
 from compactor.cli.options import Invocation, pass_invocation
 from compactor.version import __version__
@@ -28,6 +28,7 @@ from compactor.version import __version__
 
 def run() -> NoReturn:
     """The console script. SIGTERM stops it as Ctrl-C does."""
+    streams.prepare()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, stop)
     try:
@@ -37,9 +38,9 @@ def run() -> NoReturn:
     # The native threads of the engine can still be releasing Python buffers. The interpreter's own teardown races with
     # them and has aborted runs that were complete. So it is skipped: all that matters is committed or printed.
     logging.shutdown()
-    with suppress(BrokenPipeError):  # the reader of our output, such as `head`, may have closed it
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # its reader may have closed it; a result that cannot be written was reported before
+            stream.flush()
     os._exit(code)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compactor import log
+from compactor.cli import streams
 
 if TYPE_CHECKING:
     from compactor.api import Lake
@@ -70,14 +71,15 @@ class Invocation:
 
     def show(self, report: Report) -> int:
         """Prints a report to stdout, as one JSON object or for people. Returns its exit code."""
-        if self.as_json:
-            click.echo(json.dumps(report.to_json()))
-        else:
-            from compactor.cli import render
+        with streams.until_closed():
+            if self.as_json:
+                click.echo(json.dumps(report.to_json()))
+            else:
+                from compactor.cli import render
 
-            path = self.config_path
-            command = "compactor" if path == default_config() else f"compactor -c {shlex.quote(str(path))}"
-            render.show(report, render.stdout(), command=command)
+                path = self.config_path
+                command = "compactor" if path == default_config() else f"compactor -c {shlex.quote(str(path))}"
+                render.show(report, render.stdout(), command=command)
         if report.error:
             say_failed(log.printable(report.error), report.exit_code)
         return report.exit_code

@@ -25,6 +25,8 @@ from compactor.errors import CompactorError
 from compactor.log import printable
 
 _SPOOL_BYTES = 16 * 1024 * 1024
+_SAFE_INTEGER = 2**53 - 1
+"""Many readers of JSON, such as jq and JavaScript, round a larger number."""
 
 
 def write_table(reader: pa.RecordBatchReader, console: Console, limit: int) -> bool:
@@ -98,14 +100,19 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """`value` as JSON can hold it. A decimal of scale 0 (such as a sum of integers) is a number; others are texts."""
+    """`value` as JSON can hold it. A decimal of scale 0 (such as a sum of integers) is a number; others are texts.
+
+    A whole number that readers of JSON would round is a text.
+    """
     match value:
-        case None | bool() | int() | str():
+        case None | bool() | str():
             return value
+        case int():
+            return value if abs(value) <= _SAFE_INTEGER else str(value)
         case float():
             return value if math.isfinite(value) else str(value)
         case Decimal():
-            return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else str(value)
+            return _plain(int(value)) if value.as_tuple().exponent == 0 else str(value)
         case datetime():
             return (value.astimezone(UTC) if value.tzinfo else value).isoformat().replace("+00:00", "Z")
         case bytes():

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from compactor.cli import streams
 from compactor.cli.options import Invocation, Verb, datasets, pass_invocation
 
 
@@ -26,7 +27,9 @@ def status(invocation: Invocation) -> int:
     show_default=True,
     help="Form of the result; --json is the same as --format json.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Maximum rows of a table.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="Maximum rows of a table."
+)
 @click.option("--allow-files", is_flag=True, help="Let the statement also read files and URLs.")
 @pass_invocation
 def query(invocation: Invocation, sql: str, form: str, limit: int, allow_files: bool) -> None:
@@ -34,11 +37,11 @@ def query(invocation: Invocation, sql: str, form: str, limit: int, allow_files: 
     from compactor.cli import query_output, render
 
     statement = sys.stdin.read() if sql == "-" else sql
-    with invocation.open().query_batches(statement, allow_files=allow_files) as reader:
+    with invocation.open().query_batches(statement, allow_files=allow_files) as reader, streams.until_closed():
         if invocation.as_json:
             query_output.write_json(reader, sys.stdout)
         elif form == "csv":
-            query_output.write_csv(reader, sys.stdout)
+            query_output.write_csv(reader, streams.as_utf8(sys.stdout))
         elif query_output.write_table(reader, render.stdout(), limit):
             click.echo(f"first {limit} rows; --limit shows more, --format csv all of them", err=True)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from compactor.cli import status_output
-from compactor.cli.console import SHOWN, counted, day, minute, new_table, say, say_problems, section
+from compactor.cli.console import SHOWN, Output, counted, day, minute, new_table, say, say_problems, section
 from compactor.cli.render_set_aside import say_acknowledged, show_set_aside
 from compactor.reports.acknowledgement import AcknowledgeReport
 from compactor.reports.data import DatasetDrift, DriftReport, FieldDrift, InferReport, RegistryCheckReport
@@ -34,8 +34,8 @@ _DRIFT_COLUMNS = ("in", "key", "records", "share", "first", "last", "types", "st
 def stdout() -> Console:
     """A console on stdout. It has the width and the colours of the terminal, or a fixed width and no colours."""
     if sys.stdout.isatty():
-        return Console(file=sys.stdout, highlight=False)
-    return Console(file=sys.stdout, highlight=False, force_terminal=False, width=_WIDTH)
+        return Output(file=sys.stdout, highlight=False)
+    return Output(file=sys.stdout, highlight=False, force_terminal=False, width=_WIDTH)
 
 
 def show(report: Report, console: Console, *, command: str = "compactor") -> None:

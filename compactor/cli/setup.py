@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from compactor.cli import streams
 from compactor.cli.options import Invocation, Verb, datasets, pass_invocation
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ def init(invocation: Invocation, folder: Path, aws: bool, registry: bool) -> int
     from compactor import api
 
     report = api.init(folder, aws=aws, registry=registry)
-    if invocation.as_json:
-        click.echo(json.dumps(report.to_json()))
-    else:
-        for path in report.written:
-            click.echo(f"wrote {path}")
-        click.echo(f"next: {report.note}\n  {report.next}")
+    with streams.until_closed():
+        if invocation.as_json:
+            click.echo(json.dumps(report.to_json()))
+        else:
+            for path in report.written:
+                click.echo(f"wrote {path}")
+            click.echo(f"next: {report.note}\n  {report.next}")
     return report.exit_code
 
 

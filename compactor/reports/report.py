@@ -306,13 +306,26 @@ def named(key: str, reason: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` with dataclasses as dicts, tuples as lists and times as ISO 8601 in UTC, ending in Z."""
+    """`value` with dataclasses as dicts, tuples as lists and times as ISO 8601 in UTC, ending in Z.
+
+    Ids of snapshots are texts: they exceed 2**53, and many readers of JSON would round them.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {part.name: plain(getattr(value, part.name)) for part in dataclasses.fields(value)}
+        return {part.name: plain(_id_text(part.name, getattr(value, part.name))) for part in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: str(item) if key in _SNAPSHOT_IDS and item else plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [plain(item) for item in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return value
+
+
+_SNAPSHOT_IDS = ("snapshot_id", "history_snapshot_id", "current_snapshot_id")
+
+
+def _id_text(name: str, value: Any) -> Any:
+    """The value of an attribute, with ids of snapshots as texts."""
+    if name == "snapshots":
+        return {table: str(snapshot) for table, snapshot in value.items()}
+    return str(value) if name in _SNAPSHOT_IDS and value is not None else value

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -122,3 +123,20 @@ def test_importing_the_package_loads_no_other_package() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "['compactor']"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda lake: lake.drift(days=10**12), "'days' should be from 1 to 36,500"),
+        (lambda lake: lake.drift(min_share=float("nan")), "'min_share' should be from 0 to 100"),
+        (lambda lake: lake.infer(objects=0), "'objects' should be from 1 to 1,000,000"),
+        (lambda lake: lake.infer_check(objects=10**30), "'objects' should be from 1 to 1,000,000"),
+    ],
+)
+def test_a_number_outside_of_its_limits_is_a_usage_error(
+    tmp_path: Path, call: Callable[[compactor.Lake], object], words: str
+) -> None:
+    (tmp_path / "c.yaml").write_text("source: {url: in}\nwarehouse: lake\n")
+    with pytest.raises(compactor.UsageError, match=words):
+        call(compactor.open(tmp_path / "c.yaml"))
