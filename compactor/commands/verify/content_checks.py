@@ -19,13 +19,13 @@ from compactor.duck.sql import quote
 from compactor.lake import file_reading
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.file_inventory import Inventory
-from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.own_tables import ACKNOWLEDGED, FILES, QUARANTINE, RUNS
 from compactor.lake.table import Table
 from compactor.publish import upsert
 from compactor.registry.dataset import Dataset
 from compactor.reports.report import Check, Repair
 
-_KEYS = {FILES: upsert.OBJECT, QUARANTINE: LINE, RUNS: upsert.RUN}
+_KEYS = {FILES: upsert.OBJECT, QUARANTINE: LINE, RUNS: upsert.RUN, ACKNOWLEDGED: upsert.ACKNOWLEDGEMENT}
 
 
 def check_content(lake: Lakehouse, table: Table, dataset: Dataset | None, found: Inventory) -> Iterator[Finding]:
