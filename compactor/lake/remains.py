@@ -173,6 +173,28 @@ def load(lake: Lakehouse, name: str, path: str) -> Table:
     return Table(lake._catalog, f"{lake.namespace}.{name}", loaded)
 
 
+def is_older_copy(lake: Lakehouse, table: Table) -> bool:
+    """Whether metadata files show commits that came after the one that the catalog names.
+
+    A commit that was killed leaves one such file, of the next version. Only the table's own commits leave more.
+    """
+    named = table.metadata_location.rsplit("/", 1)[-1]
+    match = _NAME.fullmatch(named)
+    if match is None:  # a name of another catalog's own
+        return False
+    for file in metadata_files(lake, table.location):
+        if file.version < int(match[1]) + 2:
+            return False
+        try:
+            later = load(lake, table.name, file.path)._iceberg.metadata
+        except Exception as error:  # noqa: BLE001  what is not whole shows in many ways
+            log.debug("%s cannot be read: %s", file.path, type(error).__name__)
+            continue
+        if any(entry.metadata_file.endswith(f"/{named}") for entry in later.metadata_log):
+            return True
+    return False
+
+
 def newest(lake: Lakehouse, name: str, mark: Mark | None) -> Table | None:
     """The newest state of a table by its files: all files that it needs to be read are there. None if there is none.
 
@@ -210,21 +232,27 @@ def _readable(lake: Lakehouse, name: str, file: MetadataFile) -> Table | None:
 
 
 def renamed(lake: Lakehouse, name: str) -> str | None:
-    """Another table of the namespace that lies where this one should: what it is called now."""
+    """Another table of the namespace that is this one, with all that the last run left: what it is called now."""
+    marked = marks_of(lake)
+    mark = marked.tables.get(name) if marked else None
     expected = set(locations(lake, name))
     try:
-        others = [each[-1] for each in lake._catalog.list_tables(lake.namespace)]
+        others = sorted(each[-1] for each in lake._catalog.list_tables(lake.namespace))
     except Exception as error:  # noqa: BLE001  a permission to list is not needed for anything else
         log.debug("the tables of %s cannot be listed: %s", lake.namespace, type(error).__name__)
         return None
-    for other in sorted(others):
+    found: dict[str, int] = {}
+    for other in others:
         try:
             table = lake.find(other)
         except Exception:  # noqa: BLE001, S112  of any table of anybody
             continue
-        if table is not None and other != name and table.location in expected:
-            return str(other)
-    return None
+        if table is None or other == name:
+            continue
+        now = Mark.of(table)
+        if mark.is_reached_by(now) if mark else table.location in expected:
+            found[str(other)] = now.sequence
+    return max(found, key=lambda other: found[other], default=None)
 
 
 def rename(lake: Lakehouse, other: str, name: str) -> None:

@@ -98,11 +98,31 @@ def accept(lake: Lakehouse, registry: Registry, run_id: str, tables: Collection[
     marks.write(lake.table(FILES), Marks(run_id, kept | now, tuple(sorted(set(tables) - now.keys()))))
 
 
-def faults(lake: Lakehouse, registry: Registry) -> Iterator[Fault]:
-    """The lost tables of a lake, the program's own first."""
-    yield from _own_faults(lake, registry)
+def faults(lake: Lakehouse, registry: Registry, *, by_files: bool = False) -> Iterator[Fault]:
+    """The lost tables of a lake, the program's own first.
+
+    Args:
+        by_files: also look for older copies by the metadata files of each table: on a lake that has no marks yet, and
+            after commits of other engines. Lists the metadata folder of these tables.
+    """
+    found = [*_own_faults(lake, registry)]
     for name in sorted(registry.datasets):
-        yield from _dataset_faults(lake, registry.datasets[name])
+        found += _dataset_faults(lake, registry.datasets[name])
+    yield from found
+    if by_files:
+        lost = {each.table for each in found}
+        yield from (each for each in _older_by_files(lake, registry) if each.table not in lost)
+
+
+def _older_by_files(lake: Lakehouse, registry: Registry) -> Iterator[Fault]:
+    marked = remains.marks_of(lake)
+    owners = {name: dataset for dataset in registry.datasets.values() for name in names_of(dataset)}
+    for table in _present(lake, registry.datasets.values()):
+        mark = marked.tables.get(table.name) if marked else None
+        # What the last run left is right, whatever lies beside it: an older state can have been kept on purpose.
+        if (mark is None or mark.metadata != Mark.of(table).metadata) and remains.is_older_copy(lake, table):
+            wrong = "the catalog has an older copy of it: its metadata files show later commits"
+            yield Fault(table.name, "older", wrong, remains.REPAIR, owners.get(table.name))
 
 
 def _own_faults(lake: Lakehouse, registry: Registry) -> Iterator[Fault]:

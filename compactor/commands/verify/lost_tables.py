@@ -77,7 +77,7 @@ def carry_out(run: Run, registry: Registry, planned: list[Restoring]) -> None:
 def _faults(lake: Lakehouse, registry: Registry) -> list[Fault]:
     """The lost tables, without those that other checks find and repair as well."""
     found = []
-    for each in presence.faults(lake, registry):
+    for each in presence.faults(lake, registry, by_files=True):
         dataset = each.dataset
         is_current = dataset is not None and each.table == dataset.current_table
         if each.kind == "gone" and is_current and dataset and lake.exists(dataset.history_table):

@@ -86,7 +86,7 @@ def _recount(run: Run, config: Config, dataset: Dataset) -> None:
         # The text of lines whose objects the source no longer has is nowhere else.
         kept = relations.table("kept", f"SELECT * FROM {rejected} ANTI JOIN {listed} USING (key, etag)")
         entries = recovered.ledger_rows(
-            relations, ledger, dataset.name, new, run.run_id, run_log.now(), rejected=kept, adds=False
+            relations, ledger, dataset.name, new, _counted_by(run), run_log.now(), rejected=kept, adds=False
         )
         _replace_entries(run, relations, dataset, entries)
         read_again = relations.table(
@@ -114,7 +114,7 @@ def _reread_rejected(run: Run, config: Config, dataset: Dataset) -> None:
         if not relations.count(again):
             return
         new = relations.table("new_lines", f"SELECT key, sum(new)::BIGINT AS n FROM {again} WHERE new > 0 GROUP BY 1")
-        counted = recovered.ledger_rows(relations, ledger, dataset.name, new, run.run_id, run_log.now())
+        counted = recovered.ledger_rows(relations, ledger, dataset.name, new, _counted_by(run), run_log.now())
         left = relations.table(
             "left_entries",
             f"SELECT * FROM {entries} ANTI JOIN {again} USING (key, etag) WHERE etag <> '{RECOVERED}' OR key NOT IN"
@@ -124,6 +124,11 @@ def _reread_rejected(run: Run, config: Config, dataset: Dataset) -> None:
         lines = relations.table("lines", f"SELECT dataset, key AS source_file, etag FROM {again}")
         _forget_lines(run, relations, lines)
     run_log.record(run, [(dataset, Tally(started_at=run.started_at, watermark=_FIRST_HOUR))])
+
+
+def _counted_by(run: Run) -> str:
+    """What the rows name as their run. Not the repair, whose own row says that it has loaded nothing."""
+    return f"{run.run_id}-recovered"
 
 
 def _replace_entries(run: Run, relations: Relations, dataset: Dataset, entries: Relation) -> None:

@@ -18,7 +18,7 @@ from compactor.progress import NullProgress
 from compactor.registry import loader
 from tests.support.damage import EVENTS, PAST, STATE, run_repair
 from tests.support.lake import SCHEMAS, Lake
-from tests.support.lost import TwoNights, drop, drop_with_files
+from tests.support.lost import TwoNights, drop, drop_with_files, take_an_older_copy
 
 VERBS: dict[str, Callable[[Lake], Any]] = {
     "replay": lambda lake: replay(lake.config, lake.registry, progress=NullProgress()),
@@ -128,3 +128,14 @@ def test_rejected_lines_that_the_source_lacks_keep_their_counts(nights: TwoNight
     lake.compact()
     assert failed(lake) == [(QUARANTINE, "rows = quarantined lines of the ledger")]
     assert len(lake.quarantine()) == len(lines)
+
+
+def test_an_older_copy_in_a_lake_without_marks_is_found_by_its_files(nights: TwoNights) -> None:
+    """Such as a lake of an older version of the program. One newer file can be of a commit that was killed."""
+    lake = nights.lake
+    (nights.folder_of(FILES) / "notes" / "tables.json").unlink()
+    take_an_older_copy(nights, FILES)
+    assert (FILES, "the table is as its last run left it") in failed(lake)
+    run_repair(lake, yes=True)
+    assert failed(lake) == []
+    lake.assert_equals_model((STATE, EVENTS))

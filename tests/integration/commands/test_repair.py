@@ -145,7 +145,7 @@ def test_a_dataset_loaded_anew_as_the_plan_says_is_sound(lake: Lake) -> None:
         drop(lake, table)
     assert "`compactor verify --repair --yes`" in advice
     plan = run_repair(lake, yes=True)
-    assert [each.table for each in plan.repairs or () if each.done] == [STATE, PAST]
+    assert [each.table for each in plan.repairs or () if each.done] == [PAST, STATE]
     assert f"`compactor compact --dataset {STATE} --full-scan`" in advice
     lake.compact(datasets=(STATE,), full_scan=True)
     assert run_repair(lake, yes=False).exit_code == 0
