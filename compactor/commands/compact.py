@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from compactor.commands.drift import evolve
 from compactor.config import Batch as BatchLimits
 from compactor.config import Config, EngineName, IfRunning
-from compactor.decode.batch_reader import unknown_versions
 from compactor.decode.decoded import Decoded
 from compactor.duck.relations import Relations
 from compactor.duck.session import session as engine_session
@@ -101,7 +100,7 @@ def _compact_dataset(job: _Job, listed: Dataset) -> DatasetReport:
             dataset = job.run.lake.at_table_version(listed)
             _load_pending(job, dataset, tally)
     if listed.additive == "evolve" and tally.unknown_fields:
-        evolve.evolve(job.run.lake, listed)
+        tally.columns_left = evolve.evolve(job.run.lake, listed)
     return tally.report(dataset, seconds=time.monotonic() - began)
 
 
@@ -161,7 +160,7 @@ def _load_batch(job: _Job, dataset: Dataset, objects: Sequence[SourceObject], ta
                     run_id=run.run_id,
                     open_batch=job.open_batch,
                 )
-        tally.unknown_versions |= unknown_versions(batch.con, decoded.rejected)
+        tally.rejections.add(batch.con, decoded)
         tally.objects += batch.relations.count(decoded.files)
         tally.unknown_fields += batch.count_unknown(decoded)
     tally.lines += accounts.totals.lines

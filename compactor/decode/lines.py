@@ -1,8 +1,8 @@
 """Blocks of bytes to a chunk: a table of lines.
 
-Here lines are only bytes, and all is done for the lines of a block at once. Blank lines are left out. Lines that are too
-long, not UTF-8, or that begin with a byte which begins no JSON value are rejected, in the words of the exact path: that
-needs no parser.
+Lines are only bytes here, and all is done for the lines of a block at once. Blank ones are left out. Lines are rejected
+that need no parser for it: too long, not UTF-8, or beginning with a byte that begins no JSON value. The words are those
+of the exact path.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from compactor.duck.relations import Relation, Relations
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES
 from compactor.publish.run_log import LastRun, last_run
-from compactor.source import Hour, IgnoredKeys, Source, SourceObject
+from compactor.source import Hour, IgnoredKeys, Source, SourceObject, same_etag_sql
 
 _PAGE = 10_000
 _LISTED = pa.schema([("key", pa.string()), ("etag", pa.string()), ("size", pa.int64())])
@@ -81,7 +81,8 @@ def list_pending(
         columns = [[o.key for o in page], [o.etag for o in page], [o.size for o in page]]
         relations.append(listed, pa.table(columns, schema=_LISTED))
     loaded = loaded_objects(relations, lake, dataset)
-    pending = relations.table("pending", f"SELECT * FROM {listed} ANTI JOIN {loaded} USING (key, etag)")
+    same = same_etag_sql("i.etag", "o.etag")
+    pending = relations.table("pending", f"SELECT i.* FROM {listed} i ANTI JOIN {loaded} o ON i.key = o.key AND {same}")
     relations.drop(listed, loaded)
     objects, size = relations.con.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM {pending}").fetchall()[0]
     return Listing(pending, int(objects), int(size), after, newest)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from compactor.decode.rejections import MOST_VERSIONS, Rejections
 from compactor.duck import session
 from compactor.duck.relations import Relation, Relations
 from compactor.lake.catalog import Lakehouse
@@ -45,7 +46,8 @@ class Run:
         return cls(f"{at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}", verb, at, lake, progress)
 
     def report(self, datasets: Sequence[DatasetReport] = (), *, left_to: str | None = None) -> RunReport:
-        return RunReport(self.run_id, self.started_at, now(), tuple(datasets), left_to)
+        problems = tuple(problem for dataset in datasets for problem in dataset.problems)
+        return RunReport(self.run_id, self.started_at, now(), tuple(datasets), left_to, problems)
 
 
 @dataclass
@@ -62,7 +64,8 @@ class Tally:
     unknown_fields: int = 0
     ignored: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
-    unknown_versions: dict[str, str] = field(default_factory=dict)
+    columns_left: int = 0
+    rejections: Rejections = field(default_factory=Rejections)
     snapshots: dict[str, int] = field(default_factory=dict)
 
     def add(self, totals: Totals, published: Published) -> None:
@@ -83,7 +86,13 @@ class Tally:
             unknown_fields=self.unknown_fields,
             ignored=self.ignored,
             failed=tuple(self.failed),
-            unknown_versions=tuple(sorted(self.unknown_versions.items())),
+            columns_left=self.columns_left,
+            reasons=dict(self.rejections.reasons),
+            beyond_replay=self.rejections.beyond_replay,
+            unknown_versions=tuple(
+                (*found, lines) for found, lines in self.rejections.versions.most_common(MOST_VERSIONS)
+            ),
+            no_records=tuple((what, *found) for what, found in sorted(self.rejections.files.items())),
             snapshots=self.snapshots,
             seconds=seconds,
         )

@@ -8,12 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compactor.errors import UsageError
-from compactor.source.base import Hour, IgnoredKeys, Source, SourceConfig, SourceObject
+from compactor.source.base import Hour, IgnoredKeys, Source, SourceConfig, SourceObject, same_etag_sql
 
 if TYPE_CHECKING:
     from compactor.source.s3 import Credentials
 
-__all__ = ["Hour", "IgnoredKeys", "Source", "SourceConfig", "SourceObject", "aws_credentials", "open_source"]
+__all__ = [
+    "Hour",
+    "IgnoredKeys",
+    "Source",
+    "SourceConfig",
+    "SourceObject",
+    "aws_credentials",
+    "open_source",
+    "same_etag_sql",
+]
 
 
 def open_source(config: SourceConfig) -> Source:
