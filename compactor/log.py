@@ -1,7 +1,8 @@
 """Logging to stderr: text lines for people, JSON lines for log collectors.
 
 A log line may hold ids, keys, file names, line numbers, counts and times. It never holds the content of a record, not
-even at level DEBUG: records are personal data, and a log is kept longer and read by more people than the lake.
+even at level DEBUG: records are personal data, and a log is kept longer and read by more people than the lake. So a
+traceback has the places and the kinds of errors. It has the message of an error only if that cannot quote a record.
 
 All times are UTC, like the hours in the object keys.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import traceback
 from typing import Any, Literal, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
@@ -60,7 +62,37 @@ def _our_handlers() -> list[StderrHandler]:
     return [each for each in logging.getLogger().handlers if isinstance(each, StderrHandler)]
 
 
-class _LowerLevel(logging.Formatter):
+_QUOTES_NOTHING = ("compactor.", "botocore.", "click.")
+"""Packages whose errors speak of names and settings. Those of others, such as the engine, quote what they have read."""
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback of an error and of those that led to it, without messages that may quote a record."""
+    parts: list[str] = []
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        trace = "".join(traceback.format_tb(link.__traceback__))
+        parts.append(f"Traceback (most recent call last):\n{trace}{_kind(link)}")
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return "\n\nThat followed from:\n\n".join(parts)
+
+
+def _kind(error: BaseException) -> str:
+    module, name = type(error).__module__, type(error).__qualname__
+    shown = isinstance(error, OSError) or f"{module}.".startswith(_QUOTES_NOTHING)
+    return f"{module}.{name}: {error if shown else '(not shown: it may quote a record)'}"
+
+
+class _WithoutValues(logging.Formatter):
+    """Writes the traceback of a log line by `traceback_text`."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # the base class's name
+        return traceback_text(ei[1])
+
+
+class _LowerLevel(_WithoutValues):
     """`HH:MM:SS info message`: the level in lower case, as in JSON lines."""
 
     converter = staticmethod(time.gmtime)
@@ -73,7 +105,7 @@ def _text_formatter() -> logging.Formatter:
     return _LowerLevel("%(asctime)s", datefmt="%H:%M:%S")  # logging computes asctime only if the format names it
 
 
-class _UtcJson(JsonFormatter):
+class _UtcJson(_WithoutValues, JsonFormatter):
     """One JSON object per line: time (ISO 8601, UTC), level, logger, message, then the record's extra fields."""
 
     converter = staticmethod(time.gmtime)

@@ -2,6 +2,7 @@
 
     python scripts/bench.py                  a few minutes on two cores
     python scripts/bench.py --full           three times the data, more rounds
+    python scripts/bench.py --only hostile   what hostile input costs, beside good lines
     python scripts/bench.py --json FILE      also writes every sample, for a program
 
 Each measurement is a process of its own, to get its own peak memory. Compared steps run in turns. The table shows
@@ -29,6 +30,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+import bench_hostile
 from bench_data import EVENTS, IDENTITIES, MERGES, PROFILES, Part, Written, write_export
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -127,6 +129,14 @@ class Bench:
         self._aim("  its peak memory", f"{big.peak_bytes / MB:,.0f} MB", "< 2,000 MB", met=big.peak_bytes < 2000 * MB)
         self._merge(rows=1_000_000, days=10, keys=200_000, upserts=3 if self._full else 1)
         self._migrate(rows=5_000_000, days=10)
+
+    def run_hostile(self) -> None:
+        for cost in bench_hostile.costs(self._folder, measure, report):
+            result = f"{cost.per_line * 1e6:,.2f} us a line, {cost.ratio:.2f} x good"
+            row = Row(cost.name, [cost.sample], cost.raw_bytes, result, "<= 5 x", met=cost.ratio <= 5)
+            self.rows.append(row)
+        peak = max(row.peak_bytes for row in self.rows)
+        self._aim("the highest peak memory", f"{peak / MB:,.0f} MB", "< 1 GiB", met=peak < 1 << 30)
 
     def _load_next_to_parsing(self, name: str, parts: list[Part]) -> None:
         export = self._export(name, parts)
@@ -290,6 +300,7 @@ def show(rows: list[Row], facts: dict[str, Any]) -> None:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="three times the data, more rounds")
+    parser.add_argument("--only", choices=["hostile"], help="measure only this")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every sample there")
     parser.add_argument("--work", type=Path, metavar="DIR", help="folder for temporary data; default: the system's")
     arguments = parser.parse_args(argv)
@@ -298,7 +309,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="compactor-bench-", dir=arguments.work) as folder:
         bench = Bench(Path(folder), full=arguments.full)
-        bench.run()
+        bench.run_hostile() if arguments.only else bench.run()
     show(bench.rows, facts)
     if arguments.json:
         arguments.json.write_text(

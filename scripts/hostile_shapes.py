@@ -1,7 +1,4 @@
-"""Shapes of hostile input: contents of objects that are meant to cost more than good ones. Seeded.
-
-Each shape gives whole lines for one object of `fan_profiles`. Beside it is the good line to compare it with.
-"""
+"""Shapes of hostile input: contents of an object of `fan_profiles` that are meant to cost more than good ones."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ _TRAITS = b'"firstName":"Zo\xc3\xab","lastName":"Example","loyaltyTier":"gold","
 
 @dataclass(frozen=True)
 class Shape:
-    """One kind of hostile content.
+    """One kind of content.
 
     Attributes:
         name: what its lines are.
@@ -43,16 +40,18 @@ def record(number: int, chance: random.Random, *, traits: bytes = _TRAITS, versi
     return _RECORD % (chance.randbytes(16).hex().encode(), version, number % 20_000, *at, traits)
 
 
+USUAL = len(record(0, random.Random(0)))
+"""Bytes of a good line."""
+
+
 def good(length: int) -> Shape:
-    """Good lines of about so many bytes: of the usual length at least, longer ones have more traits."""
-    usual = len(record(0, random.Random(0)))
+    """Good lines of about so many bytes: a record of the usual length, with more traits."""
 
     def line(number: int, chance: random.Random) -> bytes:
-        more = (length - usual) // 26
-        extra = b"".join(b',"t%06d":"value-%06d"' % (n, n) for n in range(more))
-        return record(number, chance, traits=_TRAITS + extra)
+        more = b"".join(b',"t%06d":"value-%06d"' % (n, n) for n in range((length - USUAL) // 26))
+        return record(number, chance, traits=_TRAITS + more)
 
-    return Shape(f"good lines of {max(length, usual):,} bytes", line)
+    return Shape(f"good lines of {length:,} bytes", line)
 
 
 def _of(text: bytes) -> Callable[[int, random.Random], bytes]:
@@ -73,6 +72,10 @@ def _alternating(number: int, chance: random.Random) -> bytes:
 
 def _words(number: int, chance: random.Random) -> bytes:
     return b"2026-11-01 05:00:00 INFO request %d took %d ms\n" % (number, chance.randrange(1000))
+
+
+def _pretty(number: int, _: random.Random) -> bytes:
+    return (b"  {", b'    "id": "r%d",' % number, b"  },")[number % 3] + b"\n"
 
 
 def _keys(count: int) -> Callable[[int, random.Random], bytes]:

@@ -1,4 +1,4 @@
-"""Migrates the tables from a pipeline; the same as `compactor migrate`.
+"""Migrates the tables from a pipeline; the same as `compactor migrate plan`, `apply` and `rollback`.
 
     python scripts/migrate_schema.py plan|apply|rollback [OPTIONS]
 

@@ -122,7 +122,8 @@ def _total(report: RunReport) -> DatasetReport:
         unknown_fields=sum(part.unknown_fields for part in parts),
         ignored=sum(part.ignored for part in parts),
         failed=tuple(failure for part in parts for failure in part.failed),
-        unknown_versions=tuple((part.dataset, why) for part in parts for _, why in part.unknown_versions),
+        beyond_replay=sum(part.beyond_replay for part in parts),
+        unknown_versions=tuple((part.dataset, why, n) for part in parts for _, why, n in part.unknown_versions),
         seconds=(report.finished_at - report.started_at).total_seconds(),
     )
 
@@ -136,11 +137,16 @@ def _say_what_next(total: DatasetReport, console: Console, command: str) -> None
             say(console, f"  and {len(more):,} more; --json lists them all")
     say_acknowledged(total, console, command)
     if new := total.quarantined - total.acknowledged_lines:
-        say(console, f"{counted(new, 'line')} quarantined; nothing is lost:")
+        beyond = total.beyond_replay
+        say(console, f"{counted(new, 'line')} quarantined{'' if beyond else '; nothing is lost'}:")
         say(console, f"  to see why:                   {command} query {_WHY_QUARANTINED}")
-        for dataset, why in total.unknown_versions:
+        for dataset, why, _ in total.unknown_versions:
             say(console, f"  {dataset}: {why}")
-        say(console, f"  after fixing the registry:    {command} replay")
+        if total.quarantined > beyond:
+            say(console, f"  after fixing the registry:    {command} replay")
+        if beyond:
+            lines = counted(beyond, "line")
+            say(console, f"  no replay can read {lines} (not JSON, not UTF-8, too long): have them delivered again")
 
 
 def _show_plan(plan: MigrationPlan, console: Console, command: str) -> None:
@@ -238,13 +244,16 @@ def _show_dataset_drift(dataset: DatasetDrift, console: Console, command: str) -
     section(console, title, columns, [_drift_row(field) for field in dataset.fields])
     for column, keys in dataset.crowded.items():
         say(console, f"{column}: {keys:,} distinct keys, so its keys are data, not fields; none of them is listed")
+    for column, keys in dataset.hidden.items():
+        looks = "key that looks like a value is" if keys == 1 else "keys that look like values are"
+        say(console, f"{column}: {keys:,} {looks} not listed")
     if dataset.promote:
         place = "instead of its promote:" if dataset.replaces_promote else "at its end"
         say(console, f"to make columns of keys, paste this into {dataset.file}, {place};")
         say(console, f"then `{command} migrate apply` adds them to the table:")
         for line in dataset.promote.splitlines():
             say(console, line)
-    if dataset.crowded or dataset.promote:
+    if dataset.crowded or dataset.hidden or dataset.promote:
         say(console, "")
 
 

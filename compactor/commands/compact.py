@@ -10,7 +10,6 @@ from functools import partial
 from compactor.commands.drift import evolve
 from compactor.config import Batch as BatchLimits
 from compactor.config import Config, EngineName, IfRunning
-from compactor.decode.batch_reader import unknown_versions
 from compactor.decode.decoded import Decoded
 from compactor.duck.relations import Relations
 from compactor.duck.session import session as engine_session
@@ -113,7 +112,7 @@ def _compact_dataset(job: _Job, listed: Dataset, tally: Tally) -> None:
             dataset = lake.at_table_version(listed)
             _load_pending(job, dataset, tally)
     if listed.additive == "evolve" and tally.unknown_fields:
-        evolve.evolve(lake, listed)
+        tally.columns_left = evolve.evolve(lake, listed)
 
 
 def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
@@ -181,7 +180,7 @@ def _load_batch(job: _Job, dataset: Dataset, objects: Sequence[SourceObject], ta
             tally.acknowledged_lines += acknowledged.count_lines(
                 batch.relations, lake, dataset.name, decoded.rejected, decoded.files
             )
-        tally.unknown_versions |= unknown_versions(batch.con, decoded.rejected)
+        tally.rejections.add(batch.con, decoded)
         tally.objects += batch.relations.count(decoded.files)
         tally.unknown_fields += batch.count_unknown(decoded)
         tally.unfit.update(batch.count_unfit(decoded))

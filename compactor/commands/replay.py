@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from compactor.config import Config, IfRunning
 from compactor.decode import batch_reader
-from compactor.decode.batch_reader import unknown_versions
 from compactor.decode.bulk import Decoder
 from compactor.decode.decoded import Decoded
 from compactor.decode.lines import Chunk
@@ -89,7 +88,7 @@ def _load_again(run: Run, dataset: Dataset, tally: Tally) -> None:
             if not lines:
                 return
             accepted = batch.relations.count(decoded.records)
-            tally.unknown_versions |= unknown_versions(batch.con, decoded.rejected)
+            tally.rejections.add(batch.con, decoded)
             tally.lines, tally.quarantined = lines, lines - accepted
             tally.acknowledged_lines = acknowledged.count_lines(
                 batch.relations, lake, dataset.name, decoded.rejected, decoded.files

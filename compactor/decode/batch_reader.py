@@ -15,7 +15,6 @@ from compactor.decode.bulk import Decoder
 from compactor.decode.decoded import Decoded
 from compactor.decode.gunzip import Block, Done, read_blocks
 from compactor.decode.lines import chunk_of, pieces
-from compactor.decode.rejects import UNKNOWN_VERSION
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import literal, number
 from compactor.errors import DamagedObject
@@ -150,13 +149,6 @@ def register_files(relations: Relations, files: Sequence[tuple[str, str, int]]) 
 def counts(relations: Relations, records: Relation) -> Relation:
     """A view of the number of records of each file: (file_no, n)."""
     return relations.view("counts", f"SELECT __file_no AS file_no, count(*) AS n FROM {records} GROUP BY 1")
-
-
-def unknown_versions(con: duckdb.DuckDBPyConnection, rejected: Relation) -> dict[str, str]:
-    """The versions of rejected lines that the tables do not have, each with why."""
-    reason = literal(UNKNOWN_VERSION)
-    found = con.execute(f"SELECT DISTINCT version, detail FROM {rejected} WHERE reason = {reason}").fetchall()
-    return {str(version): detail for version, detail in found}
 
 
 def drop_files(con: duckdb.DuckDBPyConnection, decoded: Decoded[Relation], file_nos: Collection[int]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from compactor.decode import rejects
+from compactor.decode.content import MARK
 from compactor.decode.rejects import Reject
 from compactor.registry import expressions
 from compactor.registry.dataset import Dataset
@@ -69,6 +70,8 @@ def read_object(raw: bytes) -> dict[str, Any] | Reject | None:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         return rejects.invalid_utf8(error.start)
+    if text.startswith(MARK):
+        return rejects.byte_order_mark()
     if _too_deep(text):
         return rejects.too_deep(MAX_DEPTH)
     try:

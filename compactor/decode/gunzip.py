@@ -7,6 +7,7 @@ different objects interleave; those of one object come in order, and its last ev
 from __future__ import annotations
 
 import gzip
+import io
 import queue
 import sys
 import threading
@@ -18,6 +19,7 @@ from typing import BinaryIO
 
 from isal import igzip, igzip_lib
 
+from compactor.decode import content
 from compactor.errors import DamagedObject, ObjectError
 
 _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # the stub takes the class for a value
@@ -166,12 +168,30 @@ def whole_lines(
 
 
 def _unpacked(stream: BinaryIO, key: str) -> Iterator[bytes]:
+    beginning = stream.peek(content.BYTES) if isinstance(stream, io.BufferedReader) else b""
     try:
         with igzip.IGzipFile(fileobj=stream, mode="rb") as unpacker:  # type: ignore[no-untyped-call]
             block = unpacker.read(BLOCK_BYTES)
+            while 0 < len(block) < content.BYTES and (more := unpacker.read(BLOCK_BYTES)):
+                block += more
+            _refuse_container(block, key)
             while block:
                 yield block
                 block = unpacker.read(BLOCK_BYTES)
     except (EOFError, gzip.BadGzipFile, _IsalError) as error:
         reason = "is truncated" if isinstance(error, EOFError) else "is not a sound gzip file"
+        if what := content.likeness_of_file(beginning):
+            reason = f"{reason}: it looks like {what}"
         raise DamagedObject(key, f"{key}: {reason}; it stays pending until it is delivered again") from error
+
+
+def _refuse_container(beginning: bytes, key: str) -> None:
+    what = content.container(beginning)
+    if what == content.GZIP:
+        raise DamagedObject(
+            key, f"{key}: was compressed twice; it stays pending until it is delivered again, compressed once"
+        )
+    if what:
+        raise DamagedObject(
+            key, f"{key}: holds {what} instead of lines of JSON; it stays pending until it is delivered again"
+        )

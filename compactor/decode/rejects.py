@@ -128,6 +128,10 @@ def not_json(position: int | None) -> Reject:
     return Reject(NOT_JSON, f"not valid JSON{place}")
 
 
+def byte_order_mark() -> Reject:
+    return Reject(NOT_JSON, "begins with a byte order mark, which JSON does not have")
+
+
 def too_deep(levels: int) -> Reject:
     """`levels` is how many objects and arrays may be nested."""
     return Reject(NOT_JSON, f"nested deeper than {levels} levels")

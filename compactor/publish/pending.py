@@ -14,7 +14,7 @@ from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES
 from compactor.publish import acknowledged
 from compactor.publish.run_log import LastRun
-from compactor.source import Hour, IgnoredKeys, Source, SourceObject
+from compactor.source import Hour, IgnoredKeys, Source, SourceObject, same_etag_sql
 
 _PAGE = 10_000
 _LISTED = pa.schema([("key", pa.string()), ("etag", pa.string()), ("size", pa.int64())])
@@ -104,9 +104,11 @@ def list_pending(
         columns = [[o.key for o in page], [o.etag for o in page], [o.size for o in page]]
         relations.append(listed, pa.table(columns, schema=_LISTED))
     loaded = loaded_objects(relations, lake, dataset)
+    same = same_etag_sql("i.etag", "o.etag")
     pending = relations.table(
         "pending",
-        f"SELECT * FROM {listed} ANTI JOIN {loaded} USING (key, etag) ANTI JOIN {set_aside} USING (key, etag)",
+        f"SELECT i.* FROM {listed} i ANTI JOIN {loaded} o ON i.key = o.key AND {same}"
+        f" ANTI JOIN {set_aside} a ON i.key = a.key AND i.etag = a.etag",
     )
     acknowledgements = relations.count(set_aside)
     relations.drop(listed, loaded, set_aside)

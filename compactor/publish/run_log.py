@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from compactor.decode.rejections import MOST_VERSIONS, Rejections
 from compactor.duck import session
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import quote
@@ -59,7 +60,8 @@ class Run:
         left_to: str | None = None,
         problems: Sequence[Problem] = (),
     ) -> RunReport:
-        return RunReport(self.run_id, self.started_at, now(), tuple(datasets), left_to, tuple(problems))
+        found = (*problems, *(problem for dataset in datasets for problem in dataset.problems))
+        return RunReport(self.run_id, self.started_at, now(), tuple(datasets), left_to, found)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class Tally:
     unfit: Counter[str] = field(default_factory=Counter)
     ignored: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
-    unknown_versions: dict[str, str] = field(default_factory=dict)
+    columns_left: int = 0
+    rejections: Rejections = field(default_factory=Rejections)
     snapshots: dict[str, int] = field(default_factory=dict)
     error: str | None = None
     watermark: Hour | None = None
@@ -125,7 +128,13 @@ class Tally:
             unfit=dict(self.unfit),
             ignored=self.ignored,
             failed=tuple(self.failed),
-            unknown_versions=tuple(sorted(self.unknown_versions.items())),
+            columns_left=self.columns_left,
+            reasons=dict(self.rejections.reasons),
+            beyond_replay=self.rejections.beyond_replay,
+            unknown_versions=tuple(
+                (*found, lines) for found, lines in self.rejections.versions.most_common(MOST_VERSIONS)
+            ),
+            no_records=tuple((what, *found) for what, found in sorted(self.rejections.files.items())),
             snapshots=self.snapshots,
             seconds=seconds,
         )

@@ -17,6 +17,11 @@ EXTRA = "extra"
 """The map column of the fields that the registry does not declare, each as JSON text."""
 
 
+def may_be_version(number: int) -> bool:
+    """Whether a number that records give as their version may be shown. A longer one may be a phone number or an id."""
+    return -10_000 < number < 10_000
+
+
 @dataclass(frozen=True)
 class Promotion:
     """A key of a map, or an undeclared field, that has a typed column of its own.
@@ -254,16 +259,14 @@ class Dataset:
         return frozenset(name for each in layouts if each and (name := each.partition.field_name))
 
     def why_unknown(self, number: int) -> str:
-        """Why records of a version cannot be read, and what to do."""
+        """Why records of a version cannot be read, and what to do. A number that may be a value is not in it."""
         if number in self.later:
             return (
                 f"version {number} is in the registry, but the tables are still of version {self.newest.number};"
                 " run `compactor migrate apply`, then `compactor replay`"
             )
-        return (
-            f"version {number} is not in the registry; add it there,"
-            " then run `compactor migrate apply` and `compactor replay`"
-        )
+        name = f"version {number}" if may_be_version(number) else "a version of more than four digits"
+        return f"{name} is not in the registry; add it there, then run `compactor migrate apply` and `compactor replay`"
 
     def at(self, number: int, promoted: Sequence[Promotion]) -> Dataset:
         """The dataset as it was when `number` was the newest version: as tables of that version need it."""

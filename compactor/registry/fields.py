@@ -21,6 +21,7 @@ _ENGINE_COLUMNS = (
     "rowid",  # DuckDB's
 )
 """Names that an engine gives to columns of its own for each table: it would refuse a real column, or hide its own."""
+_DIGITS_OF_AN_ID = 6
 _LONGEST_COLUMN = 255  # in Athena and Glue
 
 Mistake = tuple[Place, str]
@@ -58,6 +59,20 @@ def names_version(json: str) -> bool:
     As numbers, 17.1 and 17.10 are the same, and 17.1.2 does not fit.
     """
     return column_name(json).endswith("version")
+
+
+def may_be_value(key: str) -> bool:
+    """Whether a JSON key may be a value that a record uses as a key: an address, a number, a date, an id.
+
+    Such a key may be personal, so it is never shown.
+    """
+    digits = sum(each.isdigit() for each in key)
+    return (
+        "@" in key
+        or "://" in key
+        or digits >= _DIGITS_OF_AN_ID
+        or (digits > 0 and not any(each.isalpha() for each in key))
+    )
 
 
 def type_of(text: str) -> FieldType:

@@ -49,6 +49,7 @@ class DatasetDrift:
     Attributes:
         newest: the greatest `emitted_at`; None if the table has no records.
         crowded: map column with too many distinct keys to be fields -> their number. None of them is in `fields`.
+        hidden: map column -> number of its keys that may be values, such as addresses. None of them is in `fields`.
         promote: YAML for the registry file `file`; empty if nothing is suggested.
         replaces_promote: the file has a `promote` list already, and this one replaces it.
     """
@@ -59,6 +60,7 @@ class DatasetDrift:
     newest: datetime | None
     fields: tuple[FieldDrift, ...] = ()
     crowded: Mapping[str, int] = field(default_factory=dict)
+    hidden: Mapping[str, int] = field(default_factory=dict)
     promote: str = ""
     replaces_promote: bool = False
     file: str = ""

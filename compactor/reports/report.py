@@ -95,8 +95,13 @@ class DatasetReport:
         unfit: promoted column -> accepted lines whose value does not fit it: it is in the map alone.
         ignored: objects whose key does not match the key pattern of an export.
         failed: (key, reason) of the objects that were left pending.
-        unknown_versions: (version, reason) of quarantined lines with a version that the tables do not have. The reason
-            ends with the next step.
+        columns_left: fields that `additive: evolve` would make columns of if there were not too many already.
+        reasons: quarantined lines by reason.
+        beyond_replay: quarantined lines that are not records, whatever the registry says.
+        unknown_versions: (version, reason, lines) of quarantined lines with a version that the tables do not have: the
+            ten that most lines have. The reason ends with the next step. The version is empty if it may be a value.
+        no_records: (what they look like, objects, one of them) of objects with hardly a line of JSON. What they look
+            like is empty if it is nothing known.
         snapshots: table -> id of the last snapshot that this run committed.
         seconds: the duration.
         listed: objects of the dataset that the source has, of the hours that the run looked at.
@@ -115,15 +120,48 @@ class DatasetReport:
     unfit: Mapping[str, int] = field(default_factory=dict)
     ignored: int = 0
     failed: tuple[tuple[str, str], ...] = ()
-    unknown_versions: tuple[tuple[str, str], ...] = ()
+    columns_left: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    beyond_replay: int = 0
+    unknown_versions: tuple[tuple[str, str, int], ...] = ()
+    no_records: tuple[tuple[str, int, str], ...] = ()
     snapshots: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     listed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         failed = [{"key": key, "reason": reason} for key, reason in self.failed]
-        unknown = [{"version": int(version), "reason": why} for version, why in self.unknown_versions]
-        return {**plain(self), "failed": failed, "unknown_versions": unknown}
+        unknown = [
+            {"version": int(version) if version else None, "reason": why, "lines": lines}
+            for version, why, lines in self.unknown_versions
+        ]
+        alike = [
+            {"looks_like": what or None, "objects": objects, "example": key} for what, objects, key in self.no_records
+        ]
+        return {**plain(self), "failed": failed, "unknown_versions": unknown, "no_records": alike}
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What its numbers say that needs a person."""
+        found = [
+            Problem(
+                self.dataset,
+                f"{objects:,} of the objects looked like {what}, such as {key}"
+                if what
+                else f"{objects:,} of the objects had hardly a line of JSON, such as {key}",
+                "have it delivered again as one JSON object per line, in UTF-8, because a replay cannot read it",
+            )
+            for what, objects, key in self.no_records
+        ]
+        if self.columns_left:
+            found.append(
+                Problem(
+                    self.dataset,
+                    f"{self.columns_left:,} new fields stay in `extra` alone, because runs have made too many columns",
+                    "declare the fields that you need in the registry, or set `additive: capture`",
+                )
+            )
+        return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compactor.errors import UsageError
-from compactor.source.base import EXPORTS, Hour, IgnoredKeys, Source, SourceConfig, SourceObject
+from compactor.source.base import (
+    ETAG_MARK,
+    EXPORTS,
+    Hour,
+    IgnoredKeys,
+    Source,
+    SourceConfig,
+    SourceObject,
+    same_etag_sql,
+)
 
 if TYPE_CHECKING:
     from compactor.source.s3 import Credentials
 
-__all__ = ["EXPORTS", "Hour", "IgnoredKeys", "Source", "SourceConfig", "SourceObject", "aws_credentials", "open_source"]
+__all__ = [
+    "ETAG_MARK",
+    "EXPORTS",
+    "Hour",
+    "IgnoredKeys",
+    "Source",
+    "SourceConfig",
+    "SourceObject",
+    "aws_credentials",
+    "open_source",
+    "same_etag_sql",
+]
 
 
 def open_source(config: SourceConfig) -> Source:

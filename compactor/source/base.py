@@ -23,6 +23,8 @@ from compactor.log import printable
 
 EXPORTS = "exports/"
 MOST_FOLDERS = 1_000
+ETAG_MARK = "~"
+"""What separates the mark of a local file's content from the rest of its ETag. No ETag of S3 has it."""
 
 # The token is opaque. It may have any character but a lone surrogate (of a file name that is not UTF-8): no table can
 # store that.
@@ -95,8 +97,8 @@ class SourceObject:
     Attributes:
         dataset: the dataset that it belongs to.
         key: its key within the source, without the source's prefix. It begins with "exports/".
-        etag: identifies its content: a replaced object has another one. On S3 it is not always an MD5, because of
-            multipart uploads.
+        etag: identifies its content: a replaced object has another one (see `is_same_etag`). On S3 it is not always an
+            MD5, because of multipart uploads.
         size: compressed bytes.
         hour: the UTC hour in which it was written, from its key.
     """
@@ -106,6 +108,17 @@ class SourceObject:
     etag: str
     size: int
     hour: Hour
+
+
+def is_same_etag(one: str, other: str) -> bool:
+    """Whether two ETags are those of one content. One without a mark, as older lakes have it, fits each mark."""
+    return one == other or one.startswith(other + ETAG_MARK) or other.startswith(one + ETAG_MARK)
+
+
+def same_etag_sql(one: str, other: str) -> str:
+    """`is_same_etag` in SQL."""
+    mark = f"'{ETAG_MARK}'"
+    return f"({one} = {other} OR starts_with({one}, {other} || {mark}) OR starts_with({other}, {one} || {mark}))"
 
 
 @dataclass

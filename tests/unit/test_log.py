@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from contextlib import suppress
 
+import duckdb
 import pytest
 
 from compactor import log
+from compactor.errors import CompactorError
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
@@ -45,9 +48,38 @@ def test_json_lines_keep_extra_fields(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_an_error_with_its_trace_is_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
     log.setup("json")
-    OURS.error("failed", exc_info=ValueError("why"))
+    OURS.error("failed", exc_info=CompactorError("why"))
     (line,) = capsys.readouterr().err.splitlines()
-    assert "ValueError: why" in json.loads(line)["exc_info"]
+    assert "CompactorError: why" in json.loads(line)["exc_info"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_trace_has_no_message_that_may_quote_a_record(
+    capsys: pytest.CaptureFixture[str], form: log.LogFormat
+) -> None:
+    log.setup(form)
+    with suppress(CompactorError):
+        try:
+            try:
+                int("fan@example.com")
+            except ValueError as error:
+                raise duckdb.ConversionException("Could not convert string 'fan@example.com'") from error
+        except duckdb.Error as error:
+            error.add_note("in fan@example.com")
+            try:
+                raise CompactorError("the sentence") from error
+            except CompactorError as last:
+                OURS.error("failed", exc_info=last)
+    text = capsys.readouterr().err
+    assert "fan@example.com" not in text
+    assert text.index("CompactorError: the sentence") < text.index("ConversionException") < text.index("ValueError")
+    assert "test_log.py" in text
+
+
+def test_a_trace_has_the_message_of_an_error_of_the_system(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup("text")
+    OURS.error("failed", exc_info=FileNotFoundError(2, "No such file or directory", "/lake/catalog.db"))
+    assert "No such file or directory: '/lake/catalog.db'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Additive drift: which undeclared fields and keys arrive, since when, of which types, and which could be columns.
 
 A new field, or a customer's new trait, arrives without announcement. It is kept in `extra` or in a map column. This
-report shows it. The report holds keys and counts, never values.
+report shows it. The report holds keys and counts, never values, and no key that may be a value.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -18,7 +19,7 @@ from compactor.config import Config
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import Table
 from compactor.registry.dataset import EXTRA, Dataset, Promotion
-from compactor.registry.fields import Field, free_column, names_version
+from compactor.registry.fields import Field, free_column, may_be_value, names_version
 from compactor.registry.loader import Registry
 from compactor.reports.data import DatasetDrift, DriftReport, DriftStatus, FieldDrift
 from compactor.reports.problems import collected
@@ -65,9 +66,10 @@ def _dataset(lake: Lakehouse, dataset: Dataset, days: int, min_share: float) -> 
     since = counts.newest - timedelta(days=days)
     promoted = {(each.source, each.key): each.column for each in dataset.promoted}
     found = [_declared_field(field, counts.fields.get(field.column), counts.records, since) for field in declared]
+    shown = {each: n for each, n in counts.keys.items() if each in promoted or not may_be_value(each[1])}
     found += [
         dataclasses.replace(_key(source, key, each, counts.records, since=since), promoted=promoted.get((source, key)))
-        for (source, key), each in counts.keys.items()
+        for (source, key), each in shown.items()
     ]
     suggested = list(_suggested(dataset, found, min_share, history))
     return DatasetDrift(
@@ -77,6 +79,7 @@ def _dataset(lake: Lakehouse, dataset: Dataset, days: int, min_share: float) -> 
         newest=counts.newest,
         fields=tuple(found),
         crowded={column: counts.crowded[column] for column in (*maps, EXTRA) if column in counts.crowded},
+        hidden=dict(Counter(column for column, key in counts.keys if (column, key) not in shown)),
         promote=_promote_yaml([*dataset.promoted, *suggested]) if suggested else "",
         replaces_promote=bool(suggested and dataset.promoted),
         file=dataset.file,
@@ -101,7 +104,7 @@ def ready_fields(
     enough = {
         key: each
         for (source, key), each in counts.keys.items()
-        if (source, key) not in known and each.records >= min_records
+        if (source, key) not in known and each.records >= min_records and not may_be_value(key)
     }
     fields = [_key(EXTRA, key, each, counts.records) for key, each in enough.items()]
     return list(_suggested(both, [each for each in fields if each.type != "nested"], min_share, history))

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 MIN_RECORDS, MIN_SHARE = 100, 1.0
 """The number of records that must have a field, and the percentage of all records."""
+MOST_COLUMNS = 200
+"""Columns of a dataset that runs have made. Keys that are data would make a table that no engine reads well."""
 
 
 def complete(lake: Lakehouse, declared: Dataset) -> None:
@@ -39,12 +41,17 @@ def complete(lake: Lakehouse, declared: Dataset) -> None:
         _add(lake, declared, declared.current_table, history.promoted)
 
 
-def evolve(lake: Lakehouse, declared: Dataset) -> None:
-    """Adds a column for each field of `extra` that is ready for one, to the history first."""
+def evolve(lake: Lakehouse, declared: Dataset) -> int:
+    """Adds a column for each field of `extra` that is ready for one, to the history first.
+
+    The fields that most records have come first. Returns how many others are left, because of MOST_COLUMNS.
+    """
     dataset = lake.at_table_version(declared)
-    found = drift.ready_fields(lake, declared, dataset, min_share=MIN_SHARE, min_records=MIN_RECORDS)
+    ready = drift.ready_fields(lake, declared, dataset, min_share=MIN_SHARE, min_records=MIN_RECORDS)
+    found = ready[: max(0, MOST_COLUMNS - sum(each.evolved for each in dataset.promoted))]
+    left = len(ready) - len(found)
     if not found:
-        return
+        return left
     promoted = (*dataset.promoted, *(replace(each, evolved=True, filled=False) for each in found))
     for name in filter(None, (dataset.history_table, dataset.current_table)):
         _add(lake, declared, name, promoted)
@@ -56,6 +63,7 @@ def evolve(lake: Lakehouse, declared: Dataset) -> None:
             each.type,
             each.key,
         )
+    return left
 
 
 def _add(lake: Lakehouse, declared: Dataset, name: str, promoted: tuple[Promotion, ...]) -> None:

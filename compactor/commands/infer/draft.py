@@ -28,6 +28,7 @@ from compactor.types.field_type import LONG
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 _VERSIONS_SHOWN = 3
+_FAN = "rover_id"  # in a table of events, those of one fan lie together
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def draft(dataset: str, facts: Iterable[str], found: DatasetEvidence) -> Draft:
         *_key(guessed, columns),
         *_order(guessed, version, columns, envelope),
         *_delete(guessed, version, columns),
-        *_tables(guessed),
+        *_tables(guessed, columns),
         *_other_versions(found, number),
         "versions:",
         f"  {number}:",
@@ -152,11 +153,21 @@ def _delete(guessed: Guess, version: VersionEvidence, columns: Mapping[str, str]
         yield f"delete: {{column: {columns[guessed.operation]}, equals: [{', '.join(guessed.deletes)}]}}"
 
 
-def _tables(guessed: Guess) -> Iterator[str]:
+def _tables(guessed: Guess, columns: Mapping[str, str]) -> Iterator[str]:
+    """The layout of the tables, which is fixed when they are created."""
+    order = columns[guessed.order.name] if guessed.order else "emitted_at"
+    partition = f"day({order})"
     if guessed.order and guessed.order.type == LONG:
         yield "# partition: none, because the order is a number; a timestamp field would give day(...) or month(...)"
-        tables = ("events",) if guessed.kind == "events" else ("current", "history")
-        yield f"tables: {{{', '.join(f'{table}: {{partition: none}}' for table in tables)}}}"
+        partition = "none"
+    yield "tables:"
+    if guessed.kind == "events":
+        fan = [_FAN] if _FAN in columns.values() else []
+        yield f"  events: {{partition: {partition}, sort: [{', '.join([*fan, order])}]}}"
+        return
+    key = [columns[name] for name in guessed.key.names] if guessed.key else []
+    yield f"  current: {{partition: {partition}, sort: [{', '.join(key or [order])}]}}"
+    yield f"  history: {{partition: {partition}, sort: [{', '.join(dict.fromkeys([*key, order]))}]}}"
 
 
 def _doubt(guessed: Guess, key: str) -> Iterator[str]:

@@ -5,17 +5,13 @@ A field with the registry's own name is used as it is. Otherwise the words of th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from compactor.decode.exact import as_type
-from compactor.registry.fields import column_name
+from compactor.registry.fields import column_name, may_be_value
 from compactor.types.field_type import LONG, STRING, TIMESTAMP, FieldType
-
-# Any other name may be a value that a record uses as a key: an address, a number, an id.
-_NAME = re.compile(r"(?!(?:\D*\d){6})[A-Za-z_$][\w $./:-]{0,59}", re.ASCII)
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -35,11 +31,6 @@ class Envelope:
 
     id: str | None
     emitted_at: str | None
-
-
-def is_name(text: str) -> bool:
-    """Whether a field's name may be shown. A name that may hold a value may not."""
-    return _NAME.fullmatch(text) is not None
 
 
 def name_words(name: str) -> list[str]:
@@ -105,7 +96,7 @@ def _names(records: Records) -> list[str]:
     for record in records:
         for name in record:
             counts[name] = counts.get(name, 0) + 1
-    return [name for name, count in counts.items() if count * 2 > len(records) and is_name(name)]
+    return [name for name, count in counts.items() if count * 2 > len(records) and not may_be_value(name)]
 
 
 def _share(records: Records, name: str, type_: FieldType) -> float:

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from compactor.commands.infer.envelope import Envelope, envelope, is_name, version_field
+from compactor.commands.infer.envelope import Envelope, envelope, version_field
 from compactor.decode import rejects
 from compactor.decode.exact import Kind, as_type, json_kind, read_object
 from compactor.decode.rejects import Reject
+from compactor.registry.fields import may_be_value
 from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP, FieldType
 
 Codes = npt.NDArray[np.int64]
@@ -34,6 +35,7 @@ OTHER_WORDS = frozenset(
 """Words of operations. They are the only values that are ever shown: they identify nobody."""
 MAX_FIELDS = 400
 """Names of fields that are examined in a version. Records that use values as keys have any number of them."""
+_LONGEST_NAME = 60  # characters; a longer one is a text
 _MAX_VERSIONS = 16
 _CODED_FIELDS = 64
 _FIRST_RECORDS = 500
@@ -153,7 +155,7 @@ class VersionEvidence:
         for name, value in record.items():
             found = self.fields.get(name)
             if found is None:
-                if not is_name(name):
+                if len(name) > _LONGEST_NAME or may_be_value(name):
                     hidden = True
                     continue
                 if len(self.fields) >= MAX_FIELDS:

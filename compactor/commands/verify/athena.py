@@ -81,7 +81,7 @@ def _types(found: Found) -> Iterator[str]:
         if not _TYPES.fullmatch(kind):
             yield (
                 f"column '{path}' is a {kind}, a type that Athena does not have;"
-                " give it another type in the registry and migrate"
+                " give it another type in the registry, then run `compactor migrate apply`"
             )
 
 

@@ -23,7 +23,7 @@ from compactor.publish.run_log import Run, Tally
 from compactor.publish.upsert import RECOVERED
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
-from compactor.source import Hour, IgnoredKeys, open_source
+from compactor.source import ETAG_MARK, Hour, IgnoredKeys, open_source
 
 _PAGE = 10_000
 _LISTED = pa.schema([("key", pa.string()), ("etag", pa.string())])
@@ -172,10 +172,14 @@ def _rejected(relations: Relations, lake: Lakehouse, dataset: Dataset) -> Relati
 
 
 def _listed(relations: Relations, config: Config, dataset: Dataset) -> Relation:
-    """(key, etag) of all objects of a dataset that the source has."""
+    """(key, etag) of all objects of a dataset that the source has, also with the ETags of older versions."""
     listed = relations.empty("listed", {"key": "VARCHAR", "etag": "VARCHAR"})
     objects = open_source(config.source).list(dataset.name, None, None, IgnoredKeys())
     while page := list(itertools.islice(objects, _PAGE)):
         columns = [[each.key for each in page], [each.etag for each in page]]
         relations.append(listed, pa.table(columns, schema=_LISTED))
+    relations.con.execute(
+        f"INSERT INTO {listed} SELECT key, split_part(etag, '{ETAG_MARK}', 1) FROM {listed}"
+        f" WHERE contains(etag, '{ETAG_MARK}')"
+    )
     return listed

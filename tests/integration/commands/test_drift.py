@@ -247,7 +247,32 @@ def test_keys_that_are_data_are_counted_and_never_listed(tmp_path: Path, monkeyp
     assert "traits: 21 distinct keys, so its keys are data, not fields; none of them is listed" in text
     assert "@" not in text + json.dumps(report.to_json())
     monkeypatch.setattr(counts, "MOST_KEYS", 21)
-    assert len([each for each in seen(lake, PROFILES).fields if each.source == "traits"]) == 21
+    assert seen(lake, PROFILES).hidden == {"traits": 21}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "fan@example.com",
+        "+999 55 1234",
+        "6f1c2b7e-8a94-4c1e-9d6b-2f0a7c3d5e81",
+        "4711",
+        "2026-11-01",
+        "12.5",
+        "https://example.com/fan",
+        "member 20261101",
+    ],
+)
+def test_a_key_that_looks_like_a_value_is_counted_and_in_no_report(tmp_path: Path, schemas: Path, key: str) -> None:
+    lines = [profile(n, {key: 1, "plan": "a"}, ago=n, **{key: 1}) for n in range(3)]
+    lake = loaded(tmp_path / "lake", PROFILES, lines, schemas=schemas)
+    report = drift(lake.config, lake.registry, datasets=(PROFILES,))
+    (found,) = report.datasets
+    assert found.hidden == {"traits": 1, "extra": 1}
+    assert {(each.source, each.key) for each in found.fields} == {(None, "traits"), ("traits", "plan")}
+    text = shown(report)
+    assert "traits: 1 key that looks like a value is not listed" in text
+    assert key not in text + json.dumps(report.to_json())
 
 
 def test_no_value_is_ever_shown(tmp_path: Path) -> None:
