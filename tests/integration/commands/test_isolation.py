@@ -31,13 +31,10 @@ BROKEN, SOUND = "fan_profiles", "fan_track_events"
 DATASETS = (BROKEN, SOUND)
 ALL = list(product((f"{BROKEN}_history", BROKEN, QUARANTINE, RUNS), FILES_OF_A_TABLE, DAMAGES))
 FEW = [
-    (f"{BROKEN}_history", "metadata", "missing"),
     (f"{BROKEN}_history", "manifest list", "flipped"),
-    (BROKEN, "manifest", "empty"),
     (BROKEN, "data", "flipped"),
     (QUARANTINE, "manifest", "cut"),
-    (RUNS, "metadata", "cut"),
-    (RUNS, "data", "missing"),
+    (RUNS, "metadata", "missing"),
 ]
 
 
@@ -102,7 +99,6 @@ def test_a_damaged_table_fails_its_own_dataset_and_no_other(lake: Lake, table: s
         if name == SOUND or table == RUNS:
             assert lake.history(name) == lake.model.history(name)
     assert {each.table for each in shown.tables} >= {SOUND, f"{BROKEN}_history", BROKEN, FILES} - {table}
-    assert len(query(lake.config, lake.registry, f"select * from {SOUND}").read_all()) == len(lake.model.history(SOUND))
     if kind != "data":
         assert [line for line in failing(shown) if f"rover.{table} cannot be read" in line]
         assert shown.exit_code == 1
@@ -131,13 +127,13 @@ def test_a_ledger_that_cannot_be_loaded_stops_the_run_with_one_sentence(lake: La
     sentence = "table rover.compactor_files cannot be read: the metadata file that the catalog names is damaged; "
     assert people.stderr.splitlines()[-1].startswith(f"error: {sentence}")
     assert json.loads(programs.stdout)["error"].startswith(sentence)
-    assert cli(lake, "status").exit_code == 1
 
 
 def test_the_last_line_and_the_json_object_of_a_run_with_a_failed_dataset_say_why(lake: Lake) -> None:
     DAMAGES["missing"](file_of(lake, BROKEN, "manifest"))
 
-    people, programs = cli(lake, "compact", "--full-scan"), cli(lake, "compact", "--full-scan", "--json")
+    words = ("compact", *(f"--dataset={name}" for name in DATASETS))
+    people, programs = cli(lake, *words), cli(lake, *words, "--json")
 
     found = json.loads(programs.stdout)
     assert people.exit_code == programs.exit_code == found["exit_code"] == 1
@@ -149,7 +145,6 @@ def test_the_last_line_and_the_json_object_of_a_run_with_a_failed_dataset_say_wh
 
 
 def test_a_replay_ends_each_dataset_on_its_own(lake: Lake) -> None:
-    lake.compact(datasets=DATASETS, full_scan=True)
     DAMAGES["empty"](file_of(lake, BROKEN, "metadata"))
 
     report = replay(lake.config, lake.registry, datasets=DATASETS, progress=NullProgress())
@@ -160,7 +155,6 @@ def test_a_replay_ends_each_dataset_on_its_own(lake: Lake) -> None:
 
 
 def test_verbs_that_read_show_the_tables_that_can_be_read(lake: Lake) -> None:
-    lake.compact(datasets=DATASETS, full_scan=True)
     DAMAGES["cut"](file_of(lake, f"{BROKEN}_history", "metadata"))
 
     drifted = drift(lake.config, lake.registry)
@@ -170,7 +164,6 @@ def test_verbs_that_read_show_the_tables_that_can_be_read(lake: Lake) -> None:
     assert ([problem.subject for problem in drifted.problems], drifted.exit_code) == ([BROKEN], 1)
     assert {"daily_active_fans", "current_fans"} <= {view.name for view in shown.views}
     assert query(lake.config, lake.registry, f"select count(*) as n from {BROKEN}").read_all().num_rows == 1
-    assert query(lake.config, lake.registry, "select 1 as one").read_all().to_pylist() == [{"one": 1}]
     with pytest.raises(UnreadableError, match=f"rover.{BROKEN}_history"):
         query(lake.config, lake.registry, f"select count(*) from {BROKEN}_history")
 
