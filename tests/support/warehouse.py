@@ -162,25 +162,27 @@ class Warehouse:
         return by_id(found.to_arrow_table().to_pylist())
 
     def delete_rows(self, file: DataFile, positions: Sequence[int]) -> None:
-        """Deletes rows of a file as another engine does: by position, in a file of its own."""
-        table = self.table
-        path = f"{table.location}/data/{uuid.uuid4()}-deletes.parquet"
-        content = pa.Table.from_pylist([{"file_path": file.file_path, "pos": pos} for pos in positions])
-        pq.write_table(content.cast(_POSITIONS), path.removeprefix("file://"))
-        iceberg = self.iceberg
-        transaction = iceberg.transaction()
-        producer = _Deletion(Operation.DELETE, transaction=transaction, io=iceberg.io)
-        producer.file = DataFile.from_args(
-            content=DataFileContent.POSITION_DELETES,
-            file_path=path,
-            file_format=FileFormat.PARQUET,
-            partition=file.partition,
-            record_count=len(positions),
-            file_size_in_bytes=Path(path.removeprefix("file://")).stat().st_size,
-        )
-        producer.file.spec_id = file.spec_id
-        producer.commit()
-        transaction.commit_transaction()
+        delete_by_position(self.iceberg, file, positions)
+
+
+def delete_by_position(iceberg: IcebergTable, file: DataFile, positions: Sequence[int]) -> None:
+    """Deletes rows of a file as another engine does: by position, in a file of its own."""
+    path = f"{iceberg.location()}/data/{uuid.uuid4()}-deletes.parquet"
+    content = pa.Table.from_pylist([{"file_path": file.file_path, "pos": pos} for pos in positions])
+    pq.write_table(content.cast(_POSITIONS), path.removeprefix("file://"))
+    transaction = iceberg.transaction()
+    producer = _Deletion(Operation.DELETE, transaction=transaction, io=iceberg.io)
+    producer.file = DataFile.from_args(
+        content=DataFileContent.POSITION_DELETES,
+        file_path=path,
+        file_format=FileFormat.PARQUET,
+        partition=file.partition,
+        record_count=len(positions),
+        file_size_in_bytes=Path(path.removeprefix("file://")).stat().st_size,
+    )
+    producer.file.spec_id = file.spec_id
+    producer.commit()
+    transaction.commit_transaction()
 
 
 class _DeleteManifest(ManifestWriterV2):
