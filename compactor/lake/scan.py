@@ -66,7 +66,7 @@ def scan_tasks(
         rows: only these rows. Default: all.
         with_file: adds the column `__file`.
         ahead: read far ahead, which is faster, and takes the more memory the larger the files are. Else one row group
-            of a file at a time.
+            of a file at a time, whose pages' checksums are checked; only Parquet, and without `rows`.
 
     Raises CompactorError where the table does not have a column (any more).
     """

@@ -22,7 +22,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
-from pyiceberg.manifest import DataFile, DataFileContent, ManifestEntryStatus
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestEntryStatus
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
@@ -209,7 +209,7 @@ class Table:
             columns: names, in the order of the result.
             where: only rows whose column is the value, or one of the values; files that cannot hold such rows are
                 not opened.
-            paths: only these data files.
+            paths: only these data files. They are read to be written again, so their pages' checksums are checked.
             with_file: adds `__file` int32.
             snapshot_id: reads the table as that snapshot left it, columns by their names of that time (see `at`).
         """
@@ -220,7 +220,8 @@ class Table:
         if paths is not None:
             chosen = set(paths)
             tasks = [task for task in tasks if task.file.file_path in chosen]
-        return scan_tasks(self._iceberg, columns, tasks, rows, with_file=with_file)
+        checked = paths is not None and not where and all(_is_parquet(task.file) for task in tasks)
+        return scan_tasks(self._iceberg, columns, tasks, rows, with_file=with_file, ahead=not checked)
 
     def scan_files(self, columns: Sequence[str], files: Iterable[DataFile]) -> Scan:
         """Streams columns of given data files, also of files that the current snapshot no longer has."""
@@ -408,6 +409,10 @@ class Table:
                 self.delete(file.file_path)
             except OSError:
                 continue  # an orphan costs storage, not correctness
+
+
+def _is_parquet(file: DataFile) -> bool:
+    return file.file_format == FileFormat.PARQUET
 
 
 def summary(snapshot: Snapshot) -> Mapping[str, Any]:

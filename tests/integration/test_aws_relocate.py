@@ -17,7 +17,7 @@ from tests.support.aws_lake import AwsLake, identity
 from tests.support.glue_server import AwsServer
 from tests.support.lake import SCHEMAS
 from tests.support.moved import paths_in, told_by_pyiceberg
-from tests.support.warehouse import delete_rows
+from tests.support.warehouse import delete_by_position
 
 MINE = ("fan_identity_graph",)
 TABLES = ("fan_identity_graph", "fan_identity_graph_history", "compactor_files")
@@ -35,7 +35,7 @@ def lived_in(lake: AwsLake) -> dict[str, Any]:
     """Two nights, and a deletion by another engine. What an engine reads then."""
     night(lake, 0)
     table = lake.catalog.load_table(f"{lake.config.namespace}.fan_identity_graph")
-    delete_rows(table, next(iter(table.scan().plan_files())).file, [0])
+    delete_by_position(table, next(iter(table.scan().plan_files())).file, [0])
     night(lake, 1)
     return told_by_pyiceberg(lake.catalog, lake.config.namespace, TABLES)
 

@@ -13,7 +13,7 @@ from pyiceberg.catalog import Catalog
 
 from tests.support.histories import History
 from tests.support.lake import Lake
-from tests.support.warehouse import delete_rows
+from tests.support.warehouse import delete_by_position
 
 BOTH = ("fan_identity_graph", "fan_track_events")
 SEED = 11
@@ -30,7 +30,7 @@ def lived_in(folder: Path) -> Lake:
     with table.manage_snapshots() as manage:
         manage.create_tag(snapshot.snapshot_id, "before")
     file = next(iter(table.scan().plan_files())).file
-    delete_rows(lake.catalog.load_table("rover.fan_track_events"), file, [0])
+    delete_by_position(lake.catalog.load_table("rover.fan_track_events"), file, [0])
     _night(lake, histories)
     return lake
 

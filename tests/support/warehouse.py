@@ -172,10 +172,10 @@ class Warehouse:
 
     def delete_rows(self, file: DataFile, positions: Sequence[int]) -> None:
         """Deletes rows of a file as another engine does: by position, in a file of its own."""
-        delete_rows(self.iceberg, file, positions)
+        delete_by_position(self.iceberg, file, positions)
 
 
-def delete_rows(iceberg: IcebergTable, file: DataFile, positions: Sequence[int]) -> None:
+def delete_by_position(iceberg: IcebergTable, file: DataFile, positions: Sequence[int]) -> None:
     """Deletes rows of a table's data file as another engine does: by position, in a file of its own.
 
     Its entry has the bounds of the paths in it, by which engines skip delete files of other data files.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,12 +22,14 @@ from tests.support.damage import (
     append,
     delete,
     failed,
+    flip_at,
     path_of,
     rows_of,
     run_repair,
     with_column,
 )
 from tests.support.lake import Lake
+from tests.support.warehouse import delete_by_position
 
 pytestmark = pytest.mark.filterwarnings("ignore:Parquet writer option:UserWarning")
 
@@ -154,3 +157,33 @@ def test_rows_that_another_engine_writes_again_unchanged_or_deletes_are_no_chang
     assert content.detail == (
         f"{files} files, 0 not as they were written; {files} have no recorded hash and are not checked"
     )
+
+
+def test_rows_that_another_engine_deletes_by_position_stay_in_a_file_that_is_sound(to_damage: Lake) -> None:
+    lake = to_damage
+    delete_by_position(lake.tables.load_iceberg(EVENTS), lake.tables.table(EVENTS).files[0], [0])
+    found = checks(lake, CONTENT)[EVENTS]
+    assert found.ok
+    assert found.detail.endswith("another engine has deleted rows by position, which stay in the files")
+    assert EVENTS not in checks(lake, OTHERS)
+
+
+def test_a_flipped_byte_is_never_read_as_another_value_where_a_file_is_written_again(to_damage: Lake) -> None:
+    """Else a damaged value would look as sound as any other from then on."""
+    table = to_damage.tables.table(EVENTS)
+    file = max(table.files, key=lambda file: file.record_count)
+    path, names = path_of(file), table.schema.names
+    sound, data = pq.read_table(path), path.read_bytes()
+    silent = []
+    for place in range(4, len(data) // 2, 5):
+        flip_at(path, place)
+        with suppress(Exception):
+            if not pq.read_table(path).equals(sound):
+                silent.append(place)
+        path.write_bytes(data)
+    assert len(silent) > 5, "most flips are errors by themselves: the test shows too little"
+    for place in silent:
+        flip_at(path, place)
+        with pytest.raises(Exception, match=r"checksum|damaged"):
+            table.scan(names, paths=[file.file_path]).batches.read_all()
+        path.write_bytes(data)

@@ -24,7 +24,7 @@ from tests.support.crashes import WRITES, CrashError
 from tests.support.histories import History
 from tests.support.lake import Lake
 from tests.support.moved import BOTH, at_new_place, frozen, lived_in, paths_in, told_by_pyiceberg
-from tests.support.warehouse import delete_rows
+from tests.support.warehouse import delete_by_position
 
 
 @pytest.fixture(scope="module")
@@ -330,5 +330,5 @@ def test_what_another_engine_deletes_after_the_move_is_deleted_from_the_right_fi
     relocated(moved)
     table = moved.catalog.load_table("rover.fan_track_events")
     rows = table.scan().to_arrow().num_rows
-    delete_rows(table, next(iter(table.scan().plan_files())).file, [1])
+    delete_by_position(table, next(iter(table.scan().plan_files())).file, [1])
     assert moved.catalog.load_table("rover.fan_track_events").scan().to_arrow().num_rows == rows - 1
