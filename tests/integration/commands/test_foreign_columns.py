@@ -67,6 +67,7 @@ def test_any_column_of_another_engine_stays_through_nights_migrations_and_repair
     kept(fans, CURRENT, VALUES, current)
 
 
+@pytest.mark.soak
 def test_rows_that_are_derived_again_keep_the_values_of_their_record(fans: RuledFans) -> None:
     for table in (HISTORY, CURRENT):
         add_columns(fans.lake, table, SEGMENT)
@@ -79,6 +80,7 @@ def test_rows_that_are_derived_again_keep_the_values_of_their_record(fans: Ruled
     kept(fans, CURRENT, SEGMENT, current)
 
 
+@pytest.mark.soak
 def test_a_repair_keeps_the_values_of_the_rows_that_stay(fans: RuledFans) -> None:
     for table in (HISTORY, CURRENT):
         add_columns(fans.lake, table, SEGMENT)
@@ -113,6 +115,7 @@ def test_the_programs_own_tables_keep_the_columns_of_another_engine(fans: RuledF
     fans.assert_current(OLD)
 
 
+@pytest.mark.soak
 def test_lines_that_stay_in_the_quarantine_after_a_replay_keep_their_values(fans: RuledFans) -> None:
     version = {**fans.records[0], "id": "v2", "version": 2}
     bad = {**fans.records[0], "id": "bad", "at": "soon"}
@@ -128,6 +131,7 @@ def test_lines_that_stay_in_the_quarantine_after_a_replay_keep_their_values(fans
     assert {row["segment"] for row in open_table(fans.lake, FILES).scan().to_arrow().to_pylist()} == {"vip"}
 
 
+@pytest.mark.soak
 def test_all_verbs_that_read_take_a_column_of_another_engine(fans: RuledFans) -> None:
     for table in (HISTORY, CURRENT, FILES, QUARANTINE, RUNS):
         add_columns(fans.lake, table, VALUES)
@@ -160,6 +164,7 @@ def test_a_column_of_the_registry_never_takes_the_name_of_another_engines(fans: 
     fans.assert_current(OLD)
 
 
+@pytest.mark.soak
 def test_a_column_that_a_run_adds_avoids_the_names_of_another_engine(tmp_path: Path) -> None:
     fans = RuledFans(tmp_path)
     fans.write(OLD, "additive: evolve\n" + FIELDS)

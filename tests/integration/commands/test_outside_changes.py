@@ -64,10 +64,16 @@ def change(fans: RuledFans, name: str, how: Change) -> None:
         how(update)
 
 
-@pytest.mark.parametrize("table", ["things_history", "things"])
+FAST = (("renamed", "things_history"), ("required", "things"))
+
+
 @pytest.mark.parametrize(
-    "kind",
-    [kind if kind in ("renamed", "required") else pytest.param(kind, marks=pytest.mark.soak) for kind in SENTENCES],
+    ("kind", "table"),
+    [
+        (kind, table) if (kind, table) in FAST else pytest.param(kind, table, marks=pytest.mark.soak)
+        for kind in SENTENCES
+        for table in ("things_history", "things")
+    ],
 )
 def test_a_table_that_cannot_be_used_so_is_refused_with_the_column_and_the_next_step(
     tmp_path: Path, kind: str, table: str
@@ -96,6 +102,7 @@ def test_a_table_that_cannot_be_used_so_is_refused_with_the_column_and_the_next_
     drift(lake.config, lake.registry)
 
 
+@pytest.mark.soak
 def test_a_renamed_column_that_is_renamed_back_is_as_if_nothing_had_happened(tmp_path: Path) -> None:
     fans = RuledFans(tmp_path)
     fans.night()
@@ -109,7 +116,13 @@ def test_a_renamed_column_that_is_renamed_back_is_as_if_nothing_had_happened(tmp
 
 @pytest.mark.parametrize(
     ("name", "column"),
-    [(FILES, "lines"), (QUARANTINE, "reason"), (QUARANTINE, "detail"), (RUNS, "watermark"), (RUNS, "finished_at")],
+    [
+        (FILES, "lines"),
+        (QUARANTINE, "detail"),
+        pytest.param(QUARANTINE, "reason", marks=pytest.mark.soak),
+        pytest.param(RUNS, "watermark", marks=pytest.mark.soak),
+        pytest.param(RUNS, "finished_at", marks=pytest.mark.soak),
+    ],
 )
 def test_a_renamed_column_of_the_programs_own_tables_is_named(tmp_path: Path, name: str, column: str) -> None:
     fans = RuledFans(tmp_path)
@@ -125,6 +138,7 @@ def test_a_renamed_column_of_the_programs_own_tables_is_named(tmp_path: Path, na
             status(lake.config, lake.registry)
 
 
+@pytest.mark.soak
 def test_an_optional_column_of_the_programs_own_that_was_dropped_is_added_again(tmp_path: Path) -> None:
     fans = RuledFans(tmp_path)
     fans.night(2)
@@ -152,6 +166,7 @@ def test_a_partition_that_another_engine_has_changed_is_refused_and_put_back_it_
     fans.assert_current(OLD)
 
 
+@pytest.mark.soak
 def test_another_sort_order_and_no_identifier_fields_change_nothing_and_no_file_claims_an_order_that_it_has_not(
     tmp_path: Path,
 ) -> None:

@@ -64,7 +64,9 @@ def run(cwd: Path, *words: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.parametrize("place", ["HOME", pytest.param("PYICEBERG_HOME", marks=pytest.mark.soak), "cwd"])
+@pytest.mark.parametrize(
+    "place", ["HOME", *(pytest.param(each, marks=pytest.mark.soak) for each in ("PYICEBERG_HOME", "cwd"))]
+)
 def test_a_file_of_pyiceberg_and_its_variables_change_nothing(tmp_path: Path, place: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -79,6 +81,7 @@ def test_a_file_of_pyiceberg_and_its_variables_change_nothing(tmp_path: Path, pl
     assert [path.name for path in elsewhere.iterdir()] == [".pyiceberg.yaml"]
 
 
+@pytest.mark.soak
 def test_a_program_that_imports_this_one_keeps_the_catalogs_of_its_user(tmp_path: Path) -> None:
     (tmp_path / ".pyiceberg.yaml").write_text(OF_USER.format(elsewhere=tmp_path), encoding="utf-8")
     program = (
