@@ -32,7 +32,7 @@ class SettingAside(OpenLake):
             datasets: names of datasets; empty: all of the registry.
             objects: keys of pending objects that cannot be read, or of objects that have lines in the quarantine.
             line: only this line, counted from 1, of the one object.
-            reasons: only lines with these reasons, such as "not_json".
+            reasons: only lines with these reasons, as `status` shows them.
             because: why, for those who read the list later.
 
         Raises:
