@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from io import BytesIO
 from typing import Any
 
@@ -21,7 +22,26 @@ from compactor.errors import CompactorError
 
 _MAGIC = b"Obj\x01"
 _SYNC_BYTES = 16
-_META = {"type": "map", "values": "bytes"}
+
+
+class _Kind(StrEnum):
+    """Avro's own names of types."""
+
+    NULL = "null"
+    BOOLEAN = "boolean"
+    INT = "int"
+    LONG = "long"
+    FLOAT = "float"
+    DOUBLE = "double"
+    BYTES = "bytes"
+    STRING = "string"
+    RECORD = "record"
+    ARRAY = "array"
+    MAP = "map"
+    FIXED = "fixed"
+
+
+_META = {"type": _Kind.MAP, "values": _Kind.BYTES}
 
 Codec = tuple[Callable[[BytesIO], Any], Callable[[BytesIO, Any], None]]
 """How a value is read, and how it is written."""
@@ -104,13 +124,13 @@ def _codec(schema: Any, known: dict[str, Codec] | None = None) -> Codec:
     if isinstance(kind, dict | list):
         return _codec(kind, known)
     match kind:
-        case "record":
+        case _Kind.RECORD:
             found = _record(schema, known)
-        case "array":
+        case _Kind.ARRAY:
             return _array(_codec(schema["items"], known))
-        case "map":
+        case _Kind.MAP:
             return _map(_codec(schema["values"], known))
-        case "fixed":
+        case _Kind.FIXED:
             found = _fixed(schema["size"])
         case _ if kind in _PRIMITIVE:
             return _PRIMITIVE[kind]
@@ -123,9 +143,9 @@ def _codec(schema: Any, known: dict[str, Codec] | None = None) -> Codec:
 
 
 def _optional(schema: list[Any], known: dict[str, Codec]) -> Codec:
-    if len(schema) != 2 or "null" not in schema:
+    if len(schema) != 2 or _Kind.NULL not in schema:
         raise CompactorError("an Avro file has values of several types in one field, so it is no manifest of Iceberg")
-    null = schema.index("null")
+    null = schema.index(_Kind.NULL)
     read_value, write_value = _codec(schema[1 - null], known)
 
     def read_optional(stream: BytesIO) -> Any:
@@ -240,12 +260,12 @@ def _write_boolean(stream: BytesIO, value: bool) -> None:  # noqa: FBT001  as al
 
 
 _PRIMITIVE: dict[str, Codec] = {
-    "null": (lambda _stream: None, lambda _stream, _value: None),
-    "boolean": (lambda stream: _take(stream, 1) != b"\0", _write_boolean),
-    "int": (_read_long, _write_long),
-    "long": (_read_long, _write_long),
-    "float": _fixed(4),
-    "double": _fixed(8),
-    "bytes": (_read_bytes, _write_bytes),
-    "string": (_read_text, _write_text),
+    _Kind.NULL: (lambda _stream: None, lambda _stream, _value: None),
+    _Kind.BOOLEAN: (lambda stream: _take(stream, 1) != b"\0", _write_boolean),
+    _Kind.INT: (_read_long, _write_long),
+    _Kind.LONG: (_read_long, _write_long),
+    _Kind.FLOAT: _fixed(4),
+    _Kind.DOUBLE: _fixed(8),
+    _Kind.BYTES: (_read_bytes, _write_bytes),
+    _Kind.STRING: (_read_text, _write_text),
 }
