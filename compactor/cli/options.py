@@ -6,6 +6,7 @@ The shared options are accepted before and after the verb. Of one given twice, t
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from compactor.api import Lake
     from compactor.progress import Progress
     from compactor.reports.report import Report
+
+_logger = logging.getLogger(__name__)
 
 ENVIRONMENT = "COMPACTOR_CONFIG"
 DEFAULTS = (Path("configs/local.yaml"), Path("compactor.yaml"))
@@ -77,6 +80,9 @@ class Invocation:
                 path = self.config_path
                 command = "compactor" if path == default_config() else f"compactor -c {shlex.quote(str(path))}"
                 render.show(report, render.stdout(), command=command)
+        if log.is_json():  # alarms look for this line, and for that of an error, which has the exit code as well
+            verb = click.get_current_context().command_path.removeprefix("compactor ")
+            _logger.info("ended", extra={"verb": verb, "exit_code": report.exit_code})
         return report.exit_code
 
 
