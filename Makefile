@@ -62,12 +62,13 @@ fuzz: .venv/.dev ## test odd input for half an hour (ARGS='--minutes 5 --seed 2 
 	$(VENV_PYTHON) -m tests.fuzz $(ARGS)
 
 .PHONY: lint
-lint: .venv/.dev ## check style, spelling, types and import contracts
+lint: .venv/.dev ## check style, spelling, types, import contracts and the CloudFormation template
 	$(VENV_PYTHON) -m ruff check
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m codespell_lib
 	$(VENV_PYTHON) -m mypy
 	.venv/bin/lint-imports
+	.venv/bin/cfn-lint deploy/cloudformation.yaml
 
 .PHONY: check
 check: lint test ## lint and test
@@ -75,6 +76,24 @@ check: lint test ## lint and test
 .PHONY: bench
 bench: .venv/.dev ## measure speed and memory on generated data, in minutes (ARGS='--full' for more)
 	$(VENV_PYTHON) scripts/bench.py $(ARGS)
+
+# The next two need the network, and tools that the project itself does not: these have an environment of their own.
+.PHONY: pins
+pins: build/tools/.made ## write deploy/requirements*.txt, the versions of constraints.txt with hashes (needs the network)
+	echo 'hatchling' | $(PINS) -o deploy/requirements-build.txt -
+	$(PINS) -o deploy/requirements.txt pyproject.toml
+
+.PHONY: audit
+audit: build/tools/.made ## look up known vulnerabilities of the packages of the image (needs the network)
+	build/tools/bin/pip-audit --strict --disable-pip --require-hashes -r deploy/requirements.txt
+
+build/tools/.made:
+	$(PYTHON) -m venv --clear build/tools
+	build/tools/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3' 'uv>=0.9,<1'
+	@touch $@
+
+PINS = build/tools/bin/uv pip compile --quiet --generate-hashes --no-annotate --no-emit-index-url --only-binary :all: \
+	--python-version 3.12 --python-platform linux --constraint constraints.txt --custom-compile-command 'make pins'
 
 .PHONY: clean
 clean: ## remove .venv and caches; data/ stays

@@ -115,7 +115,7 @@ class Source(_Section):
     url: str = Field(
         description="The parent of `exports/`: a folder, file:///absolute/folder, or s3://bucket/optional-prefix"
     )
-    endpoint: Annotated[OptionalName, _like(r"https?://[^/?#@\s]+/?", "http://host:port or https://host:port")] = Field(
+    endpoint: Annotated[OptionalName, _like(r"https?://[^?#@\s]+", "http://host:port or https://host:port")] = Field(
         default=None, description="URL of an S3-compatible store; not set: AWS"
     )
     region: Annotated[OptionalName, _like("[a-z0-9-]{1,64}", "a region, such as us-east-1")] = Field(

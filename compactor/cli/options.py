@@ -82,6 +82,9 @@ class Invocation:
                 render.show(report, render.stdout(), command=command)
         if report.error:
             say_failed(log.printable(report.error), report.exit_code)
+        elif log.is_json():  # alarms look for this line, or for that of an error, which has the exit code as well
+            verb = click.get_current_context().command_path.removeprefix("compactor ")
+            _logger.info("ended", extra={"verb": verb, "exit_code": report.exit_code})
         return report.exit_code
 
 

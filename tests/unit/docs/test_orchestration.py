@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import re
 from typing import Any
@@ -25,20 +24,10 @@ def test_the_python_examples_compile() -> None:
         compile(text, f"example {number}", "exec")
 
 
-def test_the_units_of_systemd_have_the_sections_and_keys_that_they_need() -> None:
-    units = [configparser.ConfigParser(interpolation=None) for _ in blocks("ini")]
-    for unit, text in zip(units, blocks("ini"), strict=True):
-        unit.optionxform = str  # type: ignore[assignment,method-assign]  # keys keep their case
-        unit.read_string(text)
-    service, timer = units
-    assert service["Service"]["SuccessExitStatus"].split() == ["3", "4"]
-    assert service["Service"]["RestartPreventExitStatus"] == "2"
-    assert timer["Install"]["WantedBy"] == "timers.target"
-
-
-def test_the_line_of_cron_has_five_times_and_a_command() -> None:
-    (line,) = blocks("crontab")
-    assert re.fullmatch(r"(?:[\d*,/-]+ ){5} ?compactor .*\n", line)
+def test_the_files_of_deploy_are_linked_and_not_repeated() -> None:
+    for name in ("compactor.cron", "compactor.service", "compactor.timer", "kubernetes.yaml", "cloudformation.yaml"):
+        assert f"(../deploy/{name})" in PAGE
+    assert not [language for language in ("ini", "crontab", "yaml") if blocks(language)]
 
 
 def test_every_state_of_the_state_machine_leads_to_one_that_exists() -> None:
