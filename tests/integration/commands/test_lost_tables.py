@@ -9,7 +9,6 @@ import pytest
 from compactor.commands.status import status
 from compactor.commands.verify.verify import verify
 from compactor.errors import LostTableError
-from compactor.reports.report import RunReport
 from tests.support.damage import EVENTS, PAST, STATE, run_repair
 from tests.support.histories import History
 from tests.support.lost import (
@@ -50,10 +49,6 @@ def deliver(nights: TwoNights) -> None:
     """New objects of both datasets, not loaded yet."""
     for number, delivery in enumerate(History(43, datasets=(STATE, EVENTS), entities=8).deliveries(4, 15)):
         nights.lake.deliver(delivery.dataset, delivery.lines, hour=delivery.hour, part=f"new-{number}")
-
-
-def datasets_of(report: RunReport) -> list[str]:
-    return [dataset.dataset for dataset in report.datasets]
 
 
 def assert_named(nights: TwoNights, table: str) -> None:
@@ -106,9 +101,9 @@ def test_a_lost_table_stops_its_dataset_alone_and_can_be_put_back(
     report = nights.lake.compact(full_scan=True)
 
     assert report.exit_code == 1
-    assert datasets_of(report) == [other]
+    assert [each.dataset for each in report.datasets if each.objects] == [other]
     (problem,) = report.problems
-    assert problem.subject == table
+    assert table in str(problem)
     assert "`compactor verify --repair`" in problem.step
     nights.lake.assert_equals_model((other,))
     assert not [row for row in nights.lake.ledger() if row["dataset"] == lost and "new-" in row["key"]]
