@@ -6,6 +6,7 @@ one object, and only where there is none do they look around.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from itertools import islice
 
@@ -44,7 +45,7 @@ def _unknown(source: Source, names: Sequence[str], registry: Registry) -> list[P
     unknown = [name for name in names if name not in registry.datasets]
     problems = []
     for name in unknown[:_UNKNOWN_SHOWN]:
-        step = f"add it, such as with `compactor infer --dataset {printable(name)}`"
+        step = f"add it, such as with `compactor infer --dataset {shlex.quote(printable(name))}`"
         near = did_you_mean(name, list(registry.datasets)) if nearest(name, list(registry.datasets)) else ""
         objects = _counted(source, name)
         wrong = f"the registry does not know this dataset of the source, so none of its objects ({objects}) is loaded"

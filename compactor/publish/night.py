@@ -105,13 +105,14 @@ class Night:
             if len(self._refused) == 1:
                 raise self._refused[0]
             raise UsageError("\n".join(dict.fromkeys(map(str, self._refused))))
-        return self.run.report(self._reports, problems=self.problems)
+        return self.run.report(self._reports, problems=list(dict.fromkeys(self.problems)))
 
     def _failed(self, dataset: Dataset, tally: Tally, error: Exception) -> None:
         diagnose.raise_if_stopped(error)
         problem = of_error(dataset.name, error)
         self.problems.append(problem)
         tally.error = f"{problem.wrong}; {problem.step}"
+        self._waiting[dataset.name] = (dataset, tally)  # also if it was recorded already: its row says why it failed
         self.run.progress.abandon()
         if isinstance(error, UsageError):
             self._refused.append(error)

@@ -31,6 +31,8 @@ from compactor.version import __version__
 
 MOST_FAILURES = 10
 """The objects whose reason a row of the table of runs has; its `failed_objects` counts all."""
+MOST_CHARACTERS = 2_000
+"""Of its `error`."""
 
 
 def now() -> dt.datetime:
@@ -225,5 +227,5 @@ def _row(run: Run, dataset: Dataset, tally: Tally) -> dict[str, Any]:
         "version": __version__,
         "listed": tally.listed,
         "failures": json.dumps(failures) if failures else None,
-        "error": tally.error,
+        "error": tally.error[:MOST_CHARACTERS] if tally.error else None,
     }

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from compactor.duck import session
 from compactor.duck.relations import Relations
 from compactor.lake.own_tables import RUNS
 from compactor.progress import NullProgress
+from compactor.publish.night import Night
 from compactor.publish.run_log import MOST_FAILURES, LastRun, last_run
 from compactor.source import Hour
 from tests.support.broken_tables import DAMAGES, file_of
@@ -137,6 +139,26 @@ def test_a_run_whose_source_cannot_be_listed_has_rows_that_say_so(lake: Lake) ->
     newest = max(lake.rows(RUNS), key=lambda row: str(row["finished_at"]))["run_id"]
     assert all("there is no such folder" in row["error"] for row in of_run(lake, newest).values())
     assert set(of_run(lake, newest)) == set(BOTH)
+
+
+def test_a_dataset_that_fails_after_it_was_recorded_has_one_row_which_says_why(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.deliver(NAME, [record(2, 1)], hour="2026-11-21T05")
+    original = Night.record
+
+    def then_fail(self: Night, *arguments: Any) -> None:
+        original(self, *arguments)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Night, "record", then_fail)
+        report = lake.compact(datasets=BOTH)
+
+    row = of_run(lake, report.run_id)[NAME]
+    assert row["error"].startswith("the disk is full; ")
+    assert (row["objects"], row["watermark"]) == (1, "2026-11-21T05")
+    assert len([each for each in lake.rows(RUNS) if each["run_id"] == report.run_id]) == len(BOTH)
 
 
 def test_did_it_run_last_night_is_one_query(lake: Lake) -> None:
