@@ -7,7 +7,8 @@ of the metadata are read whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from pyiceberg.manifest import DataFileContent
 
 from compactor.lake import marks
 from compactor.lake.file_reading import damage
-from compactor.lake.table import Snapshot, Table
+from compactor.lake.table import Table
 from compactor.lake.unreadable import MISSING
 
 _JSON = ("schema", "partition-spec")
@@ -50,35 +51,27 @@ class Inventory:
         return len(self.lost) == len(self.unreadable)
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A data file or delete file, as a manifest has it."""
-
-    path: str
-    bytes: int
-    is_data: bool
-
-
 @dataclass
 class _Found:
     """What reading the metadata gives.
+
+    The data files and delete files have numbers, because each of them is in many manifests.
 
     Attributes:
         sizes: path -> bytes that the metadata expects of the file; None where it does not say.
         damaged: path -> what is wrong.
         manifests: snapshot id -> paths of its manifests.
-        entries: path of a manifest -> the files that it lists as live.
+        numbers: path of a data file or delete file -> its number.
+        data: the numbers of the data files.
+        entries: path of a manifest -> the numbers of the files that it lists as live.
     """
 
     sizes: dict[str, int | None] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     manifests: dict[int, list[str]] = field(default_factory=dict)
-    entries: dict[str, list[_Entry]] = field(default_factory=dict)
-
-    def files_of(self, snapshot: Snapshot) -> set[str]:
-        """All files that a snapshot refers to, as far as its metadata can be read."""
-        manifests = self.manifests[snapshot.snapshot_id]
-        return {snapshot.manifest_list, *manifests, *(entry.path for name in manifests for entry in self.entries[name])}
+    numbers: dict[str, int] = field(default_factory=dict)
+    data: set[int] = field(default_factory=set)
+    entries: dict[str, array[int]] = field(default_factory=dict)
 
 
 def take(table: Table) -> Inventory:
@@ -91,15 +84,19 @@ def take(table: Table) -> Inventory:
     scheme, netloc, root = io.parse_location(table.location)  # type: ignore[attr-defined]  # of PyArrow's FileIO
     system: FileSystem = io.fs_by_scheme(scheme, netloc)  # type: ignore[attr-defined]
     found = _read_metadata(table)
-    places = {path: str(io.parse_location(path)[2]) for path in found.sizes}  # type: ignore[attr-defined]
+    places = {path: _place(io, path) for path in found.sizes}
     selector = FileSelector(root, allow_not_found=True, recursive=True)
     listed = {info.path: info.size for info in system.get_file_info(selector) if info.type == FileType.File}
     for path, expected in found.sizes.items():
         size = listed.get(places[path])
-        if size is None:  # a table may refer to files outside of its location
-            info = system.get_file_info(places[path])
-            size = None if info.type == FileType.NotFound else info.size
-        if wrong := _wrong_size(size, expected):
+        try:
+            if size is None:  # a table may refer to files outside of its location
+                info = system.get_file_info(places[path])
+                size = None if info.type == FileType.NotFound else info.size
+            wrong = _wrong_size(size, expected)
+        except Exception as error:  # noqa: BLE001  a flipped byte can make a path that is none
+            wrong = damage(error)
+        if wrong:
             found.damaged[path] = wrong
     unknown = sorted(listed.keys() - set(places.values()))
     left_over = {path: listed[path] for path in unknown if not marks.is_marks(path)}
@@ -110,6 +107,13 @@ def take(table: Table) -> Inventory:
     )
 
 
+def _place(io: Any, path: str) -> str:
+    try:
+        return str(io.parse_location(path)[2])
+    except ValueError:  # of a flipped byte: no URL
+        return path
+
+
 def _wrong_size(size: int | None, expected: int | None) -> str | None:
     if size is None:
         return MISSING
@@ -118,21 +122,29 @@ def _wrong_size(size: int | None, expected: int | None) -> str | None:
     return f"has {size} bytes, not {expected}" if expected is not None and size != expected else None
 
 
-def _consequences(table: Table, found: _Found) -> tuple[set[str], frozenset[str], Iterable[int]]:
+def _consequences(table: Table, found: _Found) -> tuple[set[str], frozenset[str], list[int]]:
     """What is `unreadable`, `lost` and `broken` (see `Inventory`), by paths in the metadata."""
-    unreadable: set[str] = set()
+    if not found.damaged:
+        return set(), frozenset(), []
+    listed = {found.numbers[path]: path for path in found.damaged.keys() & found.numbers.keys()}
+    of_manifest = {
+        name: {listed[number] for number in listed.keys() & set(found.entries[name])} for name in found.entries
+    }
+    current: set[str] = set()
+    lost: frozenset[str] = frozenset()
     broken: list[int] = []
     heads = {ref.snapshot_id for ref in table._iceberg.metadata.refs.values()}
     for snapshot in table._iceberg.metadata.snapshots:
-        files = found.files_of(snapshot) & found.damaged.keys()
+        manifests = found.manifests[snapshot.snapshot_id]
+        lists = {snapshot.manifest_list, *manifests} & found.damaged.keys()
+        files = lists.union(*(of_manifest[name] for name in manifests))
         if snapshot.snapshot_id == table.snapshot_id:
-            unreadable = files
+            current = files
+            # Without all of its manifests, the data files of a snapshot are not known.
+            lost = frozenset() if lists else frozenset(path for path in files if found.numbers[path] in found.data)
         elif files and snapshot.snapshot_id not in heads:
             broken.append(snapshot.snapshot_id)
-    data = {entry.path for entries in found.entries.values() for entry in entries if entry.is_data}
-    # Without all of its manifests, the data files of a snapshot are not known.
-    known = not unreadable - {entry.path for entries in found.entries.values() for entry in entries}
-    return unreadable, frozenset(unreadable & data) if known else frozenset(), broken
+    return current, lost, broken
 
 
 def _read_metadata(table: Table) -> _Found:
@@ -140,12 +152,15 @@ def _read_metadata(table: Table) -> _Found:
     found = _Found({table.metadata_location: None})
     found.sizes |= {entry.metadata_file: None for entry in metadata.metadata_log}
     found.sizes |= {each.statistics_path: each.file_size_in_bytes for each in metadata.statistics}
-    for snapshot in metadata.snapshots:
+    # The current one first: of its files the heads are read too.
+    for snapshot in sorted(metadata.snapshots, key=lambda each: each.snapshot_id != table.snapshot_id):
+        is_current = snapshot.snapshot_id == table.snapshot_id
         found.sizes[snapshot.manifest_list] = None
         names = found.manifests[snapshot.snapshot_id] = []
         try:
             manifests = snapshot.manifests(io)
-            _check_head(io, snapshot.manifest_list)
+            if is_current:
+                _check_head(io, snapshot.manifest_list)
         except Exception as error:  # noqa: BLE001  the reader of damaged Avro raises almost anything
             found.damaged[snapshot.manifest_list] = damage(error)
             continue
@@ -153,19 +168,24 @@ def _read_metadata(table: Table) -> _Found:
             names.append(manifest.manifest_path)
             if manifest.manifest_path not in found.entries:
                 found.sizes[manifest.manifest_path] = manifest.manifest_length
-                found.entries[manifest.manifest_path] = entries = _entries_of(io, manifest, found)
-                found.sizes |= {entry.path: entry.bytes for entry in entries}
+                found.entries[manifest.manifest_path] = array("L")
+                try:
+                    _read_manifest(io, manifest, found)
+                    if is_current:
+                        _check_head(io, manifest.manifest_path)
+                except Exception as error:  # noqa: BLE001  the same
+                    found.damaged[manifest.manifest_path] = damage(error)
     return found
 
 
-def _entries_of(io: Any, manifest: Any, found: _Found) -> list[_Entry]:
-    try:
-        _check_head(io, manifest.manifest_path)
-        files = [entry.data_file for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)]
-        return [_Entry(each.file_path, each.file_size_in_bytes, each.content == DataFileContent.DATA) for each in files]
-    except Exception as error:  # noqa: BLE001  the same
-        found.damaged[manifest.manifest_path] = damage(error)
-        return []
+def _read_manifest(io: Any, manifest: Any, found: _Found) -> None:
+    for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
+        file = entry.data_file
+        number = found.numbers.setdefault(file.file_path, len(found.numbers))
+        found.sizes[file.file_path] = file.file_size_in_bytes
+        if file.content == DataFileContent.DATA:
+            found.data.add(number)
+        found.entries[manifest.manifest_path].append(number)
 
 
 def _check_head(io: Any, path: str) -> None:
