@@ -179,7 +179,7 @@ def _metadata(storage: Storage, table: CopiedTable, lists: Mapping[str, str]) ->
         **old,
         "location": new(table.location),
         "last-updated-ms": max(time.time_ns() // 1_000_000, old["last-updated-ms"] + 1),
-        "properties": {name: new(value) for name, value in old.get("properties", {}).items()},
+        "properties": _moved(table, old.get("properties", {})),
         "snapshots": [_snapshot(each, table, lists) for each in table.snapshots],
         "metadata-log": [*(each for each in log if storage.size(each["metadata-file"]) is not None), previous],
         **{
@@ -192,5 +192,10 @@ def _metadata(storage: Storage, table: CopiedTable, lists: Mapping[str, str]) ->
 
 def _snapshot(snapshot: dict[str, Any], table: CopiedTable, lists: Mapping[str, str]) -> dict[str, Any]:
     """A snapshot whose summary names a commit intent names it at the new place."""
-    summary = {name: table.move.new(value) for name, value in snapshot.get("summary", {}).items()}
-    return {**snapshot, "manifest-list": lists[snapshot["manifest-list"]], "summary": summary}
+    moved = {**snapshot, "manifest-list": lists[snapshot["manifest-list"]]}
+    return {**moved, "summary": _moved(table, snapshot["summary"])} if "summary" in snapshot else moved
+
+
+def _moved(table: CopiedTable, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Properties, of which those that name a place name the new one."""
+    return {name: table.move.new(value) if isinstance(value, str) else value for name, value in properties.items()}

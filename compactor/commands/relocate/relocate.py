@@ -52,9 +52,10 @@ def apply(
     report = _report(found, looked, allow_missing=allow_missing)
     if not report.is_possible:
         return _report(found, looked, allow_missing=allow_missing, refused=True)
-    if found.move is None:
+    if found.move is None or not looked:
         return report
     written = [(copy, relocation.write(copy, survey)) for _, copy, survey in looked if copy is not None]
+    relocation.move_namespace(found.move)  # first: once no table is left to relocate, nothing leads here again
     try:
         for copy, path in written:
             relocation.register(copy, path)
@@ -64,7 +65,6 @@ def apply(
             f"{error.cause} while the lake was relocated; stop what works on it with the old config, copy what it has"
             " added, then run again"
         ) from error
-    relocation.move_namespace(found.move)
     return _report(found, looked, allow_missing=allow_missing, done=True)
 
 
