@@ -169,7 +169,7 @@ class Decoder:
         names = [quote(field.column) for field in self._dataset.newest.fields]
         columns = ", ".join(f"{value} AS {name}" for value, name in zip(values, names, strict=True))
         typed = (
-            f"SELECT file_no, line_no, {columns}, {extra} AS extra,"
+            f"SELECT file_no AS __file_no, line_no AS __line_no, {columns}, {extra} AS extra,"
             f" coalesce({' AND '.join(conditions)}, false) AS __sure"
             f" FROM (SELECT file_no, line_no, line, {types} AS t, {extracted} AS x,"
             f" try(from_json(line, {literal(structure)})) AS s FROM {plain})"
@@ -177,7 +177,7 @@ class Decoder:
         promoted = self._dataset.promoted
         listed = [*names, *(quote(each.column) for each in promoted), "extra", f"__sure AND {are_sure(promoted)}"]
         return (
-            f"INSERT INTO {self.records} SELECT file_no, line_no, {', '.join(listed)}"
+            f"INSERT INTO {self.records} SELECT __file_no, __line_no, {', '.join(listed)}"
             f" FROM {with_values(promoted, typed)}"
         )
 

@@ -36,6 +36,9 @@ kind: state
 key: [top, file_no]
 order: moment
 delete: {{column: gone, equals: ["yes"]}}
+promote:
+  - {{from: extra, key: hidden, column: line, type: string}}
+  - {{from: extra, key: hidden, column: plain, type: long}}
 versions:
   1:
     fields:
@@ -77,7 +80,7 @@ def test_columns_with_the_words_of_the_program_are_loaded_merged_and_verified(tm
     assert (report.exit_code, report.datasets[0].new) == (0, 6)
 
     # Duplicates, an older record, a newer one, a delete, and a field that the registry does not declare.
-    again = [line(3, 4), line(6, 1), line(7, 20, unknown="x"), line(8, 21, gone="yes")]
+    again = [line(3, 4), line(6, 1), line(7, 20, unknown="x", hidden="seven"), line(8, 21, gone="yes")]
     lake.deliver_unmodelled("things", again, part="b")
     second = lake.compact().datasets[0]
 
@@ -88,4 +91,5 @@ def test_columns_with_the_words_of_the_program_are_loaded_merged_and_verified(tm
     assert {name: current["top 1"][name] for name in ("ok", "key", "line_no", "_id", "select")} == {
         name: f"{name} 7" for name in ("ok", "key", "line_no", "_id", "select")
     }
+    assert (current["top 1"]["line"], current["top 1"]["plain"], second.unfit) == ("seven", None, {"plain": 1})
     assert [check for check in verify(lake.config, lake.registry, rebuild=True).checks if not check.ok] == []

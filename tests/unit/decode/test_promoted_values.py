@@ -62,7 +62,7 @@ def test_an_odd_value_is_the_same_in_its_columns_by_each_path(
         assert shown(bulk) == shown(expected(text)), text
 
 
-@pytest.mark.parametrize("examples", [15, pytest.param(400, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("examples", [10, pytest.param(400, marks=pytest.mark.soak)])
 def test_any_value_is_the_same_in_its_columns_by_each_path(
     con: duckdb.DuckDBPyConnection, profiles: Dataset, examples: int
 ) -> None:

@@ -64,7 +64,7 @@ def test_an_odd_value_is_the_same_by_python_by_sql_and_by_the_model(
     assert_agree(con, kind, texts, is_json=is_json)
 
 
-@pytest.mark.parametrize("examples", [15, pytest.param(500, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("examples", [8, pytest.param(500, marks=pytest.mark.soak)])
 @ALL
 def test_any_value_is_the_same_by_python_by_sql_and_by_the_model(
     con: duckdb.DuckDBPyConnection, kind: str, examples: int
