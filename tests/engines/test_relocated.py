@@ -47,7 +47,7 @@ def test_what_spark_had_deleted_stays_deleted_in_a_copy_and_all_snapshots_are_re
     here = spark(spark_session.sqlite_catalog(copy.folder / "warehouse")).query
     assert ids(here) == expected
     assert ids(here, f"{TABLE} VERSION AS OF 'before'") == before
-    for (snapshot,) in there(f"SELECT snapshot_id FROM {TABLE}.snapshots"):
+    for (snapshot,) in there(f"SELECT snapshot_id FROM rover.rover.{TABLE}.snapshots"):
         assert ids(here, f"{TABLE} VERSION AS OF {snapshot}") == ids(there, f"{TABLE} VERSION AS OF {snapshot}")
     here(f"CALL rover.system.rewrite_data_files(table => 'rover.rover.{TABLE}', options => map('rewrite-all', 'true'))")
     here(f"CALL rover.system.rewrite_manifests('rover.rover.{TABLE}')")
