@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-import hostile_shapes as shapes
+import hostile_kinds as kinds
 from compactor.decode import exact, gunzip, rejects
 from compactor.decode.bulk import Decoder
 from compactor.decode.gunzip import whole_lines
@@ -28,21 +28,21 @@ from tests.support.lake import ROOT
 from tests.support.outcomes import by_exact_path
 
 SAMPLE_BYTES, SAMPLE_LINES = 200_000, 2_000
-GOOD_LENGTHS = (shapes.USUAL, 1024, 4096, 16384)
+GOOD_LENGTHS = (kinds.USUAL, 1024, 4096, 16384)
 MOST = 8  # times the decoding of good lines, which is half of what these cost: the benchmark measures the whole
-SHORT = [shape for shape in shapes.SHAPES if len(shape.line(0, random.Random(0))) < SAMPLE_BYTES]
+SHORT = [kind for kind in kinds.KINDS if len(kind.line(0, random.Random(0))) < SAMPLE_BYTES]
 
 
-def seconds_per_line(con: duckdb.DuckDBPyConnection, shape: shapes.Shape) -> tuple[float, int]:
+def seconds_per_line(con: duckdb.DuckDBPyConnection, kind: kinds.Kind) -> tuple[float, int]:
     """The least CPU time of two, and the bytes of a line."""
-    lines = min(SAMPLE_LINES, max(20, SAMPLE_BYTES // len(shape.line(0, random.Random(0)))))
-    content = shape.content(lines)
+    lines = min(SAMPLE_LINES, max(20, SAMPLE_BYTES // len(kind.line(0, random.Random(0)))))
+    content = kind.content(lines)
     took = []
     for _ in range(2):
         with Relations(con) as relations:
             decoder = Decoder(relations, PROFILES)
             began = time.process_time()
-            decoder.decode(chunk_of([(0, 1, content)], shapes.LINE_LIMIT))
+            decoder.decode(chunk_of([(0, 1, content)], kinds.LINE_LIMIT))
             took.append(time.process_time() - began)
     return min(took) / lines, len(content) // lines
 
@@ -52,17 +52,17 @@ def good(con: duckdb.DuckDBPyConnection) -> dict[int, float]:
     """CPU seconds a byte of good lines, by their length."""
     found = {}
     for length in GOOD_LENGTHS:
-        seconds, size = seconds_per_line(con, shapes.good(length))
+        seconds, size = seconds_per_line(con, kinds.good(length))
         found[length] = seconds / size
     return found
 
 
-@pytest.mark.parametrize("shape", SHORT, ids=lambda shape: shape.name)
+@pytest.mark.parametrize("kind", SHORT, ids=lambda kind: kind.name)
 def test_a_hostile_line_costs_no_more_than_a_few_good_ones(
-    con: duckdb.DuckDBPyConnection, good: dict[int, float], shape: shapes.Shape
+    con: duckdb.DuckDBPyConnection, good: dict[int, float], kind: kinds.Kind
 ) -> None:
-    seconds, size = seconds_per_line(con, shape)
-    length = max(size, shapes.USUAL)
+    seconds, size = seconds_per_line(con, kind)
+    length = max(size, kinds.USUAL)
     assert seconds < MOST * good[max(each for each in GOOD_LENGTHS if each <= length)] * length
 
 
@@ -71,7 +71,7 @@ def test_what_hostile_objects_cost_from_end_to_end_is_within_the_aims(tmp_path: 
     command = [sys.executable, str(ROOT / "scripts/bench.py"), "--only", "hostile", "--json", str(tmp_path / "found")]
     subprocess.run(command, check=True)
     rows = json.loads((tmp_path / "found").read_text())["rows"]
-    assert len(rows) > len(shapes.SHAPES)
+    assert len(rows) > len(kinds.KINDS)
     assert [row["name"] for row in rows if not row["met"]] == []
 
 
