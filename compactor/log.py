@@ -88,6 +88,10 @@ def _kind(error: BaseException) -> str:
 class _WithoutValues(logging.Formatter):
     """Writes the traceback of a log line by `traceback_text`."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        record.exc_text = None  # where the formatter of another handler has left its own
+        return super().format(record)
+
     def formatException(self, ei: Any) -> str:  # noqa: N802  # the base class's name
         return traceback_text(ei[1])
 

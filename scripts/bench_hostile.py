@@ -1,6 +1,6 @@
-"""What hostile input costs: each shape is loaded by a process of its own, beside good lines in the same run.
+"""What hostile input costs: each kind is loaded by a process of its own, beside good lines in the same run.
 
-A shape's figure is its CPU time a line over that of a good line of the same length; a line shorter than a usual one is
+A kind's figure is its CPU time a line over that of a good line of the same length; a line shorter than a usual one is
 compared with that. Both are end to end: unpack, decode, merge, quarantine, commit. What a run over one line takes is
 taken away from both.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hostile_shapes import DATASET, SHAPES, USUAL, good, record
+from hostile_kinds import DATASET, KINDS, USUAL, good, record
 
 SCHEMAS = Path(__file__).resolve().parents[1] / "configs" / "schemas"
 MEMORY = "512MiB"
@@ -35,7 +35,7 @@ class Sample(Protocol):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a shape cost: CPU seconds a line, and how many times as much as a good line of its length."""
+    """What a kind cost: CPU seconds a line, and how many times as much as a good line of its length."""
 
     name: str
     raw_bytes: int
@@ -45,7 +45,7 @@ class Cost:
 
 
 def costs(folder: Path, measure: Callable[..., Sample], report: Callable[[str], None]) -> Iterator[Cost]:
-    """Measures the shapes one by one. `measure` runs one of our scripts to its end."""
+    """Measures the kinds one by one. `measure` runs one of our scripts to its end."""
 
     def load(name: str, content: bytes) -> Sample:
         report(f"hostile: {name}")
@@ -65,13 +65,13 @@ def costs(folder: Path, measure: Callable[..., Sample], report: Callable[[str], 
     base = load("one line", record(0, random.Random(0))).found["cpu_seconds"]
     per_byte = {}
     for length in _GOOD_LENGTHS:
-        shape = good(length)
-        content = shape.content(_GOOD_BYTES // length)
-        per_byte[length] = (load(shape.name, content).found["cpu_seconds"] - base) / len(content)
-    for shape in SHAPES:
-        content = shape.content()
-        sample = load(shape.name, content)
-        per_line = (sample.found["cpu_seconds"] - base) / shape.lines
-        length = max(USUAL, len(content) // shape.lines)
+        kind = good(length)
+        content = kind.content(_GOOD_BYTES // length)
+        per_byte[length] = (load(kind.name, content).found["cpu_seconds"] - base) / len(content)
+    for kind in KINDS:
+        content = kind.content()
+        sample = load(kind.name, content)
+        per_line = (sample.found["cpu_seconds"] - base) / kind.lines
+        length = max(USUAL, len(content) // kind.lines)
         alike = per_byte[max(each for each in _GOOD_LENGTHS if each <= length)] * length
-        yield Cost(shape.name, len(content), sample, per_line, per_line / alike)
+        yield Cost(kind.name, len(content), sample, per_line, per_line / alike)

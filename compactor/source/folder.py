@@ -1,7 +1,7 @@
 """A source in a local folder, such as a synced copy of the bucket.
 
-The ETag of a file is its size, its modification time and, after "~", a mark of its content: a checksum of its first and
-its last bytes, where a gzip file has the checksum of all that it unpacks to. A tool that keeps times can replace a file
+The ETag of a file is its size, its modification time and, after "~", a mark of its content: a hash of its first and its
+last bytes, where a gzip file has the checksum of all that it unpacks to. A tool that keeps times can replace a file
 by another of the same size. The time of the last change of the inode (ctime) would show that too, but it also changes
 with a copy, a restored backup or a chmod of the whole folder, after which all of it would be read again. To open each
 listed file costs 10 to 20 microseconds on a local disk. A file that cannot be opened has no mark; to read it fails with
@@ -11,11 +11,11 @@ the reason.
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import logging
 import os
 import stat
-import zlib
 from collections.abc import Iterator
 from itertools import islice
 from operator import itemgetter
@@ -222,13 +222,16 @@ def _mark_of(path: Path) -> str:
 
 
 def _mark(file: int) -> str:
-    """A checksum of the first and the last bytes of an open file; empty if it cannot be read."""
+    """A hash of the first and the last bytes of an open file; empty if it cannot be read.
+
+    No CRC-32: the file has that of its content, with which it would cancel out.
+    """
     try:
         first = os.pread(file, _MARK_BYTES, 0)
         last = os.pread(file, _MARK_BYTES, max(0, os.fstat(file).st_size - _MARK_BYTES))
     except OSError:
         return ""
-    return f"{zlib.crc32(last, zlib.crc32(first)):08x}"
+    return hashlib.blake2b(first + last, digest_size=8).hexdigest()
 
 
 def _leads_out(key: str, path: Path) -> ObjectError:

@@ -11,6 +11,7 @@ from random import Random
 from unittest import mock
 
 from compactor.decode import gunzip
+from compactor.decode.content import BYTES, container
 from compactor.errors import DamagedObject
 from tests.fuzz.batch import Batch, Fault
 from tests.fuzz.files import objects
@@ -57,7 +58,7 @@ def faults(batch: Batch) -> Iterator[Fault]:
 def _wrong(batch: Batch, packed: bytes, found: dict[int, bytes], done: gunzip.Done) -> str | None:
     """What is wrong with the lines of an object that has come to its end."""
     content, line_limit = _unpacked(packed), batch.settings["line_limit"]
-    if content is None or len(content) > batch.settings["file_limit"]:
+    if content is None or len(content) > batch.settings["file_limit"] or container(content[:BYTES]):
         return None if isinstance(done.error, DamagedObject) else "damage passes for content"
     if done.error is not None:
         # Python's module does not look at a header's checksum and spare flags. To do so is no fault.

@@ -58,20 +58,21 @@ def test_a_trace_has_no_message_that_may_quote_a_record(
     capsys: pytest.CaptureFixture[str], form: log.LogFormat
 ) -> None:
     log.setup(form)
+    person = "fan@" + chr(101) + "xample.com"  # a trace has lines of the source
     with suppress(CompactorError):
         try:
             try:
-                int("fan@example.com")
+                int(person)
             except ValueError as error:
-                raise duckdb.ConversionException("Could not convert string 'fan@example.com'") from error
+                raise duckdb.ConversionException(f"Could not convert string '{person}'") from error
         except duckdb.Error as error:
-            error.add_note("in fan@example.com")
+            error.add_note(f"in {person}")
             try:
                 raise CompactorError("the sentence") from error
             except CompactorError as last:
                 OURS.error("failed", exc_info=last)
     text = capsys.readouterr().err
-    assert "fan@example.com" not in text
+    assert person not in text
     assert text.index("CompactorError: the sentence") < text.index("ConversionException") < text.index("ValueError")
     assert "test_log.py" in text
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from compactor.commands.drift import evolve
 from compactor.commands.migrate import migrate
 from compactor.lake import table_changes
 from compactor.lake.table import Table
@@ -50,6 +51,34 @@ def test_a_field_whose_values_do_not_agree_stays_in_extra(tmp_path: Path) -> Non
     fans.lake.deliver_unmodelled("things", mixed, part="c")
     fans.lake.compact()
     assert not {"gate", "steps"} & set(fans.columns())
+
+
+def test_no_more_than_so_many_columns_are_made_and_the_run_says_how_many_fields_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evolve, "MOST_COLUMNS", 2)
+    fans = Fans(tmp_path)
+    fans.write(f"{FANS}additive: evolve\n")
+    fans.lake.deliver_unmodelled("things", [*seats(100, 150, seat=7), *seats(300, 120, gate=1, row=2, block=3)])
+    report = fans.lake.compact()
+    made = {"seat", "gate", "row", "block"} & set(fans.columns())
+    assert len(made) == 2
+    assert "seat" in made, "the most frequent field comes first"
+    (problem,) = report.problems
+    assert (problem.subject, problem.fails) == ("things", False)
+    assert problem.wrong == "2 new fields stay in `extra` alone, because runs have made too many columns"
+    fans.lake.deliver_unmodelled("things", seats(500, 5, gate=8, row=2, block=3), part="d")
+    assert fans.lake.compact().problems == report.problems
+    assert len({"seat", "gate", "row", "block"} & set(fans.columns())) == 2
+
+
+def test_a_field_whose_name_may_be_a_value_becomes_no_column(tmp_path: Path) -> None:
+    fans = Fans(tmp_path)
+    fans.write(f"{FANS}additive: evolve\n")
+    before = fans.columns()
+    fans.lake.deliver_unmodelled("things", seats(100, 150, **{"fan@example.com": 1, "+999 123 456": 2}))
+    fans.lake.compact()
+    assert fans.columns() == before
 
 
 def test_a_run_killed_between_the_two_tables_leaves_a_column_that_the_next_run_completes(

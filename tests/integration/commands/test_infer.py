@@ -53,6 +53,8 @@ def test_the_sample_export_gives_the_registry_that_it_comes_with(sample_export: 
             dataset.order,
             dataset.delete,
         )
+        assert (found.current, found.history) == (dataset.current, dataset.history)
+        assert "\ntables:\n" in sample_export.text(name)
         columns = {(field.json, field.column, field.type) for field in dataset.newest.fields}
         more = {("sessionID", "session_id", STRING)} if name == "fan_track_events" else set()  # of a newer app
         assert {(field.json, field.column, field.type) for field in found.newest.fields} == columns | more

@@ -82,6 +82,16 @@ def test_quarantined_lines_come_with_the_commands_to_run_next(shown: Shown) -> N
     ]
 
 
+def test_lines_that_no_registry_can_read_are_not_offered_to_replay(shown: Shown) -> None:
+    text = "\n".join(shown(run(DatasetReport("fan_profiles", 1, 5, 2, 0, 3, beyond_replay=3))))
+    assert "3 lines quarantined:\n" in text
+    assert "replay\n" not in text
+    assert text.endswith("no replay can read 3 lines (not JSON, not UTF-8, too long): have them delivered again")
+    text = "\n".join(shown(run(DatasetReport("fan_profiles", 1, 5, 2, 0, 3, beyond_replay=1))))
+    assert "  after fixing the registry:    compactor replay\n" in text
+    assert "no replay can read 1 line " in text
+
+
 def test_the_commands_to_run_next_name_the_config_of_the_run() -> None:
     out = io.StringIO()
     console = Console(file=out, width=100, force_terminal=False, highlight=False)

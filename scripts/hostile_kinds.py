@@ -1,4 +1,4 @@
-"""Shapes of hostile input: contents of an object of `fan_profiles` that are meant to cost more than good ones."""
+"""Kinds of hostile input: contents of an object of `fan_profiles` that are meant to cost more than good ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TRAITS = b'"firstName":"Zo\xc3\xab","lastName":"Example","loyaltyTier":"gold","
 
 
 @dataclass(frozen=True)
-class Shape:
+class Kind:
     """One kind of content.
 
     Attributes:
@@ -44,14 +44,14 @@ USUAL = len(record(0, random.Random(0)))
 """Bytes of a good line."""
 
 
-def good(length: int) -> Shape:
+def good(length: int) -> Kind:
     """Good lines of about so many bytes: a record of the usual length, with more traits."""
 
     def line(number: int, chance: random.Random) -> bytes:
         more = b"".join(b',"t%06d":"value-%06d"' % (n, n) for n in range((length - USUAL) // 26))
         return record(number, chance, traits=_TRAITS + more)
 
-    return Shape(f"good lines of {length:,} bytes", line)
+    return Kind(f"good lines of {length:,} bytes", line)
 
 
 def _of(text: bytes) -> Callable[[int, random.Random], bytes]:
@@ -91,41 +91,41 @@ def _unknown(count: int) -> Callable[[int, random.Random], bytes]:
 
 
 LINE_LIMIT = 16 << 20
-SHAPES = (
-    Shape("newlines only", _of(b""), 4_000_000),
-    Shape("blanks and tabs", _of(b" \t \t\r"), 1_000_000),
-    Shape("empty objects", _of(b"{}"), 400_000),
-    Shape("null", _of(b"null"), 400_000),
-    Shape("empty arrays", _of(b"[]"), 400_000),
-    Shape("log lines, not JSON", _words),
-    Shape("JSON that is cut off", lambda number, chance: record(number, chance)[:-20] + b"\n"),
-    Shape("nested too deep", _traits(lambda *_: b'"a":' + b"[" * 600 + b"]" * 600), 20_000),
-    Shape("nested as deep as allowed", _traits(lambda *_: b'"a":' + b"[" * 498 + b"]" * 498), 20_000),
-    Shape("brackets side by side", lambda *_: b"[" + b"[]," * 5_000 + b"[]]\n", 2_000),
-    Shape("brackets and escaped quotes", lambda *_: b"[]" * 600 + b'"' + b'\\"' * 5_000 + b"\n", 2_000),
-    Shape("very long keys", _traits(lambda _, chance: b'"%s":1' % chance.randbytes(5_000).hex().encode()), 5_000),
-    Shape("very many traits", _keys(1_000), 2_000),
-    Shape("very many unknown fields", _unknown(1_000), 2_000),
-    Shape("other unknown fields in each line", _unknown(3)),
-    Shape("huge numbers", _traits(lambda _, chance: b'"a":%d' % (10**300 + chance.getrandbits(64)))),
-    Shape("numbers with exponents", _traits(lambda number, _: b'"a":1.5e%d' % (number % 300))),
-    Shape("a version of many digits", lambda number, chance: record(number, chance, version=b"9" * 1_000), 30_000),
-    Shape("long texts of escapes", _traits(lambda *_: b'"a":"' + b"\\u00e9\\n" * 500 + b'"'), 10_000),
-    Shape("not UTF-8", _traits(lambda *_: b'"a":"\xff"')),
-    Shape("half of a surrogate pair", _traits(lambda *_: b'"a":"\\ud83d"')),
-    Shape("NUL bytes", _of(bytes(300))),
-    Shape("NUL in a text", _traits(lambda *_: b'"a":"\\u0000"')),
-    Shape("duplicate keys", _traits(lambda *_: b",".join(b'"a":%d' % n for n in range(30)))),
-    Shape("a byte order mark", lambda number, chance: b"\xef\xbb\xbf" + record(number, chance)),
-    Shape("a required field is missing", _replaced(b"updatedAt", b"updated_at")),
-    Shape("a value of a wrong type", _replaced(b'"fan-', b'7,"fan":"')),
-    Shape("an unknown version", lambda number, chance: record(number, chance, version=b"%d" % (number + 2))),
-    Shape("an unusual form of time", _replaced(b"Z", b"z")),
-    Shape("a line just under the limit", _traits(lambda *_: b'"a":"' + b"x" * (LINE_LIMIT - 300) + b'"'), 4),
-    Shape("a line over the limit", _traits(lambda *_: b'"a":"' + b"x" * LINE_LIMIT + b'"'), 4),
-    Shape("ends of lines by CR alone", lambda number, chance: record(number, chance)[:-1] + b"\r", 20_000),
-    Shape("good and bad in turns", _alternating),
-    Shape(
+KINDS = (
+    Kind("newlines only", _of(b""), 4_000_000),
+    Kind("blanks and tabs", _of(b" \t \t\r"), 1_000_000),
+    Kind("empty objects", _of(b"{}"), 400_000),
+    Kind("null", _of(b"null"), 400_000),
+    Kind("empty arrays", _of(b"[]"), 400_000),
+    Kind("log lines, not JSON", _words),
+    Kind("JSON that is cut off", lambda number, chance: record(number, chance)[:-20] + b"\n"),
+    Kind("nested too deep", _traits(lambda *_: b'"a":' + b"[" * 600 + b"]" * 600), 20_000),
+    Kind("nested as deep as allowed", _traits(lambda *_: b'"a":' + b"[" * 498 + b"]" * 498), 20_000),
+    Kind("brackets side by side", lambda *_: b"[" + b"[]," * 5_000 + b"[]]\n", 2_000),
+    Kind("brackets and escaped quotes", lambda *_: b"[]" * 600 + b'"' + b'\\"' * 5_000 + b"\n", 2_000),
+    Kind("very long keys", _traits(lambda _, chance: b'"%s":1' % chance.randbytes(5_000).hex().encode()), 5_000),
+    Kind("very many traits", _keys(1_000), 2_000),
+    Kind("very many unknown fields", _unknown(1_000), 2_000),
+    Kind("other unknown fields in each line", _unknown(3)),
+    Kind("huge numbers", _traits(lambda _, chance: b'"a":%d' % (10**300 + chance.getrandbits(64)))),
+    Kind("numbers with exponents", _traits(lambda number, _: b'"a":1.5e%d' % (number % 300))),
+    Kind("a version of many digits", lambda number, chance: record(number, chance, version=b"9" * 1_000), 30_000),
+    Kind("long texts of escapes", _traits(lambda *_: b'"a":"' + b"\\u00e9\\n" * 500 + b'"'), 10_000),
+    Kind("not UTF-8", _traits(lambda *_: b'"a":"\xff"')),
+    Kind("half of a surrogate pair", _traits(lambda *_: b'"a":"\\ud83d"')),
+    Kind("NUL bytes", _of(bytes(300))),
+    Kind("NUL in a text", _traits(lambda *_: b'"a":"\\u0000"')),
+    Kind("duplicate keys", _traits(lambda *_: b",".join(b'"a":%d' % n for n in range(30)))),
+    Kind("a byte order mark", lambda number, chance: b"\xef\xbb\xbf" + record(number, chance)),
+    Kind("a required field is missing", _replaced(b"updatedAt", b"updated_at")),
+    Kind("a value of a wrong type", _replaced(b'"fan-', b'7,"fan":"')),
+    Kind("an unknown version", lambda number, chance: record(number, chance, version=b"%d" % (number + 2))),
+    Kind("an unusual form of time", _replaced(b"Z", b"z")),
+    Kind("a line just under the limit", _traits(lambda *_: b'"a":"' + b"x" * (LINE_LIMIT - 300) + b'"'), 4),
+    Kind("a line over the limit", _traits(lambda *_: b'"a":"' + b"x" * LINE_LIMIT + b'"'), 4),
+    Kind("ends of lines by CR alone", lambda number, chance: record(number, chance)[:-1] + b"\r", 20_000),
+    Kind("good and bad in turns", _alternating),
+    Kind(
         "a pretty-printed array", lambda number, _: (b"  {", b'    "id": "r%d",' % number, b"  },")[number % 3] + b"\n"
     ),
 )
