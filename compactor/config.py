@@ -51,6 +51,17 @@ def _beside_config(value: Path, info: ValidationInfo) -> Path:
     return (file.absolute().parent / value).resolve()
 
 
+def _no_file(folder: Path) -> Path:
+    """A folder that need not be there yet."""
+    try:
+        is_file = folder.exists() and not folder.is_dir()
+    except OSError:  # what uses it says why
+        is_file = False
+    if is_file:
+        raise ValueError("should be a folder, and is a file; name another one")
+    return folder
+
+
 def _or_packaged(value: Any, info: ValidationInfo) -> Any:
     """A folder that is not set: the folder of that name beside the config file if there is one, else the packaged."""
     if value not in (None, ""):
@@ -100,7 +111,7 @@ OptionalName = Annotated[str | None, BeforeValidator(_or_none)]
 OptionalThreads = Annotated[Annotated[int, _between(1, 1024)] | None, BeforeValidator(_or_none)]
 IfRunning = Literal["wait", "leave", "ignore"]
 EngineName = Literal["local", "spark"]
-OptionalFolder = Annotated[Folder | None, BeforeValidator(_or_none)]
+OptionalFolder = Annotated[Annotated[Folder, AfterValidator(_no_file)] | None, BeforeValidator(_or_none)]
 PackagedFolder = Annotated[Folder, BeforeValidator(_or_packaged)]
 
 
@@ -293,7 +304,7 @@ class Config(_Section):
         # The two URLs of `catalog_properties` cannot contain these: PyIceberg does not unquote them.
         if found := set(folder) & set("?#%"):
             raise ValueError(f"should be a folder without {' '.join(sorted(found))} in its path")
-        return folder
+        return str(_no_file(Path(folder)))
 
     def model_post_init(self, context: Any) -> None:
         self._path = (context or {}).get("path", self._path)

@@ -11,7 +11,7 @@ from compactor.commands import query
 from compactor.commands.replay import replay
 from compactor.commands.status import status
 from compactor.commands.verify.verify import verify
-from compactor.errors import CompactorError
+from compactor.errors import CompactorError, UsageError
 from compactor.progress import NullProgress
 from compactor.source.s3 import Credentials
 from tests.support.aws_lake import CONFIG, PREFIX, AwsLake, deliver_first_hour, deliver_next_hour
@@ -101,6 +101,17 @@ def test_a_database_that_is_there_is_not_made_again(aws_lake: AwsLake, aws_serve
     aws_server.calls.clear()
     aws_lake.tables.ensure(aws_lake.registry, [])
     assert {call.action for call in aws_server.calls} == {"glue:GetDatabase", "glue:GetTable", "s3:GetObject"}
+
+
+def test_query_reads_no_other_place_of_the_bucket_and_shows_no_key(aws_lake: AwsLake) -> None:
+    aws_lake.tables.ensure(aws_lake.registry, ["fan_profiles"])
+    aws_lake.s3.put_object(Bucket=aws_lake.lake_bucket, Key="warehouse/private.csv", Body=b"name\njane\n")
+    for sql in (f"from 's3://{aws_lake.lake_bucket}/warehouse/private.csv'", "from duckdb_secrets()"):
+        with pytest.raises(UsageError, match="query"):
+            query.query(aws_lake.config, aws_lake.registry, f"{sql}, fan_profiles")
+    sql = f"select name from 's3://{aws_lake.lake_bucket}/warehouse/private.csv' left join fan_profiles on true"
+    with query.query(aws_lake.config, aws_lake.registry, sql, allow_files=True) as reader:
+        assert reader.read_all().to_pylist() == [{"name": "jane"}]
 
 
 @pytest.mark.parametrize("given", ["s3.access-key-id", "client.access-key-id", None])

@@ -111,6 +111,15 @@ def test_a_config_that_is_no_file_ends_at_once_with_a_sentence(tmp_path: Path, n
         config.load(tmp_path / name)
 
 
+@pytest.mark.parametrize("key", ["warehouse", "resources: {temp_dir"])
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / "a").touch()
+    text = "source: {url: in}\n" + ("warehouse: lake\n" if key != "warehouse" else "")
+    (tmp_path / "c.yaml").write_text(f"{text}{key}: a{'}' if '{' in key else ''}\n")
+    with pytest.raises(ConfigError, match="should be a folder, and is a file; name another one"):
+        config.load(tmp_path / "c.yaml")
+
+
 def test_a_file_too_large_to_be_a_config_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "c.yaml").open("wb") as file:
         file.truncate(1 << 40)  # it has no blocks

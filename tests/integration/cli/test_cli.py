@@ -283,6 +283,16 @@ def test_log_lines_stay_json_on_failure_too(lake: Lake) -> None:
     assert lines[0]["exit_code"] == result.exit_code == 1
 
 
+def test_with_json_logs_a_verb_ends_with_a_line_that_has_its_exit_code(lake: Lake) -> None:
+    """The alarms of deploy/cloudformation.yaml count these lines."""
+    lake.answer("compact", run_with(objects=1, lines=2, new=1, quarantined=1))
+
+    result = invoke("--log-format", "json", "compact", "--json")
+
+    (line,) = [json.loads(line) for line in result.stderr.splitlines() if "exit_code" in line]
+    assert (line["level"], line["message"], line["verb"], line["exit_code"]) == ("info", "ended", "compact", 3)
+
+
 def test_every_verb_and_option_has_help_and_is_documented() -> None:
     page = (ROOT / "docs" / "commands.md").read_text()
     assert sorted(program.commands) == VERBS
