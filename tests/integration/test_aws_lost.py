@@ -15,6 +15,7 @@ from tests.support.glue_server import OWNER
 EVENTS, STATE = "fan_track_events", "fan_profiles"
 
 
+@pytest.mark.soak
 def test_lost_tables_on_glue_are_named_and_put_back(aws_lake: AwsLake) -> None:
     """Dropped, an older copy, and all of them; after each the plan is followed."""
     glue = boto3.session.Session(aws_access_key_id=OWNER, aws_secret_access_key="test-secret").client("glue")

@@ -108,6 +108,7 @@ def restore_warehouse_alone(lake: Lake, night: int) -> None:
     (lake.folder / "warehouse" / "catalog.db").write_bytes(catalog)
 
 
+@pytest.mark.soak
 def test_an_older_warehouse_under_a_newer_catalog_is_named_and_repaired(three_nights: Lake) -> None:
     restore_warehouse_alone(three_nights, 1)
     with pytest.raises(CompactorError, match=r"compactor_files.* is missing.*`compactor verify --repair`"):
@@ -117,6 +118,7 @@ def test_an_older_warehouse_under_a_newer_catalog_is_named_and_repaired(three_ni
     assert_sound(three_nights, DATASETS)
 
 
+@pytest.mark.soak
 def test_an_older_state_can_be_kept_on_purpose(three_nights: Lake) -> None:
     """What the ledger of then does not have is read again, and found to be new, as it was."""
     warehouse = three_nights.folder / "warehouse"
@@ -131,6 +133,7 @@ def test_an_older_state_can_be_kept_on_purpose(three_nights: Lake) -> None:
     assert repair(three_nights.config, three_nights.registry, yes=False).repairs == ()
 
 
+@pytest.mark.soak
 def test_both_of_one_backup_need_no_step(three_nights: Lake) -> None:
     shutil.rmtree(three_nights.folder / "warehouse")
     shutil.copytree(three_nights.folder / "night-2", three_nights.folder / "warehouse")

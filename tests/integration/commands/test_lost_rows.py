@@ -51,7 +51,7 @@ def delete_an_object(lake: Lake, dataset: str) -> str:
     return str(row["key"])
 
 
-@pytest.mark.parametrize("table", [PAST, EVENTS, FILES])
+@pytest.mark.parametrize("table", [EVENTS, *(pytest.param(name, marks=pytest.mark.soak) for name in (PAST, FILES))])
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_verb_makes_a_lost_table_again(nights: TwoNights, verb: str, table: str) -> None:
     drop(nights, table)
@@ -80,6 +80,7 @@ def test_what_is_new_in_an_old_lake_is_made_in_silence(nights: TwoNights, monkey
         lake.registry = loader.load(lake.folder / "schemas")
 
 
+@pytest.mark.soak
 def test_what_the_source_no_longer_has_is_left_to_the_operator(nights: TwoNights) -> None:
     lake = nights.lake
     key = delete_an_object(lake, EVENTS)
@@ -122,6 +123,7 @@ def test_a_ledger_that_is_counted_again_loses_no_record_that_the_source_lacks(ni
     )
 
 
+@pytest.mark.soak
 def test_rejected_lines_that_the_source_lacks_keep_their_counts(nights: TwoNights) -> None:
     lake = nights.lake
     key = delete_an_object(lake, STATE)
@@ -133,6 +135,7 @@ def test_rejected_lines_that_the_source_lacks_keep_their_counts(nights: TwoNight
     assert len(lake.quarantine()) == len(lines)
 
 
+@pytest.mark.soak
 def test_an_older_copy_in_a_lake_without_marks_is_found_by_its_files(nights: TwoNights) -> None:
     """Such as a lake of an older version of the program. One newer file can be of a commit that was killed."""
     lake = nights.lake

@@ -9,7 +9,7 @@ import pytest
 from compactor.commands.status import status
 from compactor.commands.verify.verify import verify
 from compactor.errors import LostTableError
-from tests.support.damage import EVENTS, PAST, STATE, run_repair
+from tests.support.damage import EVENTS, STATE, run_repair
 from tests.support.histories import History
 from tests.support.lost import (
     LOSSES,
@@ -17,9 +17,7 @@ from tests.support.lost import (
     TABLES,
     TwoNights,
     drop,
-    drop_with_files,
     lose_the_catalog,
-    rename,
     take_an_older_catalog,
     take_an_older_copy,
 )
@@ -27,11 +25,9 @@ from tests.support.lost import (
 SOAK = pytest.mark.soak
 SAMPLE = {
     (drop, EVENTS),
-    (rename, PAST),
     (take_an_older_copy, STATE),
-    (drop_with_files, PAST),
 }
-OWN_SAMPLE = {(drop, "compactor_files"), (take_an_older_copy, "compactor_quarantine")}
+OWN_SAMPLE = {(drop, "compactor_files")}
 
 
 @pytest.fixture(scope="module")
