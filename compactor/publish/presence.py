@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from compactor.errors import LostTableError, UnreadableError
+from compactor.errors import CompactorError, LostTableError, UnreadableError
 from compactor.lake import marks, remains
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.marks import Mark, Marks
@@ -56,7 +56,10 @@ def check_own(lake: Lakehouse, registry: Registry) -> None:
 def check(lake: Lakehouse, registry: Registry, dataset: Dataset) -> None:
     """Checks the tables of a dataset. Called before any of them is made. Raises LostTableError for the first lost."""
     with lake.looking():
-        _raise(_dataset_faults(lake, dataset), lake, registry)
+        found = list(_dataset_faults(lake, dataset))
+        if found:
+            lake.at_table_version(dataset)  # a registry that the other table does not fit is the better reason
+        _raise(found, lake, registry)
 
 
 def problems(lake: Lakehouse, registry: Registry) -> tuple[Problem, ...]:
@@ -73,21 +76,22 @@ def problems(lake: Lakehouse, registry: Registry) -> tuple[Problem, ...]:
 def record(lake: Lakehouse, datasets: Iterable[Dataset], run_id: str) -> None:
     """Writes the marks of the tables of these datasets and of the program's own, at the end of a run.
 
-    A table that is lost keeps its mark, so that it stays lost until somebody decides about it.
+    A table that is lost keeps its mark, so that it stays lost until somebody decides about it. What fails is logged:
+    the older marks, or none, are only less exact.
     """
     try:
         ledger = lake.find(FILES)
-    except UnreadableError:
-        return
-    if ledger is None:
-        return
-    before = remains.marks_of(lake) or Marks(run_id, {})
-    known = dict(before.tables)
-    for table in _present(lake, datasets):
-        now = Mark.of(table)
-        if table.name not in known or known[table.name].is_reached_by(now):
-            known[table.name] = now
-    marks.write(ledger, Marks(run_id, known, tuple(name for name in before.unmade if name not in known)))
+        if ledger is None:
+            return
+        before = remains.marks_of(lake) or Marks(run_id, {})
+        known = dict(before.tables)
+        for table in _present(lake, datasets):
+            now = Mark.of(table)
+            if table.name not in known or known[table.name].is_reached_by(now):
+                known[table.name] = now
+        marks.write(ledger, Marks(run_id, known, tuple(name for name in before.unmade if name not in known)))
+    except CompactorError as error:
+        log.warning("the marks of the tables stay as they were: %s", error)
 
 
 def accept(lake: Lakehouse, registry: Registry, run_id: str, tables: Collection[str]) -> None:

@@ -67,9 +67,9 @@ def put(
             table = lake.table(name)
             incoming = rows(relations, table)
             if incoming is not None:
-                scope = scope or incoming
-                leaving = scope if existing == "replace" else moved
-                _put(relations, table, incoming, scope, leaving, key, lake, run_id, commit_id, always=always)
+                reach = scope or incoming
+                leaving = reach if existing == "replace" else moved
+                _put(relations, table, incoming, reach, leaving, key, lake, run_id, commit_id, always=always)
 
 
 def _put(

@@ -364,6 +364,6 @@ _SNAPSHOT_IDS = ("snapshot_id", "history_snapshot_id", "current_snapshot_id")
 
 def _id_text(name: str, value: Any) -> Any:
     """The value of an attribute, with ids of snapshots as texts."""
-    if name == "snapshots":
+    if name == "snapshots" and isinstance(value, Mapping):
         return {table: str(snapshot) for table, snapshot in value.items()}
     return str(value) if name in _SNAPSHOT_IDS and value is not None else value

@@ -133,5 +133,5 @@ def _table(dataset: Dataset, layout: TableLayout) -> Table:
     schema = layout_of.iceberg_schema(dataset.table_columns, ())
     spec, order = layout_of.partition_spec(schema, layout), layout_of.sort_order(schema, layout)
     metadata = new_table_metadata(schema, spec, order, "file:///nowhere")
-    catalog = mock.Mock(**{"load_table.return_value.schema.return_value": metadata.schema()})
+    catalog = mock.Mock(properties={}, **{"load_table.return_value.schema.return_value": metadata.schema()})
     return Table(catalog, "fuzzed.things")

@@ -53,8 +53,9 @@ def test_each_hour_brings_the_tables_to_the_model_and_a_run_with_nothing_to_do_m
     before = aws_lake.objects()
     third = aws_lake.run(*NIGHTLY)
     assert [dataset["objects"] for dataset in third["datasets"]] == [0, 0, 0, 0]
-    added = aws_lake.objects().items() - before.items()
-    assert before.items() <= aws_lake.objects().items()
+    marks = {name for name in before if name.endswith("/notes/tables.json")}  # written at the end of each run
+    added = {item for item in aws_lake.objects().items() - before.items() if item[0] not in marks}
+    assert {item for item in before.items() if item[0] not in marks} <= aws_lake.objects().items()
     assert {name.split("/")[2] for name, _ in added} == {"compactor_runs"}
     assert len(added) == 4, "a data file, a manifest, its list and the metadata"
 

@@ -138,9 +138,9 @@ def runs_have_their_objects(tables: Tables, relations: Relations, name: str) -> 
     )
     killed = f"SELECT 1 FROM {loaded} ANTI JOIN {runs} USING (run_id)"
     known = {
-        "exact": f"{exact} AND NOT EXISTS ({later} AND o.verb IN ('replay', 'migrate', 'rollback'))",
-        "moved_out": f"{only_replays} AND NOT EXISTS ({later} AND o.verb IN ('migrate', 'rollback'))",
-        "fewer": f"EXISTS ({later} AND o.verb = 'rollback') OR EXISTS ({beside}) OR EXISTS ({killed})",
+        "exact": f"{exact} AND NOT EXISTS ({later} AND o.verb IN ('replay', 'migrate', 'repair', 'rollback'))",
+        "moved_out": f"{only_replays} AND NOT EXISTS ({later} AND o.verb IN ('migrate', 'repair', 'rollback'))",
+        "fewer": f"EXISTS ({later} AND o.verb IN ('repair', 'rollback')) OR EXISTS ({beside}) OR EXISTS ({killed})",
     }
     found = ", ".join(f"coalesce(l.{each}, 0) AS l_{each}" for each in ("objects", *_SUMMED))
     judged = relations.table(

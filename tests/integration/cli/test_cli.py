@@ -179,7 +179,7 @@ def test_verify_and_replay_hand_on_their_options(lake: Lake) -> None:
     invoke("verify", "--rebuild")
     invoke("replay", "--dataset", "a", "--if-running", "ignore")
 
-    assert lake.call("verify.verify")[1] == {"rebuild": True, "files": False}
+    assert lake.call("verify.verify")[1] == {"rebuild": True, "files": False, "content": False}
     options = lake.call("replay.replay")[1]
     assert (options["datasets"], options["if_running"]) == (("a",), "ignore")
 

@@ -121,7 +121,8 @@ def test_an_acknowledged_object_no_longer_holds_the_watermark_back(
 
     monkeypatch.setattr(folder.LocalSource, "list", recorded)
     assert lake.compact(datasets=PROFILES).exit_code == 0
-    assert listed == [("2026-11-18T05", "None"), (HOURS[0], HOURS[0])], "the window, and the one hour of the object"
+    # What looks whether the source has anything at all comes first.
+    assert listed[-2:] == [("2026-11-18T05", "None"), (HOURS[0], HOURS[0])], "the window, and the hour of the object"
 
 
 def test_another_delivery_under_the_key_is_loaded_however_old_its_hour_is_and_clears_the_acknowledgement(

@@ -77,7 +77,7 @@ def test_the_tables_that_compact_makes_are_what_athena_takes(local: Lake) -> Non
     assert failed(report) == {}
     assert report.exit_code == 0
     assert "not Glue" in named(report, "the entry in Glue")[0].detail
-    assert [check.table for check in named(report, "types")] == ["5 tables"]
+    assert [check.table for check in named(report, "types")] == ["6 tables"]
     files = sum(len(local.tables.table(name).files) for name in ("fan_profiles", "fan_profiles_history", FILES, RUNS))
     assert named(report, "file sizes")[0].detail.startswith(f"{files} files")
 

@@ -47,7 +47,8 @@ def test_a_file_that_may_not_grow_fails_the_run_with_a_sentence_and_the_next_run
     """As on a full disk, writing fails in the middle of a file; this limit needs no disk of its own."""
     run = start(lake, "compact", "--full-scan", largest_file=6 * 1024)
     output, errors = run.communicate(timeout=120)
-    assert (run.returncode, output) == (1, "")
+    assert run.returncode == 1
+    assert "nothing was loaded" in output or not output
     assert "File too large" in errors or "would exceed the limit" in errors or "the catalog's database" in errors
     assert "Traceback" not in errors
     assert_next_run_completes(lake)
