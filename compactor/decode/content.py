@@ -20,17 +20,16 @@ _CONTAINERS = {
     b"BZh91AY&SY": "a bzip2 file",
     b"\xfd7zXZ\x00": "an xz file",
     b"7z\xbc\xaf\x27\x1c": "a 7z file",
-    b"\xff\xfe\x00\x00": "UTF-32 text",
-    b"\x00\x00\xfe\xff": "UTF-32 text",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
 }
 _PAGE = re.compile(r"\s*<(!doctype|\?xml|html|head|body|error)\b", re.IGNORECASE)
 _CSV = re.compile(r'"?[A-Za-z_][\w .-]*"?([,;\t]"?[A-Za-z_][\w .-]*"?)+\s*')
 
 
 def container(beginning: bytes) -> str | None:
-    """What a file is that begins so, if it is no text in UTF-8 at all: of another format, or in another encoding."""
+    """What a file of another format is that begins so.
+
+    Text in another encoding is not among them: a first line of that kind says nothing of the lines after it.
+    """
     return next((what for mark, what in _CONTAINERS.items() if beginning.startswith(mark)), None)
 
 
@@ -38,7 +37,7 @@ def likeness(line: str) -> str | None:
     """What a file looks like whose first line that is no JSON begins so; None if it looks like nothing known."""
     text = line.removeprefix(MARK).lstrip(" \t\r\n")
     if "\0" in text[:4]:
-        return "UTF-16 text"
+        return "UTF-16 or UTF-32 text"
     if _PAGE.match(text):
         return "an HTML or XML page"
     if re.search(r"}\s*\r\s*{", text):

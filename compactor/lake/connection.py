@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlparse
@@ -14,6 +15,9 @@ from compactor import diagnose
 from compactor.config import Config
 from compactor.errors import CompactorError, UsageError
 from compactor.lake.synced_files import IMPLEMENTATION, make_folder
+
+# It announces each FileIO that it makes.
+logging.getLogger("pyiceberg.io").setLevel(logging.WARNING)
 
 # Seconds, for the tables' bucket. Arrow's S3 client has 1 and 3 by default, which abort large files on a busy line.
 _TIMEOUTS = {"s3.connect-timeout": "10", "s3.request-timeout": "60"}

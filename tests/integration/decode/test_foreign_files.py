@@ -51,12 +51,6 @@ UNREADABLE = {  # bytes of an object -> what the report says of it
     "a Parquet file in gzip": (gzip.compress(_parquet()), "holds a Parquet file instead of lines of JSON"),
     "bzip2 in gzip": (gzip.compress(bz2.compress(LINES)), "holds a bzip2 file instead of lines of JSON"),
     "xz in gzip": (gzip.compress(lzma.compress(LINES)), "holds an xz file instead of lines of JSON"),
-    "UTF-16": (gzip.compress(LINES.decode().encode("utf-16")), "holds UTF-16 text instead of lines of JSON"),
-    "UTF-16, the other way": (
-        gzip.compress(b"\xfe\xff" + LINES.decode().encode("utf-16-be")),
-        "holds UTF-16 text instead of lines of JSON",
-    ),
-    "UTF-32": (gzip.compress(LINES.decode().encode("utf-32")), "holds UTF-32 text instead of lines of JSON"),
     "a zip file": (_zip(), "is not a sound gzip file: it looks like a zip file"),
     "a Parquet file": (_parquet(), "is not a sound gzip file: it looks like a Parquet file"),
     "lines without gzip": (LINES, "is not a sound gzip file: it looks like JSON that is not compressed"),
@@ -81,7 +75,10 @@ QUARANTINED = {  # uncompressed content -> what the report says of it
         "looked like an HTML or XML page",
     ),
     "a byte order mark": (b"\xef\xbb\xbf" + LINES, "looked like text with a byte order mark"),
-    "UTF-16 without its mark": (LINES.decode().encode("utf-16-le"), "looked like UTF-16 text"),
+    "UTF-16": (LINES.decode().encode("utf-16"), "looked like UTF-16 or UTF-32 text"),
+    "UTF-16, the other way": (b"\xfe\xff" + LINES.decode().encode("utf-16-be"), "looked like UTF-16 or UTF-32 text"),
+    "UTF-32": (LINES.decode().encode("utf-32"), "looked like UTF-16 or UTF-32 text"),
+    "UTF-16 without its mark": (LINES.decode().encode("utf-16-le"), "looked like UTF-16 or UTF-32 text"),
     "a log": (b"INFO started\nINFO stopped\n", "had hardly a line of JSON"),
 }
 
