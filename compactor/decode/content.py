@@ -36,7 +36,8 @@ def container(beginning: bytes) -> str | None:
 def likeness(line: str) -> str | None:
     """What a file looks like whose first line that is no JSON begins so; None if it looks like nothing known."""
     text = line.removeprefix(MARK).lstrip(" \t\r\n")
-    if "\0" in text[:4]:
+    # The quarantine has bytes that are no UTF-8 escaped. These two are the byte order mark of the other encodings.
+    if "\0" in text[:4] or text.startswith((r"\xff\xfe", r"\xfe\xff")):
         return "UTF-16 or UTF-32 text"
     if _PAGE.match(text):
         return "an HTML or XML page"
