@@ -131,7 +131,7 @@ class Tally:
             ignored=self.ignored,
             failed=tuple(self.failed),
             columns_left=self.columns_left,
-            reasons=dict(self.rejections.reasons),
+            reasons=dict(sorted(self.rejections.reasons.items())),
             beyond_replay=self.rejections.beyond_replay,
             unknown_versions=tuple(
                 (*found, lines) for found, lines in self.rejections.versions.most_common(MOST_VERSIONS)
