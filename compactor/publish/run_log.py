@@ -34,6 +34,8 @@ MOST_FAILURES = 10
 MOST_CHARACTERS = 2_000
 """Of its `error`."""
 
+_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
+
 
 def now() -> dt.datetime:
     """The present as the tables keep times: UTC, microseconds."""
@@ -170,15 +172,19 @@ def _newest(
     """
     found: tuple[Any, ...] | None = None
     names = [*columns, "finished_at"]
+    # DuckDB needs another package to give a time with a zone to Python.
+    wanted = ", ".join([*map(quote, columns), "epoch_us(finished_at)"])
     has_all = " AND ".join(["true", *(f"{quote(name)} IS NOT NULL" for name in filled)])
     for file, newest in runs.newest_first("finished_at", where=where, filled=filled):
         if found and newest and newest <= found[-1]:
             break
         scan = runs.scan(names, where=where, paths=[file.file_path])
         with relations.arrow("runs" if columns else "finished", scan.batches) as rows:
-            statement = f"SELECT {', '.join(map(quote, names))} FROM {rows} WHERE {has_all}"
-            here = relations.con.execute(f"{statement} ORDER BY finished_at DESC LIMIT 1").fetchone()
-        found = max(filter(None, (found, here)), key=itemgetter(-1), default=None)
+            statement = f"SELECT {wanted} FROM {rows} WHERE {has_all} ORDER BY finished_at DESC LIMIT 1"
+            here = relations.con.execute(statement).fetchone()
+        if here:
+            dated = (*here[:-1], _EPOCH + dt.timedelta(microseconds=here[-1]))
+            found = max(found or dated, dated, key=itemgetter(-1))
     return found
 
 
