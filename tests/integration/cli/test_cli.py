@@ -212,7 +212,8 @@ def test_an_unforeseen_error_shows_type_and_place_but_not_its_message(lake: Lake
     assert quiet.stderr.startswith("unexpected error: ValueError at compactor.api.reading:")
     assert "-v" in quiet.stderr
     assert json.loads(quiet.stdout)["exit_code"] == 1
-    assert verbose.stderr.rstrip().endswith("ValueError: jane@example.com")
+    assert "ValueError: (not shown" in verbose.stderr
+    assert "jane@example.com" not in verbose.output
     assert verbose.stdout == ""
 
 
