@@ -51,7 +51,7 @@ def status(config: Config, registry: Registry) -> StatusReport:
         order = dataset.order
         with collected(problems, dataset.name), suppress(UnreadableError):  # each table says that below
             order = lake.at_table_version(dataset).order
-        for table in filter(None, (dataset.current_table, dataset.history_table)):
+        for table in reversed(dataset.tables):
             with collected(problems, table):
                 if (loaded := lake.find(table)) is not None:
                     tables.append(_table(loaded, order))

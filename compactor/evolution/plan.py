@@ -27,7 +27,7 @@ def plan(lake: Lakehouse, datasets: Sequence[Dataset]) -> MigrationPlan:
     found = []
     marks = []
     for dataset in datasets:
-        names = [name for name in (dataset.history_table, dataset.current_table) if name and lake.exists(name)]
+        names = [name for name in dataset.tables if lake.exists(name)]
         for table in (tables := [lake.table(name) for name in names]):
             old = lake.version_of(dataset, table)
             new = table_version.target(dataset, old)

@@ -134,7 +134,7 @@ class Lakehouse:
         """
         found = {name: {column: kind for column, kind, _ in own.columns} for name, own in OWN_TABLES.items()}
         for dataset in registry.datasets.values():
-            names = [name for name in (dataset.history_table, dataset.current_table) if name]
+            names = dataset.tables
             if tables is None or any(name in tables for name in names):
                 try:
                     at_version = self.at_table_version(dataset, checked=False)
@@ -233,8 +233,7 @@ class Lakehouse:
             table = self.table(name)
         except MissingTableError:
             if name not in replaces:
-                both = (dataset.history_table, dataset.current_table)
-                made_with = [each for each in both if each and each != name]
+                made_with = [each for each in dataset.tables if each != name]
                 self._refuse_if_gone(name, dataset=dataset.name, made_with=made_with)
             self._create(name, schema, table_layout, {**bloom_properties(dataset), **table_version.marks(dataset)})
             return

@@ -120,7 +120,7 @@ def faults(lake: Lakehouse, registry: Registry, *, by_files: bool = False) -> It
 
 def _older_by_files(lake: Lakehouse, registry: Registry) -> Iterator[Fault]:
     marked = remains.marks_of(lake)
-    owners = {name: dataset for dataset in registry.datasets.values() for name in names_of(dataset)}
+    owners = {name: dataset for dataset in registry.datasets.values() for name in dataset.tables}
     for table in _present(lake, registry.datasets.values()):
         mark = marked.tables.get(table.name) if marked else None
         # What the last run left is right, whatever lies beside it: an older state can have been kept on purpose.
@@ -131,7 +131,7 @@ def _older_by_files(lake: Lakehouse, registry: Registry) -> Iterator[Fault]:
 
 def _own_faults(lake: Lakehouse, registry: Registry) -> Iterator[Fault]:
     marked = remains.marks_of(lake)
-    everywhere = [name for dataset in registry.datasets.values() for name in names_of(dataset)]
+    everywhere = [name for dataset in registry.datasets.values() for name in dataset.tables]
     for name in OWN_TABLES:
         first = name in remains.FIRST_OWN
         made_with = [*(each for each in remains.FIRST_OWN if each != name), *everywhere] if first else []
@@ -140,13 +140,8 @@ def _own_faults(lake: Lakehouse, registry: Registry) -> Iterator[Fault]:
 
 def _dataset_faults(lake: Lakehouse, dataset: Dataset) -> Iterator[Fault]:
     marked = remains.marks_of(lake)
-    for name in names_of(dataset):
-        yield from _fault(lake, name, marked, dataset, [each for each in names_of(dataset) if each != name])
-
-
-def names_of(dataset: Dataset) -> list[str]:
-    """The tables of a dataset."""
-    return [name for name in (dataset.history_table, dataset.current_table) if name]
+    for name in dataset.tables:
+        yield from _fault(lake, name, marked, dataset, [each for each in dataset.tables if each != name])
 
 
 def _fault(
@@ -244,7 +239,7 @@ def is_within_last_run(lake: Lakehouse, marked: Marks) -> bool:
 
 
 def _present(lake: Lakehouse, datasets: Iterable[Dataset]) -> Iterator[Table]:
-    names = [*OWN_TABLES, *(name for dataset in datasets for name in names_of(dataset))]
+    names = [*OWN_TABLES, *(name for dataset in datasets for name in dataset.tables)]
     for name in names:
         try:
             table = lake.find(name)

@@ -326,6 +326,11 @@ class Dataset:
         return None if self.kind == "events" else self.name
 
     @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of its tables of records: the history, then the current one, if there is one."""
+        return (self.history_table,) if self.current_table is None else (self.history_table, self.current_table)
+
+    @property
     def columns(self) -> tuple[tuple[str, FieldType, bool], ...]:
         """(column, type, required) of the newest version's fields, then of the promoted columns.
 

@@ -53,7 +53,7 @@ def evolve(lake: Lakehouse, declared: Dataset) -> int:
     if not found:
         return left
     promoted = (*dataset.promoted, *(replace(each, evolved=True, filled=False) for each in found))
-    for name in filter(None, (dataset.history_table, dataset.current_table)):
+    for name in dataset.tables:
         _add(lake, declared, name, promoted)
     for each in found:
         log.info(

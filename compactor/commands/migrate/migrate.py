@@ -149,7 +149,7 @@ def _migrate_history(run: Run, new: Dataset) -> Counter[str]:
     old = lake.at_table_version(new)
     planned_on = settled(lake, old, open_batch).snapshot_id
     tag = f"before-v{new.newest.number}-{run.run_id}-{uuid.uuid4().hex[:4]}"
-    for each in (FILES, QUARANTINE, RUNS, *filter(None, (name, new.current_table))):
+    for each in (FILES, QUARANTINE, RUNS, *new.tables):
         _tag(lake, each, tag)
     history = lake.table(name)
     if history.snapshot_id != planned_on:

@@ -73,7 +73,7 @@ def _roll_back(run: Run, listed: Dataset, origin: Origin, *, confirmed: bool) ->
             watermark = then.watermark if then else Hour("0001-01-01", 0)
             upsert.restore(lake, con, QUARANTINE, upsert.LINES_OF_OBJECT, listed.name, tag, run_id=run.run_id)
             upsert.restore(lake, con, FILES, upsert.OBJECT, listed.name, tag, run_id=run.run_id)
-            for name in filter(None, (listed.current_table, listed.history_table)):
+            for name in reversed(listed.tables):
                 _return(lake, name, tag)
             run_log.record(run, [(listed, Tally(started_at=run.started_at, watermark=watermark))])
     return DatasetRollback(

@@ -71,7 +71,7 @@ def apply(
 def _look(relocation: Relocation, registry: Registry, source: str | None) -> tuple[Found, Looked]:
     names = [*OWN_TABLES]
     for dataset in registry.datasets.values():
-        names += filter(None, (dataset.history_table, dataset.current_table))
+        names += dataset.tables
     found = relocation.find(names, source)
     move = found.move or Move(found.target, found.target)
     return found, [(each, *relocation.look(each, move)) for each in found.misplaced]

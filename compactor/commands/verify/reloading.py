@@ -53,8 +53,7 @@ def lost_objects(config: Config, lake: Lakehouse, dataset: Dataset) -> tuple[int
 
 def reload(run: Run, *, config: Config, registry: Registry, dataset: Dataset) -> None:
     """Makes the tables of a dataset that are gone, and all objects of the dataset pending."""
-    tables = {name for name in (dataset.history_table, dataset.current_table) if name}
-    run.lake.ensure(registry, [dataset.name], replaces=tables)
+    run.lake.ensure(registry, [dataset.name], replaces=dataset.tables)
     _recount(run, config, dataset)
 
 

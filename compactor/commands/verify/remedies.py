@@ -231,7 +231,7 @@ def _by_operator(table: str, wrong: str, action: str) -> Repair:
 
 
 def _reload(dataset: Dataset) -> str:
-    tables = " and ".join(filter(None, (dataset.history_table, dataset.current_table)))
+    tables = " and ".join(dataset.tables)
     return (
         f"or, if the source still has all objects, load the dataset again: drop {tables} in the catalog, then run"
         f" `compactor verify --repair --yes`, then `compactor compact --dataset {dataset.name} --full-scan`"

@@ -33,7 +33,7 @@ class Tables:
     @classmethod
     def load(cls, lake: Lakehouse, dataset: Dataset, damaged: frozenset[str] = frozenset()) -> Tables:
         loaded = {}
-        for name in filter(None, (dataset.current_table, dataset.history_table, RUNS, FILES, QUARANTINE)):
+        for name in (*reversed(dataset.tables), RUNS, FILES, QUARANTINE):
             with suppress(MissingTableError, UnreadableError):
                 loaded[name] = lake.table(name)
         return cls(lake, dataset, loaded, damaged)

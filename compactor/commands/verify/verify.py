@@ -51,7 +51,7 @@ def inspect(lake: Lakehouse, registry: Registry, *, rebuild: bool, files: bool, 
         lake.table(FILES)  # says that there is nothing to check yet
     of_files: list[Finding] = []
     if files or content:
-        owners = {name: each for each in datasets for name in (each.history_table, each.current_table) if name}
+        owners = {name: each for each in datasets for name in each.tables}
         for name in (*sorted(owners), *OWN_TABLES):
             if lake.exists(name):
                 of_files += check_table(lake, name, owners.get(name), files=files, content=content)
