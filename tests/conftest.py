@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.decoding",
     "tests.support.export",
     "tests.support.glue_server",
+    "tests.support.lost",
     "tests.support.postgres_server",
     "tests.support.s3_server",
     "tests.support.sound_lake",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from tests.support.damage import EVENTS, PAST, STATE, deliver_and_compact
@@ -96,3 +98,14 @@ LOSSES: tuple[Callable[[TwoNights, str], None], ...] = (
     drop_with_files,
     make_again,
 )
+
+
+@pytest.fixture(scope="module")
+def two_nights(tmp_path_factory: pytest.TempPathFactory) -> TwoNights:
+    return TwoNights(tmp_path_factory.mktemp("nights"))
+
+
+@pytest.fixture
+def nights(two_nights: TwoNights) -> Iterator[TwoNights]:
+    yield two_nights
+    two_nights.put_back()

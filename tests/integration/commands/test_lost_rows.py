@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,17 +26,6 @@ VERBS: dict[str, Callable[[Lake], Any]] = {
     "migrate rollback": lambda lake: rollback(lake.config, lake.registry, confirmed=True, progress=NullProgress()),
     "the library": lambda lake: lake.tables.ensure(lake.registry, [STATE, EVENTS]),
 }
-
-
-@pytest.fixture(scope="module")
-def two_nights(tmp_path_factory: pytest.TempPathFactory) -> TwoNights:
-    return TwoNights(tmp_path_factory.mktemp("nights"))
-
-
-@pytest.fixture
-def nights(two_nights: TwoNights) -> Iterator[TwoNights]:
-    yield two_nights
-    two_nights.put_back()
 
 
 def failed(lake: Lake) -> list[tuple[str, str]]:

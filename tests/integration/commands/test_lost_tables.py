@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -28,17 +28,6 @@ SAMPLE = {
     (take_an_older_copy, STATE),
 }
 OWN_SAMPLE = {(drop, "compactor_files")}
-
-
-@pytest.fixture(scope="module")
-def two_nights(tmp_path_factory: pytest.TempPathFactory) -> TwoNights:
-    return TwoNights(tmp_path_factory.mktemp("nights"))
-
-
-@pytest.fixture
-def nights(two_nights: TwoNights) -> Iterator[TwoNights]:
-    yield two_nights
-    two_nights.put_back()
 
 
 def deliver(nights: TwoNights) -> None:
