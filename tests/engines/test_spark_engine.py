@@ -268,12 +268,12 @@ def test_without_java_or_jars_the_run_says_what_is_needed(tmp_path: Path, monkey
     lake = Lake(tmp_path, settings="engine: spark\nspark: {settings: {spark.jars: /nowhere/iceberg.jar}}")
     lake.deliver("fan_profiles", [record(1, 1)])
     monkeypatch.setenv("JAVA_HOME", str(places.java("spark")))
-    run = start(lake, "compact")
+    run = start(lake, "compact", "--dataset", "fan_profiles")
     _, said = run.communicate()
     assert run.returncode == 2, said
     assert "docs/spark.md" in said
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    run = start(lake, "compact")
+    run = start(lake, "compact", "--dataset", "fan_profiles")
     _, said = run.communicate()
     assert run.returncode == 2
     assert "it needs Java 17" in said
