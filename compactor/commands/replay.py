@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from functools import partial
 
 import duckdb
-import pyarrow as pa
 
 from compactor.config import Config, IfRunning
-from compactor.decode import batch_reader
-from compactor.decode.bulk import Decoder
+from compactor.decode.batch_reader import Sums
 from compactor.decode.decoded import Decoded
-from compactor.decode.lines import Chunk
-from compactor.decode.rejects import DEPENDS_ON_REGISTRY, RejectedLines
+from compactor.decode.decoder import DecodedChunk, Decoder
+from compactor.decode.lines import Lines
+from compactor.decode.rejects import DEPENDS_ON_REGISTRY
 from compactor.duck.relations import Relation, Relations
-from compactor.engines.local import open_batch
+from compactor.engines.collected import register_files
+from compactor.engines.local import LocalBatch, open_batch
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE
+from compactor.merge.rows import Rows
 from compactor.progress import Progress
 from compactor.publish import acknowledged, lease, presence, run_log
 from compactor.publish.accounting import Entries, account
@@ -30,7 +31,7 @@ from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import RunReport
 
-_LINES = pa.schema([("file_no", pa.int32()), ("line_no", pa.int64()), ("line", pa.large_string())])
+_LINES_AT_ONCE = 4096
 
 
 def replay(
@@ -83,11 +84,11 @@ def _load_again(run: Run, dataset: Dataset, tally: Tally) -> None:
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt, open_batch(lake, dataset) as batch:
             history = settled(lake, dataset, open_batch)
-            decoded = _read(batch.relations, lake, dataset)
+            decoded = _read(batch, lake, dataset)
             lines = sum(decoded.lines.values())
             if not lines:
                 return
-            accepted = batch.relations.count(decoded.records)
+            accepted = batch.relations.count(decoded.records.keys)
             tally.rejections.add(batch.con, decoded)
             tally.lines, tally.quarantined = lines, lines - accepted
             tally.acknowledged_lines = acknowledged.count_lines(
@@ -112,43 +113,37 @@ def _load_again(run: Run, dataset: Dataset, tally: Tally) -> None:
                 tally.add(accounts.totals, published)
 
 
-def _read(relations: Relations, lake: Lakehouse, dataset: Dataset) -> Decoded[Relation]:
+def _read(batch: LocalBatch, lake: Lakehouse, dataset: Dataset) -> Decoded[Rows]:
     """The quarantined lines of the dataset, decoded. A file is an object, by its key and ETag."""
+    relations, sums = batch.relations, Sums()
     columns = ["source_file", "etag", "source_line", "version", "reason", "detail", "raw"]
     scan = lake.table(QUARANTINE).scan(columns, where={"dataset": dataset.name})
     quarantined = relations.stored("quarantined", scan.batches)
     objects = relations.con.execute(f"SELECT DISTINCT source_file, etag, 0 FROM {quarantined} ORDER BY 1, 2").fetchall()
-    files = batch_reader.register_files(relations, objects)
+    files = register_files(relations, objects)
     lines = relations.table(
         "lines",
         f"SELECT f.file_no, q.* FROM {quarantined} q JOIN {files} f ON f.key = q.source_file AND f.etag = q.etag",
     )
-    decoder = Decoder(relations, dataset)
-    for chunk in _chunks(relations.con, lines):
-        decoder.decode(chunk)
+    sums.lines = dict(relations.con.execute(f"SELECT file_no, count(*) FROM {lines} GROUP BY 1").fetchall())
+    limit = int(lake.config.limits.line_bytes)
+    decoder = Decoder(relations.con, dataset, [key for key, _, _ in objects], line_limit=limit)
+    decoded = batch.collect(files, _chunks(relations.con, decoder, lines), sums)
     relations.con.execute(
-        f"INSERT INTO {decoder.rejected} SELECT file_no, source_line, version, reason, detail, raw FROM {lines}"
+        f"INSERT INTO {decoded.rejected} SELECT file_no, source_line, version, reason, detail, raw FROM {lines}"
         f" WHERE reason NOT IN {DEPENDS_ON_REGISTRY}"
     )
-    found = relations.con.execute(f"SELECT file_no, count(*) FROM {lines} GROUP BY 1").fetchall()
-    return Decoded(
-        records=decoder.records,
-        files=files,
-        counts=batch_reader.counts(relations, decoder.records),
-        rejected=decoder.rejected,
-        lines=dict(found),
-        raw_bytes=0,
-        failed={},
-    )
+    return decoded
 
 
-def _chunks(con: duckdb.DuckDBPyConnection, lines: Relation) -> Iterator[Chunk]:
-    cursor = con.cursor()  # of its own: the decoder works on `con` between two chunks
+def _chunks(con: duckdb.DuckDBPyConnection, decoder: Decoder, lines: Relation) -> Iterator[DecodedChunk]:
+    cursor = con.cursor()  # of its own: the batch works on `con` between two chunks
     reader = cursor.execute(
-        f"SELECT file_no, source_line AS line_no, raw AS line FROM {lines} WHERE reason IN {DEPENDS_ON_REGISTRY}"
-    ).to_arrow_reader(16384)
-    for batch in reader:
-        yield Chunk(pa.Table.from_batches([batch]).cast(_LINES), RejectedLines().table())
+        f"SELECT file_no::BIGINT, source_line, raw FROM {lines} WHERE reason IN {DEPENDS_ON_REGISTRY}"
+    ).to_arrow_reader(_LINES_AT_ONCE)
+    for found in reader:
+        file_nos, numbers, texts = found.columns
+        yield decoder.decode_lines(Lines.of_texts(file_nos.to_numpy(), numbers.to_numpy(), texts.to_pylist()))
     cursor.close()
 
 

@@ -17,7 +17,7 @@ class Decoded(Generic[R_co]):
 
     Attributes:
         records: the decoded records, as the engine has them.
-        files: (file_no, key, etag, size, source_file) of the objects that were read whole.
+        files: (file_no, key, etag, size) of the objects that were read whole.
         counts: (file_no, n) of the records of each file.
         rejected: (file_no, line_no, version, reason, detail, raw) of the lines that are no records.
         lines: per file, lines that are not blank.

@@ -1,13 +1,12 @@
-"""Blocks of bytes to a chunk: a table of lines.
+"""Lines as bytes: cut, counted, and rejected where that needs no parser.
 
-Here lines are only bytes, and all is done for the lines of a block at once. Blank lines are left out. Lines that are
-too long, not UTF-8, or that begin with a byte which begins no JSON value are rejected, in the words of the exact path:
-that needs no parser.
+All is done for the lines of a chunk at once. Blank lines are left out. Lines that are too long, not UTF-8, or that begin
+with a byte which begins no JSON value are rejected, in the words of the exact path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,41 +24,97 @@ _BLANK = np.zeros(256, np.bool_)
 _BLANK[list(b" \t\r\n")] = True
 _MAY_BE_VALUE = _BLANK.copy()
 _MAY_BE_VALUE[list(exact.MAY_BE_VALUE)] = True
-_SCHEMA = pa.schema([("file_no", pa.int32()), ("line_no", pa.int64()), ("line", pa.large_string())])
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Lines of one or more objects. Blank ones are left out.
+class Part:
+    """A block of whole lines of one object, each ended by a newline. `first_line` is 1-based."""
+
+    file_no: int
+    first_line: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines of one or more objects.
 
     Attributes:
-        lines: a table (file_no int32, line_no int64, line string). Line numbers are 1-based. A line may end with its
-            newline.
-        rejected: the lines that are no records whatever the registry says, with the columns of `rejects.REJECTED`.
+        file_nos, numbers: the object of each line and its 1-based number there.
+        ends: the place in `data` behind the newline of each.
     """
 
-    lines: pa.Table
-    rejected: pa.Table
+    file_nos: Places
+    numbers: Places
+    ends: Places
+    data: bytes
+
+    @classmethod
+    def of(cls, parts: Sequence[Part]) -> Lines:
+        """All lines of some blocks."""
+        data = b"".join(part.data for part in parts)
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
+        return cls(*located(parts, np.arange(len(ends))), ends, data)
+
+    @classmethod
+    def of_texts(cls, file_nos: Places, numbers: Places, texts: Sequence[str]) -> Lines:
+        """Lines that come as texts without a newline."""
+        raws = [text.encode() + b"\n" for text in texts]
+        return cls(file_nos, numbers, np.cumsum([len(raw) for raw in raws], dtype=np.int64), b"".join(raws))
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @property
+    def starts(self) -> Places:
+        return np.concatenate([np.zeros(min(1, len(self)), np.int64), self.ends[:-1]])
+
+    @property
+    def letters(self) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(self.data, np.uint8)
+
+    def located(self, places: Places) -> tuple[Places, Places]:
+        """The object and the number of lines, by their 0-based places here."""
+        return self.file_nos[places], self.numbers[places]
+
+    def raw(self, index: int) -> bytes:
+        """A line with its newline."""
+        return self.data[self.ends[index - 1] if index else 0 : self.ends[index]]
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> Lines:
+        """Some of the lines."""
+        if chosen.all():
+            return self
+        sizes = np.diff(self.ends, prepend=0)
+        if chosen.sum() * 8 < len(chosen):
+            data = b"".join(self.raw(index) for index in np.flatnonzero(chosen).tolist())
+        else:
+            data = self.letters[np.repeat(chosen, sizes)].tobytes()
+        return Lines(self.file_nos[chosen], self.numbers[chosen], np.cumsum(sizes[chosen]), data)
 
 
-def chunk_of(parts: Iterable[tuple[int, int, bytes]], line_limit: int) -> Chunk:
-    """Splits blocks of whole lines into a chunk. A line may have `line_limit` bytes.
+def located(parts: Sequence[Part], places: Places) -> tuple[Places, Places]:
+    """The object and the number of lines, from their 0-based places among all lines of some blocks."""
+    if len(parts) == 1:
+        return np.full(len(places), parts[0].file_no, np.int64), places + parts[0].first_line
+    before = np.cumsum([0, *(part.data.count(b"\n") for part in parts)])
+    which = np.searchsorted(before, places, side="right") - 1
+    file_nos = np.array([part.file_no for part in parts], np.int64)
+    first = np.array([part.first_line for part in parts], np.int64)
+    return file_nos[which], first[which] + places - before[which]
 
-    Args:
-        parts: blocks as (file_no, number of the first line, bytes).
-    """
-    rejected = RejectedLines()
-    blocks = [_sound(_split(*part), line_limit, rejected) for part in parts]
-    sizes = np.cumsum([0, *(len(block.data) for block in blocks)])
-    columns = [
-        np.concatenate([np.zeros(0, np.int32), *(np.full(len(each.ends), each.file_no, np.int32) for each in blocks)]),
-        np.concatenate([_NONE, *(block.numbers for block in blocks)]),
-        _texts(
-            np.concatenate([_NONE, *(block.ends + size for block, size in zip(blocks, sizes, strict=False))]),
-            b"".join(block.data for block in blocks),
-        ),
-    ]
-    return Chunk(pa.table(columns, schema=_SCHEMA), rejected.table())
+
+def joined(lines: Sequence[Lines]) -> Lines:
+    """Lines one after the other."""
+    if len(lines) == 1:
+        return lines[0]
+    before = np.cumsum([0, *(len(each.data) for each in lines)])
+    return Lines(
+        np.concatenate([_NONE, *(each.file_nos for each in lines)]),
+        np.concatenate([_NONE, *(each.numbers for each in lines)]),
+        np.concatenate([_NONE, *(each.ends + size for each, size in zip(lines, before, strict=False))]),
+        b"".join(each.data for each in lines),
+    )
 
 
 def pieces(first_line: int, block: bytes, most: int) -> Iterator[tuple[int, int, bytes]]:
@@ -77,53 +132,25 @@ def pieces(first_line: int, block: bytes, most: int) -> Iterator[tuple[int, int,
         start = end
 
 
-@dataclass(frozen=True)
-class _Lines:
-    """Lines of one object: their numbers, and the place behind the newline of each."""
-
-    file_no: int
-    numbers: Places
-    ends: Places
-    data: bytes
-
-    @property
-    def bytes(self) -> npt.NDArray[np.uint8]:
-        return np.frombuffer(self.data, np.uint8)
-
-    def only(self, chosen: npt.NDArray[np.bool_]) -> _Lines:
-        """These lines alone."""
-        if chosen.all():
-            return self
-        sizes = np.diff(self.ends, prepend=0)
-        data = self.bytes[np.repeat(chosen, sizes)].tobytes()
-        return _Lines(self.file_no, self.numbers[chosen], np.cumsum(sizes[chosen]), data)
-
-
-def _split(file_no: int, first_line: int, data: bytes) -> _Lines:
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
-    return _Lines(file_no, np.arange(first_line, first_line + len(ends), dtype=np.int64), ends, data)
-
-
-def _sound(lines: _Lines, limit: int, rejected: RejectedLines) -> _Lines:
-    """The lines that may be records. The others are rejected, but for blank ones."""
-    if not len(lines.ends):
+def sound(lines: Lines, limit: int, rejected: RejectedLines) -> Lines:
+    """The lines that may be records. The others are rejected, but for blank ones. A line may have `limit` bytes."""
+    if not len(lines):
         return lines
-    starts = np.concatenate([np.zeros(1, np.int64), lines.ends[:-1]])
-    lengths, first = lines.ends - starts - 1, lines.bytes[starts]
+    starts = lines.starts
+    lengths, first = lines.ends - starts - 1, lines.letters[starts]
 
     def reject(index: int, why: Reject) -> None:
-        raw = lines.data[starts[index] : lines.ends[index]][:limit]
-        rejected.add(lines.file_no, int(lines.numbers[index]), why, raw)
+        rejected.add(int(lines.file_nos[index]), int(lines.numbers[index]), why, lines.raw(index)[:limit])
 
     out = lengths > limit
     for index in np.flatnonzero(out).tolist():
         reject(index, rejects.line_too_long(limit))
     if _BLANK[first].any():
-        out |= ~np.logical_or.reduceat(~_BLANK[lines.bytes], starts)
+        out |= ~np.logical_or.reduceat(~_BLANK[lines.letters], starts)
     if not _is_text(lines.data):
-        for index in np.flatnonzero(~out & np.logical_or.reduceat(lines.bytes > _ASCII, starts)).tolist():
+        for index in np.flatnonzero(~out & np.logical_or.reduceat(lines.letters > _ASCII, starts)).tolist():
             try:
-                lines.data[starts[index] : lines.ends[index]].decode("utf-8")
+                lines.raw(index).decode("utf-8")
             except UnicodeDecodeError as error:
                 out[index] = True
                 reject(index, rejects.invalid_utf8(error.start))
@@ -131,8 +158,7 @@ def _sound(lines: _Lines, limit: int, rejected: RejectedLines) -> _Lines:
     no_value = ~_MAY_BE_VALUE[first] & (lengths <= exact.MAX_DEPTH) & ~out
     if no_value.any():
         found = lines.only(no_value)
-        texts = _texts(found.ends, found.data)
-        rejected.add_all(found.file_no, pa.array(found.numbers), rejects.not_json(0), texts)
+        rejected.add_all(found.file_nos, found.numbers, rejects.not_json(0), _texts(found.ends, found.data))
     return lines.only(~(out | no_value))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -79,18 +81,20 @@ class RejectedLines:
         if len(self._rows) == _ROWS:
             self._to_columns()
 
-    def add_all(self, file_no: int, line_nos: pa.Array, reject: Reject, raw: pa.LargeStringArray) -> None:
-        """Adds lines of a file that all have the same reject."""
+    def add_all(
+        self, file_nos: npt.NDArray[np.int64], line_nos: npt.NDArray[np.int64], reject: Reject, raw: pa.LargeStringArray
+    ) -> None:
+        """Adds lines that all have the same reject."""
         alike = [
-            pa.repeat(pa.scalar(value, _SCHEMA.field(name).type), len(line_nos))
-            for name, value in (
-                ("file_no", file_no),
-                ("version", reject.version),
-                ("reason", reject.reason),
-                ("detail", reject.detail),
-            )
+            pa.repeat(pa.scalar(getattr(reject, name), _SCHEMA.field(name).type), len(line_nos))
+            for name in ("version", "reason", "detail")
         ]
-        columns = [alike[0], line_nos, *alike[1:], pc.utf8_rtrim(raw, characters="\r\n")]
+        columns = [
+            pa.array(file_nos).cast(pa.int32()),
+            pa.array(line_nos),
+            *alike,
+            pc.utf8_rtrim(raw, characters="\r\n"),
+        ]
         self._tables.append(pa.table(columns, schema=_SCHEMA))
 
     def table(self) -> pa.Table:

@@ -113,6 +113,18 @@ class Relations:
         finally:
             self.con.unregister(name)
 
+    @contextmanager
+    def right_side_first(self) -> Iterator[None]:
+        """Joins inside the context are planned as written: the right side is held in memory, the left side streams.
+
+        DuckDB takes a stream for one row, and would hold the stream.
+        """
+        self.con.execute("SET disabled_optimizers = 'build_side_probe_side,join_order'")
+        try:
+            yield
+        finally:
+            self.con.execute("RESET disabled_optimizers")
+
     def append(self, relation: Relation, data: pa.Table | pa.RecordBatch | pa.RecordBatchReader) -> None:
         """Adds the rows of Arrow data, whose columns are in the table's order."""
         with self.arrow("more", data) as rows:

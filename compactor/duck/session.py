@@ -46,7 +46,7 @@ def connect(memory: int, threads: int | None, folder: Path) -> duckdb.DuckDBPyCo
     con = duckdb.connect(config=config)  # type: ignore[arg-type]
     try:
         con.execute("LOAD icu")
-        con.execute("SET TimeZone = 'UTC'")
+        con.execute("SET GLOBAL TimeZone = 'UTC'")
         con.execute("SET enable_progress_bar = false")
         con.execute("SET python_enable_replacements = false")  # a Python variable is no table, whatever its name
     except BaseException:

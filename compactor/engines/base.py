@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import duckdb
 
 from compactor.decode.decoded import Decoded
-from compactor.duck.relations import Relations
+from compactor.duck.relations import Relation, Relations
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import DataFile, Snapshot, Table
 from compactor.progress import Progress
@@ -43,7 +43,7 @@ class HistoryPlan(Generic[R_co]):
     fresh: R_co
     new: Mapping[int, int]
     replaced: int
-    replaced_ids: R_co | None = None
+    replaced_ids: Relation | None = None
     surplus: int = 0
     rewrite: Sequence[DataFile] = ()
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+import pyarrow as pa
+
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import quote
 from compactor.lake.table import DataFile, Table
+from compactor.merge.rows import ROW, Rows
 
 
 def with_foreign(
@@ -40,3 +44,21 @@ def with_foreign(
         held = relations.table("foreign_values", statement)
     added = ", ".join(f"h.{quote(name)}" for name in foreign)
     return relations.view("with_foreign", f"SELECT r.*, {added} FROM {rows} r LEFT JOIN {held} h USING ({keys})")
+
+
+def foreign_values(
+    relations: Relations, rows: Rows, table: Table, leaving: Sequence[DataFile], foreign: Sequence[pa.Field]
+) -> list[pa.ChunkedArray]:
+    """What `with_foreign` gives the rows of a batch by their `id`: one value for each row of their store."""
+    if not foreign:
+        return []
+    names = [field.name for field in foreign]
+    found = with_foreign(relations, rows.keys, table, leaving, names, ["id"])
+    if found is rows.keys:
+        return [pa.chunked_array([pa.nulls(rows.store.num_rows, field.type)]) for field in foreign]
+    listed = ", ".join(map(quote, names))
+    held = relations.con.execute(f"SELECT {ROW}, {listed} FROM {found}").to_arrow_table()
+    places = np.full(rows.store.num_rows, -1, np.int64)
+    places[held.column(ROW).to_numpy()] = np.arange(held.num_rows)
+    index = pa.array(places, mask=places < 0)
+    return [held.column(field.name).cast(field.type).take(index) for field in foreign]

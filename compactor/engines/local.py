@@ -1,35 +1,37 @@
-"""The engine in this process: reads a batch into a session, decides by SQL, and writes the files that change.
+"""The engine in this process: reads a batch into a store and a session, decides by SQL, and writes the files that change.
 
 Data files are rewritten whole (copy-on-write); only those that hold a row to change. What is in memory is bounded by
-`resources.memory`, past which a session spills.
+`resources.memory`, past which a session and a store spill.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import duckdb
 import pyarrow as pa
 
-from compactor.decode import batch_reader
+from compactor.decode.batch_reader import FileRead, Sums, read_chunks
 from compactor.decode.decoded import Decoded
+from compactor.decode.decoder import DecodedChunk, Decoder
 from compactor.duck import session
 from compactor.duck.relations import Relation, Relations
+from compactor.duck.row_store import RowStore
 from compactor.duck.sql import quote
-from compactor.engines import rebuild
+from compactor.engines import collected, rebuild
 from compactor.engines.base import Change, HistoryPlan
-from compactor.engines.foreign import with_foreign
-from compactor.engines.rebuild import bucket_function, columns_of_place
-from compactor.errors import InvariantError
-from compactor.lake.catalog import Lakehouse, bloom
+from compactor.engines.rebuild import columns_of_place
+from compactor.engines.sorted_rows import Leaving, Rewriting, row_memory, write_sorted
+from compactor.engines.stored_rows import rows_at, with_places
+from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import DataFile, Scan, Snapshot, Table
-from compactor.merge.columns import columns_for_current, record_columns, rows_to_write
-from compactor.merge.current import CurrentDecision, current_rows, decide_current
-from compactor.merge.history import decide_history, history_rows
+from compactor.merge.columns import columns_for_current, record_columns
+from compactor.merge.current import CurrentDecision, decide_current
+from compactor.merge.history import decide_history
+from compactor.merge.rows import Rows, rows_of
 from compactor.progress import Progress
-from compactor.registry.dataset import Dataset, TableLayout
-from compactor.registry.promotions import unfit_counts
+from compactor.registry.dataset import Dataset
 from compactor.source import Source, SourceObject
 
 _BATCH_ROWS = 65_536
@@ -43,34 +45,62 @@ def open_batch(lake: Lakehouse, dataset: Dataset) -> Iterator[LocalBatch]:
 
 
 class LocalBatch:
-    """A batch in a session of this process. See `compactor.engines.base.Batch`; its rows are relations."""
+    """A batch in this process. See `compactor.engines.base.Batch`."""
 
     def __init__(self, lake: Lakehouse, relations: Relations, dataset: Dataset) -> None:
         self.con: duckdb.DuckDBPyConnection = relations.con
         self.relations = relations
         self._lake, self._dataset = lake, dataset
+        self._memory = row_memory(lake)
 
-    def read(self, source: Source, objects: Sequence[SourceObject], progress: Progress) -> Decoded[Relation]:
-        return batch_reader.read_batch(self.relations, source, self._dataset, objects, self._lake.config, progress)
+    def read(self, source: Source, objects: Sequence[SourceObject], progress: Progress) -> Decoded[Rows]:
+        files = collected.register_files(self.relations, [(o.key, o.etag, o.size) for o in objects])
+        config, sums = self._lake.config, Sums()
+        decoder = Decoder(
+            self.con, self._dataset, [found.key for found in objects], line_limit=int(config.limits.line_bytes)
+        )
 
-    def drop(self, decoded: Decoded[Relation], file_nos: Sequence[int]) -> Decoded[Relation]:
-        batch_reader.drop_files(self.con, decoded, file_nos)
+        def chunks() -> Iterator[DecodedChunk]:
+            for each in read_chunks(decoder, source, objects, config, sums):
+                if isinstance(each, FileRead):
+                    progress.advance(files=1, compressed_bytes=each.compressed_bytes)
+                else:
+                    progress.advance(lines=each.lines.total(), raw_bytes=each.raw_bytes)
+                    yield each
+
+        return self.collect(files, chunks(), sums)
+
+    def collect(self, files: Relation, chunks: Iterator[DecodedChunk], sums: Sums) -> Decoded[Rows]:
+        """A batch of decoded chunks. See `collected.collect`."""
+        return collected.collect(self.relations, self._dataset, files, chunks, sums, memory=self._memory)
+
+    def adopt(self, rows: pa.RecordBatchReader) -> Rows:
+        """Rows with the columns of the dataset's tables, as rows of the batch."""
+        return rows_of(self.relations, self._dataset, rows, memory=self._memory)
+
+    def drop(self, decoded: Decoded[Rows], file_nos: Sequence[int]) -> Decoded[Rows]:
+        collected.drop_files(self.con, decoded, file_nos)
         return decoded
 
-    def count_unknown(self, decoded: Decoded[Relation]) -> int:
-        return batch_reader.count_unknown(self.con, decoded.records, self._dataset)
+    def count_unknown(self, decoded: Decoded[Rows]) -> int:
+        return collected.count_unknown(self.con, decoded.records)
 
-    def count_unfit(self, decoded: Decoded[Relation]) -> dict[str, int]:
-        return unfit_counts(self.con, decoded.records, self._dataset.promoted)
+    def count_unfit(self, decoded: Decoded[Rows]) -> Mapping[str, int]:
+        return collected.count_unfit(self.con, decoded.records, self._dataset)
 
-    def plan(self, relations: Relations, decoded: Decoded[Relation], history: Table) -> HistoryPlan[Relation]:
+    def plan(self, relations: Relations, decoded: Decoded[Rows], history: Table) -> HistoryPlan[Rows]:
         narrow = history.scan(["id", "emitted_at"], with_file=True)
+        schema = self._dataset.stored_schema
 
-        def full(numbers: list[int]) -> pa.RecordBatchReader:
-            paths = [narrow.files[number].file_path for number in numbers]
-            return history.scan(record_columns(self._dataset), paths=paths).batches
+        def spare() -> RowStore:
+            return RowStore.beside(self.con, schema, memory=self._memory)
 
-        decision = decide_history(relations, self._dataset, decoded.records, decoded.files, narrow.batches, full)
+        def full(places: Relation) -> pa.RecordBatchReader:
+            # A cursor of its own: the session reads these rows while the places are read.
+            found = self.con.cursor().execute(f"SELECT * FROM {places} ORDER BY ALL").to_arrow_reader(_BATCH_ROWS)
+            return rows_at(history, narrow.files, found, schema, spare)
+
+        decision = decide_history(relations, self._dataset, decoded.records, with_places(narrow), full)
         return HistoryPlan(
             fresh=decision.fresh,
             new=decision.new,
@@ -79,18 +109,16 @@ class LocalBatch:
             rewrite=[narrow.files[number] for number in decision.rewrite],
         )
 
-    def history_change(self, history: Table, plan: HistoryPlan[Relation]) -> Change:
-        def rows(fresh: Relation, rewritten: Relation | None) -> str:
-            return history_rows(fresh, plan.replaced_ids, rewritten)
+    def history_change(self, history: Table, plan: HistoryPlan[Rows]) -> Change:
+        leaving = Leaving(plan.replaced_ids, ["id"]) if plan.replaced_ids else None
+        rewriting = Rewriting(self._dataset.history, plan.fresh, plan.rewrite, leaving)
+        return self.rewritten(history, rewriting, plan.rows, plan.replaced + plan.surplus)
 
-        dropped = plan.replaced + plan.surplus
-        return self.rewritten(history, self._dataset.history, plan.rows, dropped, plan.rewrite, plan.fresh, rows)
-
-    def adopt_snapshot(self, history: Table, snapshot: Snapshot) -> Relation:
+    def adopt_snapshot(self, history: Table, snapshot: Snapshot) -> Rows:
         added, _ = history.changed_files(snapshot)
-        return self.relations.stored("adopted", history.scan_files(record_columns(self._dataset), added).batches)
+        return self.adopt(history.scan_files(record_columns(self._dataset), added).batches)
 
-    def current_change(self, fresh: Relation, current: Table, load_history: Callable[[], Table]) -> Change | None:
+    def current_change(self, fresh: Rows, current: Table, load_history: Callable[[], Table]) -> Change | None:
         delete = self._dataset.delete
 
         def deletes() -> pa.RecordBatchReader:
@@ -99,8 +127,9 @@ class LocalBatch:
 
         scan = current.scan(columns_of_place(self._dataset), with_file=True)
         with Relations(self.con) as relations:
-            decision = decide_current(relations, self._dataset, fresh, scan.batches, deletes if delete else None)
-            return self._current_rewritten(current, fresh, decision, scan)
+            found = decide_current(relations, self._dataset, fresh.keys, scan.batches, deletes if delete else None)
+            chosen = relations.table("chosen", f"SELECT * FROM {fresh.keys} SEMI JOIN {found.inserted} USING (id)")
+            return self._current_rewritten(current, Rows(fresh.store, chosen), found, scan)
 
     def derived_change(self, current: Table, history: Table, snapshot: Snapshot) -> Change | None:
         added, removed = history.changed_files(snapshot)
@@ -118,64 +147,23 @@ class LocalBatch:
     ) -> Change | None:
         """Writes what `rebuild.plan_derived` planned, and takes the files `lost`, which cannot be read, out."""
         with Relations(self.con) as relations:
-            fresh = rebuild.inserted_rows(relations, self._dataset, history, plan.decision.inserted)
+            fresh = rebuild.inserted_rows(self._lake, relations, self._dataset, history, plan.decision.inserted)
             change = self._current_rewritten(current, fresh, plan.decision, plan.scan)
         if change is None:
             return Change([], lost) if lost else None
         return Change(change.add, [*change.remove, *lost])
 
-    def _current_rewritten(
-        self, current: Table, fresh: Relation, decision: CurrentDecision, scan: Scan
-    ) -> Change | None:
+    def _current_rewritten(self, current: Table, fresh: Rows, decision: CurrentDecision, scan: Scan) -> Change | None:
         if not decision.rows and not decision.dropped:
             return None
         assert self._dataset.current is not None
-        rewrite = [scan.files[number] for number in decision.rewrite]
+        remove = [scan.files[number] for number in decision.rewrite]
+        leaving = Leaving(decision.removed, self._dataset.key)
+        rewriting = Rewriting(self._dataset.current, fresh, remove, leaving)
+        return self.rewritten(current, rewriting, decision.rows, decision.dropped)
 
-        def rows(fresh: Relation, rewritten: Relation | None) -> str:
-            return current_rows(self._dataset, fresh, decision, rewritten)
-
-        return self.rewritten(current, self._dataset.current, decision.rows, decision.dropped, rewrite, fresh, rows)
-
-    def rewritten(
-        self,
-        table: Table,
-        layout: TableLayout,
-        rows: int,
-        dropped: int,
-        remove: Sequence[DataFile],
-        fresh: Relation,
-        source: Callable[[Relation, Relation | None], str],
-    ) -> Change:
-        """Writes `rows` rows and what stays of the files to remove: of these, `dropped` rows leave.
-
-        Args:
-            fresh: has the rows, with the record columns.
-            source: a FROM item of what is to be written, from `fresh` and the relation of the files to remove (None
-                without any). Both have the columns that another engine has added, too.
-        """
-        dataset, names = self._dataset, record_columns(self._dataset)
-        foreign = table.foreign_columns(names)
-        staying = table.scan([*names, *foreign], paths=[file.file_path for file in remove])
+    def rewritten(self, table: Table, rewriting: Rewriting, rows: int, dropped: int) -> Change:
+        """Writes `rows` new rows and what stays of the files to remove: of these, `dropped` rows leave."""
+        remove = rewriting.remove
         expected = rows + sum(file.record_count for file in remove) - dropped
-        target = int(self._lake.config.tables.target_file_bytes)
-        with (
-            Relations(self.con) as relations,
-            bucket_function(self.con, dataset, table, layout) as bucket,
-            self.relations.arrow("rewritten", staying.batches) as rewritten,
-            table.writer(target_bytes=target, bloom_columns=bloom(dataset), sorted_by=layout.sort) as writer,
-        ):
-            fresh = with_foreign(relations, fresh, table, remove, foreign, ["id"])
-            statement = rows_to_write(layout, source(fresh, rewritten if remove else None), bucket)
-            added = writer.write_all(self.con.execute(statement).to_arrow_reader(_BATCH_ROWS))
-            if writer.rows != expected and not staying.has_deletes:
-                raise wrong_count(table, writer.rows, expected)
-        return Change(added, remove)
-
-
-def wrong_count(table: Table, written: int, expected: int) -> InvariantError:
-    return InvariantError(
-        f"{table.identifier}: {written} rows written where {expected} were expected; nothing was published."
-        " Run `compactor verify --repair`, which finds duplicate rows; if it finds none, this is a defect: please"
-        " report it with the log of the run"
-    )
+        return Change(write_sorted(self._lake, self.con, self._dataset, table, rewriting, expected), remove)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from uuid import uuid4
-
-import duckdb
-from duckdb.func import PythonUDFType
 
 from compactor.duck.relations import Relation, Relations
-from compactor.engines.foreign import with_foreign
-from compactor.lake.catalog import Lakehouse, bloom
+from compactor.duck.row_store import RowStore
+from compactor.engines.sorted_rows import Rewriting, row_memory, write_sorted
+from compactor.engines.stored_rows import PLACE, rows_at, with_places
+from compactor.lake.catalog import Lakehouse
+from compactor.lake.scan import FILE_COLUMN
 from compactor.lake.table import DataFile, Scan, Schema, Table
-from compactor.merge.columns import columns_for_current, record_columns, rows_to_write
+from compactor.merge.columns import columns_for_current
 from compactor.merge.current import CurrentDecision, current_ids, derive_current
-from compactor.registry.dataset import Dataset, TableLayout
+from compactor.merge.rows import Rows, rows_of
+from compactor.registry.dataset import Dataset
 
 _BATCH_ROWS = 65_536
 
@@ -57,15 +56,32 @@ def plan_derived(
     return DerivedPlan(derive_current(relations, dataset, touched, scan.batches, past.batches), scan)
 
 
-def inserted_rows(relations: Relations, dataset: Dataset, history: Table, inserted: Relation) -> Relation:
-    """The history rows of the ids that enter the current table, with the record columns."""
-    with relations.arrow("history", history.scan(record_columns(dataset)).batches) as rows:
-        found = relations.table("fresh", f"SELECT * FROM {rows} SEMI JOIN {inserted} USING (id)")
-    if relations.count(found) > relations.count(inserted):
-        # Another engine made duplicates in the history. Any of them will do until `repair` has removed the others.
-        once = f"SELECT DISTINCT ON (id) * FROM {found} ORDER BY id, emitted_at"
-        return relations.table("fresh", once)
-    return found
+def inserted_rows(
+    lake: Lakehouse, relations: Relations, dataset: Dataset, history: Table, inserted: Relation
+) -> Rows:
+    """The history rows of the ids that enter the current table."""
+    scan = history.scan(["id", "emitted_at"], with_file=True)
+    with relations.arrow("history", with_places(scan)) as rows, relations.right_side_first():
+        found = relations.table("found", f"SELECT * FROM {rows} SEMI JOIN {inserted} USING (id)")
+    # Another engine can have made duplicates in the history. Any of them will do until `repair` has removed the others.
+    once = f"SELECT DISTINCT ON (id) * FROM {found} ORDER BY id, emitted_at"
+    places = f"SELECT {FILE_COLUMN}, {PLACE} FROM ({once}) ORDER BY ALL"
+    return stored_rows(lake, relations, dataset, history, scan.files, places)
+
+
+def stored_rows(
+    lake: Lakehouse, relations: Relations, dataset: Dataset, table: Table, files: Sequence[DataFile], places: str
+) -> Rows:
+    """The rows at the places that a statement gives: (__file, __place), in this order."""
+    memory = row_memory(lake)
+    schema = dataset.stored_schema
+
+    def spare() -> RowStore:
+        return RowStore.beside(relations.con, schema, memory=memory)
+
+    # A cursor of its own: the keys are written while the places are read.
+    reader = relations.con.cursor().execute(places).to_arrow_reader(_BATCH_ROWS)
+    return rows_of(relations, dataset, rows_at(table, files, reader, schema, spare), memory=memory)
 
 
 def rebuild_current(
@@ -73,56 +89,13 @@ def rebuild_current(
 ) -> list[DataFile]:
     """Writes all rows that the current table should have, from history. Nothing refers to the files yet."""
     assert dataset.current is not None
-    con, names = relations.con, record_columns(dataset)
     with relations.arrow("past", history.scan(columns_for_current(dataset)).batches) as past:
         expected = relations.table("expected", f"SELECT __id AS id FROM ({current_ids(dataset, past)})")
-    foreign = [field.name for field in schema.fields if field.name not in names]
-    kept = with_foreign(relations, expected, current, current.files, foreign, ["id"])
-    target = int(lake.config.tables.target_file_bytes)
-    with (
-        bucket_function(con, dataset, history, dataset.current) as bucket,
-        relations.arrow("history", history.scan(names).batches) as rows,
-        current.writer(
-            target_bytes=target,
-            bloom_columns=bloom(dataset),
-            schema=schema,
-            sorted_by=dataset.current.sort,
-        ) as writer,
-    ):
-        chosen = f"(SELECT * FROM {rows} SEMI JOIN {expected} USING (id))"
-        if kept is not expected:
-            chosen = f"(SELECT * FROM {chosen} LEFT JOIN {kept} USING (id))"
-        statement = rows_to_write(dataset.current, chosen, bucket)
-        return writer.write_all(con.execute(statement).to_arrow_reader(_BATCH_ROWS))
+    rows = inserted_rows(lake, relations, dataset, history, expected)
+    rewriting = Rewriting(dataset.current, rows, schema=schema, values_of=current.files)
+    return write_sorted(lake, relations.con, dataset, current, rewriting)
 
 
 def columns_of_place(dataset: Dataset) -> list[str]:
     """The columns of a current row that say which entity it is of, and its place in that entity's order."""
     return list(dict.fromkeys((*dataset.key, dataset.order, "id")))
-
-
-@contextmanager
-def bucket_function(
-    con: duckdb.DuckDBPyConnection, dataset: Dataset, table: Table, layout: TableLayout
-) -> Iterator[str | None]:
-    """The name of an SQL function that is Iceberg's bucket transform, while inside; None for another layout."""
-    partition = layout.partition
-    if partition.transform != "bucket":
-        yield None
-        return
-    assert partition.column is not None
-    assert partition.buckets is not None
-    kind = next(kind for name, kind, _ in dataset.columns if name == partition.column).duckdb
-    transform = table.bucket(partition.column, partition.buckets)
-    name = f"bucket_{uuid4().hex}"
-
-    def bucket(values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  DuckDB would resolve annotations
-        return transform(values)
-
-    con.create_function(f"{name}_of_arrow", bucket, [kind], "INTEGER", type=PythonUDFType.ARROW)
-    con.execute(f"CREATE TEMP MACRO {name}(value) AS {name}_of_arrow(value::{kind})")
-    try:
-        yield name
-    finally:
-        con.execute(f"DROP MACRO {name}")
-        con.remove_function(f"{name}_of_arrow")

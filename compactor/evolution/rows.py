@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.sql import quote
 from compactor.registry import expressions
+from compactor.registry.converted import Converted, converted, promoted
 from compactor.registry.dataset import EXTRA, Dataset, Promotion
 from compactor.registry.expressions import Expression
-from compactor.registry.promotions import are_sure, unfit_counts, with_values
 
 _REFUSED = pa.schema(
     [
@@ -29,7 +29,6 @@ _REFUSED = pa.schema(
         ("raw", pa.string()),
     ]
 )
-_ROW, _SURE = "__n", "__sure"  # the number of a row in its batch, and whether its SQL is surely what Python gives
 
 
 class RowConversion:
@@ -52,64 +51,55 @@ class RowConversion:
         self.refused: Relation = relations.stored("refused", _REFUSED.empty_table())
 
     def __call__(self, batches: pa.RecordBatchReader) -> pa.RecordBatchReader:
-        schema = self._convert(batches.schema.empty_table()).schema
+        schema = self._convert(pa.RecordBatch.from_pylist([], batches.schema)).schema
         return pa.RecordBatchReader.from_batches(schema, self._convert_all(batches, schema))
 
     def _convert_all(self, batches: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield from self._convert(pa.Table.from_batches([batch])).cast(schema).to_batches()
+            yield self._convert(batch).cast(schema)
 
-    def _convert(self, rows: pa.Table) -> pa.Table:
-        numbered = rows.append_column(_ROW, pa.array(range(rows.num_rows), pa.int64()))
-        with self._relations.arrow("old_rows", numbered) as old_rows:
-            found = self._relations.con.execute(self._select(old_rows)).to_arrow_table()
-        unsure = found.filter(pa.compute.invert(found.column(_SURE)))
-        if unsure.num_rows:
-            exact = pa.Table.from_pylist(self._convert_exactly(rows, unsure.to_pylist()), found.schema)
-            found = pa.concat_tables([found.filter(found.column(_SURE)), exact]).sort_by(_ROW)
-        if self._filled:
-            with self._relations.arrow("new_rows", found) as new_rows:
-                self.unfit.update(unfit_counts(self._relations.con, new_rows, self._filled))
-        return found.drop_columns([_SURE, _ROW])
+    def _convert(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        found = converted(self._relations, self._expressions, rows)
+        columns = dict(found.columns)
+        if not found.sure.all():
+            rows, columns = self._with_exact(rows, found)
+        for name in (EXTRA, "source_file", "source_line", *self._foreign):
+            columns[name] = rows.column(name)
+        added = promoted(self._relations, self._filled, columns)
+        for each in self._new.promoted:
+            if each.column in added:
+                columns[each.column] = added[each.column].values
+            else:
+                columns[each.column] = rows.column(kept_promotion(self._old, self._new, each))
+        self.unfit += Counter({name: int(each.unfit.sum()) for name, each in added.items()})
+        return pa.record_batch({name: columns[name] for name in (*self._new.column_names, *self._foreign)})
 
-    def _convert_exactly(self, old_rows: pa.Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rows with their columns converted one by one in Python. Those that cannot be go to `refused`."""
-        accepted, refused = [], []
-        for row in rows:
-            old = {name: _naive(value) for name, value in old_rows.slice(row[_ROW], 1).to_pylist()[0].items()}
+    def _with_exact(self, rows: pa.RecordBatch, found: Converted) -> tuple[pa.RecordBatch, dict[str, pa.Array]]:
+        """The old rows that can be converted and their new columns, where the rows that are not sure are asked in Python.
+
+        Those that cannot be converted go to `refused`.
+        """
+        exact, kept, refused = [], [], []
+        for number in np.flatnonzero(~found.sure).tolist():
+            old = {name: _naive(value) for name, value in rows.slice(number, 1).to_pylist()[0].items()}
             try:
-                exact = expressions.row(self._expressions, old)
+                exact.append(expressions.row(self._expressions, old))
+                kept.append(number)
             except expressions.BadUpgrade as bad:
                 place = {name: old[name] for name in ("source_file", "source_line", "version")}
                 refused.append({**place, "detail": str(bad), "raw": as_line(self._old, old)})
-            else:
-                found = {name: exact.get(name) for name in self._expressions}
-                filled = {each.column: each.value({**exact, EXTRA: old[EXTRA]}) for each in self._filled}
-                accepted.append({**row, **found, **filled, _SURE: True})
         if refused:
             self._relations.append(self.refused, pa.Table.from_pylist(refused, _REFUSED))
-        return accepted
-
-    def _select(self, old_rows: Relation) -> str:
-        """The statement for the new columns of the old rows, `__sure` and `__n`."""
-        times = {name for name, kind, _ in self._old.columns if kind.zoned}
-
-        def column(name: str) -> str:
-            return f"{quote(name)}::TIMESTAMP" if name in times else quote(name)
-
-        values, conditions = [], ["true"]
-        for name, expression in self._expressions.items():
-            value, more = expressions.sql(expression, column)
-            values.append(f"{value} AS {quote(name)}")
-            conditions += more
-        kept = {each.column: kept_promotion(self._old, self._new, each) for each in self._new.promoted}
-        values += [f"{column(old)} AS {quote(new)}" for new, old in kept.items() if old]
-        sure = f"coalesce({' AND '.join(conditions)}, false) AS {_SURE}"
-        kept_columns = f"{EXTRA}, source_file, source_line{''.join(f', {quote(each)}' for each in self._foreign)}"
-        converted = f"SELECT {', '.join(values)}, {kept_columns}, {sure}, {_ROW} FROM {old_rows}"
-        listed = [quote(name) for name in (*(name for name, _, _ in self._new.table_columns), *self._foreign)]
-        sure = f"{_SURE} AND {are_sure(self._filled)} AS {_SURE}"
-        return f"SELECT {', '.join(listed)}, {sure}, {_ROW} FROM {with_values(self._filled, converted)} ORDER BY {_ROW}"
+        places = np.concatenate([np.flatnonzero(found.sure), np.array(kept, np.int64)])
+        order = pa.array(np.argsort(places))
+        sure = pa.array(found.sure)
+        columns = {
+            name: pa.concat_arrays(
+                [column.filter(sure), pa.array([row.get(name) for row in exact], column.type)]
+            ).take(order)
+            for name, column in found.columns.items()
+        }
+        return rows.take(pa.array(places)).take(order), columns
 
 
 def kept_promotion(old: Dataset, new: Dataset, promotion: Promotion) -> str | None:

@@ -46,7 +46,7 @@ def decide_current(
     """Decides how new history rows change the current table.
 
     Args:
-        fresh: the new rows, with the record columns.
+        fresh: `columns_for_current` of the new rows.
         current: (key columns, order column, id, __file) of the whole current table.
         deletes: (key columns, order column, id) of the delete records in history; asked for only if an incoming key
             has no current row, which can mean that a delete took it. None if no record deletes.
@@ -56,7 +56,7 @@ def decide_current(
     held = _held(relations, dataset, current, best)
     buried = ""
     if deletes and number(relations.con, f"SELECT count(*) FROM {best} ANTI JOIN {held} USING ({keys})"):
-        with relations.arrow("deletes", deletes()) as rows:
+        with relations.arrow("deletes", deletes()) as rows, relations.right_side_first():
             graves = relations.table(
                 "buried",
                 f"SELECT {keys}, max({_place(dataset)}) AS __place FROM {rows} SEMI JOIN {best} USING ({keys})"
@@ -89,7 +89,7 @@ def derive_current(
         history: `columns_for_current` of all history.
     """
     keys = _keys(dataset)
-    with relations.arrow("past", history) as past:
+    with relations.arrow("past", history) as past, relations.right_side_first():
         ranked = relations.table(
             "ranked",
             f"SELECT {keys}, max({_top(dataset)}) AS __top FROM {past} SEMI JOIN {touched} USING ({keys}) GROUP BY ALL",
@@ -107,22 +107,10 @@ def current_ids(dataset: Dataset, history: Relation | str) -> str:
     return f"SELECT {_keys(dataset)}, __top.id AS __id FROM ({winners}) WHERE NOT __top.gone"
 
 
-def current_rows(dataset: Dataset, fresh: Relation, decision: CurrentDecision, rewritten: Relation | None) -> str:
-    """A FROM item of what goes into new current files: the inserted rows, and of the rewritten files those that stay.
-
-    `fresh` has the inserted records among its rows.
-    """
-    inserted = f"SELECT * FROM {fresh} SEMI JOIN {decision.inserted} USING (id)"
-    if rewritten is None:
-        return f"({inserted})"
-    staying = f"SELECT * FROM {rewritten} ANTI JOIN {decision.removed} USING ({_keys(dataset)})"
-    return f"({inserted} UNION ALL BY NAME {staying})"
-
-
 def _held(relations: Relations, dataset: Dataset, current: pa.RecordBatchReader, best: Relation) -> Relation:
     """The current rows of the keys in `best`: (key columns, __place, __file)."""
     keys = _keys(dataset)
-    with relations.arrow("current_rows", current) as rows:
+    with relations.arrow("current_rows", current) as rows, relations.right_side_first():
         return relations.table(
             "held", f"SELECT {keys}, {_place(dataset)} AS __place, __file FROM {rows} SEMI JOIN {best} USING ({keys})"
         )

@@ -6,19 +6,19 @@ key columns: nothing here reads a source or writes a table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import number
 from compactor.merge.canonical import as_decoded, canonical
-from compactor.merge.columns import record_values
+from compactor.merge.rows import ROW, Rows
 from compactor.registry.dataset import Dataset
 
-_PLACE = f"r.__file_no::BIGINT * {2**40} + r.__line_no"
-"""A decoded row's file and line as one number: files have fewer than 2**40 lines."""
+_ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class HistoryDecision:
     """What the history takes of a batch.
 
     Attributes:
-        fresh: a view of the rows that it takes, with the record columns.
+        fresh: the rows that it takes.
         new: those of them that are new, per file_no.
         replaced: how many of them take the place of a stored row of their id.
         replaced_ids: (id) of these.
         rewrite: the numbers of the scanned files that have these rows.
     """
 
-    fresh: Relation
+    fresh: Rows
     new: Mapping[int, int]
     replaced: int
     replaced_ids: Relation
@@ -43,97 +43,106 @@ class HistoryDecision:
 def decide_history(
     relations: Relations,
     dataset: Dataset,
-    records: Relation,
-    files: Relation,
+    records: Rows,
     stored: pa.RecordBatchReader,
-    stored_rows: Callable[[list[int]], pa.RecordBatchReader],
+    stored_rows: Callable[[Relation], pa.RecordBatchReader],
 ) -> HistoryDecision:
     """Decides which decoded records the history takes.
 
     Args:
-        records: the decoded records of the batch, by their file and line (see `decode.bulk`).
-        files: (file_no, key, source_file) of the batch's objects.
-        stored: (id, emitted_at, __file) of the whole history.
-        stored_rows: all record columns of the given files of that scan; called only where an incoming record has the
-            id *and* the time of a stored one, so that their contents must be compared.
+        records: the decoded records of the batch.
+        stored: (id, emitted_at, __file, __place) of the whole history.
+        stored_rows: gives all record columns of the stored rows at (__file, __place); called only where an incoming
+            record has the id *and* the time of a stored one, so that their contents must be compared.
     """
     con = relations.con
     firsts = relations.table(
         "firsts",
-        "SELECT id, min(emitted_at) AS emitted_at, count(*) AS n,"
-        f" arg_min({_PLACE}, emitted_at) AS place FROM {records} r GROUP BY id",
+        f"SELECT id, min(emitted_at) AS emitted_at, count(*) AS n, arg_min({ROW}, emitted_at) AS place"
+        f" FROM {records.keys} GROUP BY id",
     )
-    with relations.arrow("stored", stored) as rows:
+    with relations.arrow("stored", stored) as rows, relations.right_side_first():
         known = relations.table(
             "known_ids",
-            f"SELECT id, s.emitted_at::TIMESTAMP AS emitted_at, __file FROM {rows} s SEMI JOIN {firsts} USING (id)",
+            f"SELECT id, s.emitted_at::TIMESTAMP AS emitted_at, __file, __place FROM {rows} s"
+            f" SEMI JOIN {firsts} USING (id)",
         )
     contested = relations.table(
         "contested",
         f"SELECT id, emitted_at FROM {firsts} WHERE n > 1"
         f" UNION SELECT id, emitted_at FROM {known} SEMI JOIN {firsts} USING (id, emitted_at)",
     )
-    judged = _judge(relations, dataset, records, files, known, contested, stored_rows)
+    judged = _judge(relations, dataset, records, known, contested, stored_rows)
     kept = relations.table(
         "kept",
         "SELECT f.id, coalesce(j.best.place, f.place) AS place, s.id IS NOT NULL AS replaces"
         f" FROM {firsts} f LEFT JOIN {known} s USING (id) LEFT JOIN {judged} j USING (id)"
         " WHERE s.id IS NULL OR s.emitted_at > f.emitted_at OR (s.emitted_at = f.emitted_at AND NOT j.best.is_stored)",
     )
-    fresh = relations.view(
-        "fresh",
-        f"SELECT {', '.join(record_values(dataset))}"
-        # A semi join hashes the narrow side; a join might choose to hash the wide one.
-        f" FROM {records} r JOIN {files} f ON r.__file_no = f.file_no SEMI JOIN {kept} ON {_PLACE} = {kept}.place",
-    )
-    new = con.execute(f"SELECT place // {2**40}, count(*) FROM {kept} WHERE NOT replaces GROUP BY 1").fetchall()
+    fresh = relations.table("fresh", f"SELECT k.* FROM {records.keys} k SEMI JOIN {kept} ON {ROW} = place")
+    new = con.execute(
+        f"SELECT __file_no, count(*) FROM {fresh} SEMI JOIN (SELECT place FROM {kept} WHERE NOT replaces)"
+        f" ON {ROW} = place GROUP BY 1"
+    ).fetchall()
     replaced_ids = relations.table("replaced_ids", f"SELECT id FROM {kept} WHERE replaces")
     found = con.execute(f"SELECT DISTINCT __file FROM {known} SEMI JOIN {replaced_ids} USING (id)").fetchall()
     rewrite = sorted(each for (each,) in found)
     relations.drop(firsts, known, contested, judged)
-    return HistoryDecision(fresh, dict(new), number(con, f"SELECT count(*) FROM {replaced_ids}"), replaced_ids, rewrite)
+    replaced = number(con, f"SELECT count(*) FROM {replaced_ids}")
+    return HistoryDecision(Rows(records.store, fresh), dict(new), replaced, replaced_ids, rewrite)
 
 
 def _judge(
     relations: Relations,
     dataset: Dataset,
-    records: Relation,
-    files: Relation,
+    records: Rows,
     known: Relation,
     contested: Relation,
-    stored_rows: Callable[[list[int]], pa.RecordBatchReader],
+    stored_rows: Callable[[Relation], pa.RecordBatchReader],
 ) -> Relation:
     """Picks the smallest canonical JSON per contested id: (id, best {is_stored, place})."""
-
-    def rank(fresh: str, key: str, line: str) -> str:
-        # Of equal contents the stored one stays, so that nothing is rewritten; then any rule that never changes.
-        return f"{{'text': {canonical(dataset)}, 'fresh': {fresh}, 'key': {key}, 'line': {line}}}"
-
-    incoming = (
-        f"SELECT id, {{'is_stored': false, 'place': {_PLACE}}} AS who, {rank('true', 'f.key', 'r.__line_no')} AS rank"
-        f" FROM {records} r JOIN {contested} c USING (id) JOIN {files} f ON r.__file_no = f.file_no"
-        " WHERE r.emitted_at = c.emitted_at"
+    con = relations.con
+    places = con.execute(
+        f"SELECT {ROW} FROM {records.keys} SEMI JOIN {contested} USING (id, emitted_at) ORDER BY 1"
+    ).to_arrow_table()
+    numbers = places.column(0).to_numpy()
+    ranked = relations.empty("ranked_rows", {"id": "VARCHAR", "is_stored": "BOOLEAN", "place": "BIGINT", "rank": _RANK})
+    if len(numbers):
+        with relations.arrow("incoming", _taken(records, numbers)) as rows:
+            con.execute(_ranking(dataset, ranked, rows, f"false AS __stored, {ROW} AS __place"))
+    ties = relations.table(
+        "ties", f"SELECT __file, __place FROM {known} SEMI JOIN {contested} USING (id, emitted_at) ORDER BY ALL"
     )
-    ties = relations.con.execute(
-        f"SELECT DISTINCT __file FROM {known} SEMI JOIN {contested} USING (id, emitted_at)"
-    ).fetchall()
-    if not ties:
-        return relations.table("judged", f"SELECT id, arg_min(who, rank) AS best FROM ({incoming}) GROUP BY id")
-    with relations.arrow("tied_rows", stored_rows(sorted(each for (each,) in ties))) as rows:
-        tied = (
-            "SELECT id, {'is_stored': true, 'place': NULL::BIGINT} AS who, "
-            + rank("false", "source_file", "source_line")
-            + f" AS rank FROM {as_decoded(dataset, rows)} r JOIN {contested} c USING (id)"
-            + " WHERE r.emitted_at = c.emitted_at"
-        )
-        return relations.table(
-            "judged", f"SELECT id, arg_min(who, rank) AS best FROM ({incoming} UNION ALL {tied}) GROUP BY id"
-        )
+    if relations.count(ties):
+        with relations.arrow("tied_rows", stored_rows(ties)) as rows:
+            con.execute(_ranking(dataset, ranked, rows, "true AS __stored, NULL AS __place"))
+    judged = relations.table(
+        "judged",
+        f"SELECT id, arg_min({{'is_stored': is_stored, 'place': place}}, rank) AS best FROM {ranked} GROUP BY id",
+    )
+    relations.drop(ranked, ties)
+    return judged
 
 
-def history_rows(fresh: Relation, replaced_ids: Relation | None, rewritten: Relation | None) -> str:
-    """A FROM item of what goes into new history files: fresh rows, and of the rewritten files the rows that stay."""
-    if rewritten is None:
-        return str(fresh)
-    staying = f" ANTI JOIN {replaced_ids} USING (id)" if replaced_ids else ""
-    return f"(SELECT * FROM {fresh} UNION ALL BY NAME SELECT * FROM {rewritten}{staying})"
+# Of equal contents the stored one stays, so that nothing is rewritten; then any rule that never changes.
+_RANK = "STRUCT(text VARCHAR, fresh BOOLEAN, key VARCHAR, line BIGINT)"
+
+
+def _ranking(dataset: Dataset, into: Relation, rows: Relation, who: str) -> str:
+    """The statement that ranks rows by their contents. `who`: SQL for whether a row is stored, and for its place."""
+    return (
+        f"INSERT INTO {into} SELECT id, __stored, __place, {{'text': {canonical(dataset)}, 'fresh': NOT __stored,"
+        f" 'key': source_file, 'line': source_line}} FROM (SELECT *, {who} FROM {as_decoded(dataset, rows)}) r"
+    )
+
+
+def _taken(records: Rows, numbers: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.RecordBatchReader:
+    """Rows by their numbers, with them."""
+    schema = records.store.schema.append(pa.field(ROW, pa.int64()))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for start in range(0, len(numbers), _ROWS_AT_ONCE):
+            some = numbers[start : start + _ROWS_AT_ONCE]
+            yield from records.store.take(some).append_column(ROW, pa.array(some)).cast(schema).to_batches()
+
+    return pa.RecordBatchReader.from_batches(schema, batches())

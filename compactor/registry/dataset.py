@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from compactor.duck.sql import literal
+import pyarrow as pa
+
 from compactor.registry.expressions import Column, Expression, put_into
 from compactor.registry.fields import Field, type_of
 from compactor.types.field_type import LONG, MAP, STRING, FieldType
@@ -61,11 +62,6 @@ class Promotion:
     def reading(self) -> EntryReading:
         """How an entry becomes a value of the column."""
         return entry_reading(self.type, is_json=self.source == EXTRA)
-
-    def entry(self, source: str) -> str:
-        """SQL for the entry's text, from SQL for its map. NULL where the record has none, or null in it."""
-        text = f"{source}[{literal(self.key)}]"
-        return f"nullif({text}, 'null')" if self.source == EXTRA else text
 
     def value(self, row: Mapping[str, Any]) -> Any:
         """The column's value in a decoded row; None where the entry is absent or does not fit."""
@@ -349,3 +345,8 @@ class Dataset:
     def table_columns(self) -> tuple[tuple[str, FieldType, bool], ...]:
         """`columns`, and those that the program adds to each table of records."""
         return (*self.columns, (EXTRA, MAP, False), ("source_file", STRING, True), ("source_line", LONG, True))
+
+    @cached_property
+    def stored_schema(self) -> pa.Schema:
+        """`table_columns` as Arrow data of the tables has them."""
+        return pa.schema([(name, kind.arrow_stored) for name, kind, _ in self.table_columns])

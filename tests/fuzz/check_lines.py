@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -14,19 +15,19 @@ from typing import Any
 import duckdb
 
 from compactor.config import Resources
-from compactor.decode.bulk import Decoder
-from compactor.decode.lines import chunk_of
+from compactor.decode.decoder import DecodedChunk, Decoder
+from compactor.decode.lines import Part
 from compactor.duck import session as engine
-from compactor.duck.relations import Relations
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset
 from tests.fuzz import lines as odd
 from tests.fuzz.batch import Batch, Fault
+from tests.support.decoding import outcomes_of
 from tests.support.lake import SCHEMAS
 from tests.support.model import DATASETS, ENVELOPE, BadLineError, parse_row
 from tests.support.model import Dataset as Spec
 from tests.support.odd_json import EVERY_TYPE
-from tests.support.outcomes import Outcome, by_exact_path, plain, shown
+from tests.support.outcomes import Outcome, by_exact_path, shown
 from tests.support.promoted import of_each_kind, with_promoted
 
 THINGS = "things"
@@ -65,43 +66,39 @@ def faults(batch: Batch) -> Iterator[Fault]:
 
 def decoded(con: duckdb.DuckDBPyConnection, dataset: Dataset, batch: Batch) -> dict[int, tuple[Outcome, str | None]]:
     """What the decoder makes of each line, by its number, with the raw text of those rejected."""
-    with Relations(con) as relations:
-        return outcomes(Decoder(relations, dataset), relations, batch)
+    chunks = decoded_chunks(con, dataset, batch)
+    files = batch.settings.get("files", 1)
+    found: dict[int, tuple[Outcome, str | None]] = {}
+    counted, per_file = Counter[int](), Counter[int]()
+    for chunk in chunks:
+        counted += chunk.lines
+        places = zip(chunk.rejected["file_no"].to_pylist(), chunk.rejected["line_no"].to_pylist(), strict=True)
+        raws = dict(zip(places, chunk.rejected["raw"].to_pylist(), strict=True))
+        for (file_no, line_no), outcome in outcomes_of(chunk).items():
+            number = (line_no - 1) * files + file_no
+            if number in found:
+                raise AssertionError(f"line {number} came out twice")
+            found[number] = (outcome, raws.get((file_no, line_no)))
+            per_file[file_no] += 1
+    if counted != per_file:
+        raise AssertionError(f"lines counted {counted}, records and rejected {per_file}")
+    return found
 
 
-def outcomes(decoder: Decoder, relations: Relations, batch: Batch) -> dict[int, tuple[Outcome, str | None]]:
-    """The same, by a decoder whose relations can then be read."""
-    con = relations.con
+def decoded_chunks(con: duckdb.DuckDBPyConnection, dataset: Dataset, batch: Batch) -> Iterator[DecodedChunk]:
+    """The lines of a batch, decoded as it says."""
     numbers = range(len(batch.inputs))
     files, chunks = batch.settings.get("files", 1), batch.settings.get("chunks", 1)
-    counted: dict[int, int] = {}
+    keys = [f"key-{number}" for number in range(files)]
+    decoder = Decoder(con, dataset, keys, line_limit=batch.settings.get("limit", 1 << 20))
     for which in range(chunks):
         parts = []
         for file_no in range(files):
             mine = list(numbers[file_no::files])
             size = -(-len(mine) // chunks)
             lines = mine[which * size : (which + 1) * size]
-            parts.append((file_no, 1 + which * size, b"".join(batch.inputs[number] + b"\n" for number in lines)))
-        for file_no, lines_of in decoder.decode(chunk_of(parts, batch.settings.get("limit", 1 << 20))).items():
-            counted[file_no] = counted.get(file_no, 0) + lines_of
-    found: dict[int, tuple[Outcome, str | None]] = {}
-    per_file: dict[int, int] = {}
-
-    def take(file_no: int, line_no: int, outcome: Outcome, raw: str | None) -> None:
-        number = (line_no - 1) * files + file_no
-        if number in found:
-            raise AssertionError(f"line {number} came out twice")
-        found[number] = (outcome, raw)
-        per_file[file_no] = per_file.get(file_no, 0) + 1
-
-    for row in con.execute(f"SELECT * EXCLUDE (__sure) FROM {decoder.records}").to_arrow_table().to_pylist():
-        take(row.pop("__file_no"), row.pop("__line_no"), plain(row), None)
-    rejects = con.execute(f"SELECT file_no, line_no, reason, detail, version, raw FROM {decoder.rejected}").fetchall()
-    for file_no, line_no, reason, detail, version, raw in rejects:
-        take(file_no, line_no, (reason, detail, version), raw)
-    if {file_no: count for file_no, count in counted.items() if count} != per_file:
-        raise AssertionError(f"lines counted {counted}, records and rejected {per_file}")
-    return found
+            parts.append(Part(file_no, 1 + which * size, b"".join(batch.inputs[number] + b"\n" for number in lines)))
+        yield decoder.decode(parts)
 
 
 def _due(dataset: Dataset, line: bytes, limit: int) -> Any:

@@ -16,23 +16,25 @@ import pyarrow as pa
 from pyiceberg.table.metadata import new_table_metadata
 
 from compactor import config
-from compactor.decode import batch_reader, gunzip
-from compactor.decode.bulk import Decoder
-from compactor.decode.lines import chunk_of
-from compactor.duck.relations import Relation, Relations
-from compactor.engines.rebuild import bucket_function
+from compactor.decode import gunzip
+from compactor.decode.batch_reader import Sums
+from compactor.decode.lines import Lines, Part, sound
+from compactor.decode.rejects import RejectedLines
+from compactor.duck.relations import Relations
+from compactor.engines.collected import collect, register_files
+from compactor.engines.sorted_rows import bucket_function
 from compactor.errors import UsageError
 from compactor.lake import layout as layout_of
 from compactor.lake.table import Table
-from compactor.merge.columns import rows_to_write
-from compactor.merge.current import current_rows, decide_current
-from compactor.merge.history import decide_history, history_rows
+from compactor.merge.current import decide_current
+from compactor.merge.history import decide_history
+from compactor.merge.rows import Rows
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset, TableLayout
 from compactor.types.field_type import TIMESTAMP
 from tests.fuzz import registry
 from tests.fuzz.batch import Batch, Fault
-from tests.fuzz.check_lines import THINGS, outcomes, session
+from tests.fuzz.check_lines import THINGS, decoded, decoded_chunks, session
 from tests.fuzz.lines import record
 from tests.support.outcomes import by_exact_path, shown
 
@@ -62,7 +64,7 @@ def _use_config(folder: Path, text: bytes) -> None:
     file.write_bytes(text)
     found = config.load(file)
     found.catalog_properties()
-    chunk_of([(0, 1, b"{}\n")], int(found.limits.line_bytes))
+    sound(Lines.of([Part(0, 1, b"{}\n")]), int(found.limits.line_bytes), RejectedLines())
     next(
         gunzip.whole_lines(
             io.BytesIO(gzip.compress(b"x\n")),
@@ -83,11 +85,11 @@ def _use_schema(folder: Path, text: bytes) -> None:
         _make_tables(dataset)
         chance = Random(zlib.crc32(text))
         lines = [record(chance, dataset, ['"unknown"', '"ok"']).replace(b"\n", b"") for _ in range(8)]
+        batch = Batch("lines", tuple(lines))
+        found = decoded(session(), dataset, batch)
         with Relations(session()) as relations:
-            decoder = Decoder(relations, dataset)
-            found = outcomes(decoder, relations, Batch("lines", tuple(lines)))
             _plan(
-                relations, dataset, decoder.records, {row["id"] for row, _ in found.values() if isinstance(row, dict)}
+                relations, dataset, batch, {row["id"] for row, _ in found.values() if isinstance(row, dict)}
             )
         for number, line in enumerate(lines):
             got, expected = shown(found.get(number, (None, None))[0]), shown(by_exact_path(dataset, line))
@@ -104,28 +106,30 @@ def _make_tables(dataset: Dataset) -> None:
             new_table_metadata(schema, spec, order, "file:///nowhere", {"format-version": "2"})
 
 
-def _plan(relations: Relations, dataset: Dataset, records: Relation, ids: set[str]) -> None:
-    """Plans the decoded records into empty tables, and reads what would be written."""
-    files = batch_reader.register_files(relations, [("a-key", "an-etag", 1)])
-    none = pa.schema([("id", pa.string()), ("emitted_at", TIMESTAMP.arrow_stored), ("__file", pa.int32())])
-    empty = none.empty_table()
-    taken = decide_history(relations, dataset, records, files, empty.to_reader(), lambda _: empty.to_reader())
-    _written(relations, dataset, dataset.history, history_rows(taken.fresh, None, None), ids)
+def _plan(relations: Relations, dataset: Dataset, batch: Batch, ids: set[str]) -> None:
+    """Plans decoded records into empty tables, and reads what would be written."""
+    files = register_files(relations, [("a-key", "an-etag", 1)])
+    chunks = decoded_chunks(relations.con, dataset, batch)
+    records = collect(relations, dataset, files, chunks, Sums(), memory=1 << 20).records
+    none = [("id", pa.string()), ("emitted_at", TIMESTAMP.arrow_stored), ("__file", pa.int32()), ("__place", pa.int64())]
+    empty = pa.schema(none).empty_table()
+    taken = decide_history(relations, dataset, records, empty.to_reader(), lambda _: empty.to_reader())
+    _written(relations, dataset, dataset.history, taken.fresh, ids)
     if dataset.current is None:
         return
     kinds = {column: kind for column, kind, _ in dataset.columns}
     columns = dict.fromkeys([*dataset.key, dataset.order, "id"])
     held = pa.schema([*((name, kinds[name].arrow_stored) for name in columns), ("__file", pa.int32())]).empty_table()
-    decision = decide_current(relations, dataset, taken.fresh, held.to_reader(), None)
-    _written(relations, dataset, dataset.current, current_rows(dataset, taken.fresh, decision, None), None)
+    decision = decide_current(relations, dataset, taken.fresh.keys, held.to_reader(), None)
+    chosen = relations.table("chosen", f"SELECT * FROM {taken.fresh.keys} SEMI JOIN {decision.inserted} USING (id)")
+    _written(relations, dataset, dataset.current, Rows(taken.fresh.store, chosen), None)
 
 
-def _written(relations: Relations, dataset: Dataset, layout: TableLayout, source: str, ids: set[str] | None) -> None:
-    con = relations.con
-    with bucket_function(con, dataset, _table(dataset, layout), layout) as bucket:
-        rows = con.execute(rows_to_write(layout, source, bucket)).to_arrow_table()
-    if ids is not None and (len(rows) != len(ids) or set(rows["id"].to_pylist()) != ids):
-        raise AssertionError(f"{len(ids)} ids became {len(rows)} rows")
+def _written(relations: Relations, dataset: Dataset, layout: TableLayout, rows: Rows, ids: set[str] | None) -> None:
+    with bucket_function(relations.con, dataset, _table(dataset, layout), layout) as bucket:
+        found = pa.Table.from_batches(sorted_rows(relations, rows, layout, bucket))
+    if ids is not None and (len(found) != len(ids) or set(found["id"].to_pylist()) != ids):
+        raise AssertionError(f"{len(ids)} ids became {len(found)} rows")
 
 
 def _table(dataset: Dataset, layout: TableLayout) -> Table:

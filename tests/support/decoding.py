@@ -9,10 +9,9 @@ import duckdb
 import pytest
 
 from compactor.config import Resources
-from compactor.decode.bulk import Decoder
-from compactor.decode.lines import chunk_of
+from compactor.decode.decoder import DecodedChunk, Decoder
+from compactor.decode.lines import Part
 from compactor.duck import session
-from compactor.duck.relations import Relations
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset
 from tests.support.lake import SCHEMAS
@@ -53,22 +52,31 @@ def decoded_parts(
 ) -> dict[int, Outcome]:
     """What the decoder makes of chunks of (number of the first line, whole lines), by line number."""
     counted = 0
-    with Relations(con) as relations:
-        decoder = Decoder(relations, dataset)
-        for chunk in chunks:
-            counted += sum(decoder.decode(chunk_of([(0, *part) for part in chunk], LIMIT)).values())
-        statement = f"SELECT * EXCLUDE (__file_no, __sure) FROM {decoder.records}"
-        records = con.execute(statement).to_arrow_table().to_pylist()
-        rejected = con.execute(f"SELECT line_no, reason, detail, version FROM {decoder.rejected}").fetchall()
-    assert counted == len(records) + len(rejected)
     found: dict[int, Outcome] = {}
-    for row in records:
-        number = row.pop("__line_no")
-        found[number] = plain(row)
-    for number, reason, detail, version in rejected:
-        assert number not in found
-        found[number] = (reason, detail, version)
+    decoder = Decoder(con, dataset, ["a-key"], line_limit=LIMIT)
+    for chunk in chunks:
+        result = decoder.decode([Part(0, *part) for part in chunk])
+        counted += result.lines.total()
+        for (_, number), outcome in outcomes_of(result).items():
+            assert number not in found
+            found[number] = outcome
     assert counted == len(found)
+    return found
+
+
+def outcomes_of(chunk: DecodedChunk) -> dict[tuple[int, int], Outcome]:
+    """What became of the lines of a chunk, by file_no and line number."""
+    found: dict[tuple[int, int], Outcome] = {}
+    for records in chunk.records:
+        for file_no, row in zip(records.file_nos.tolist(), records.rows.to_pylist(), strict=True):
+            row.pop("source_file")
+            place = file_no, row.pop("source_line")
+            assert place not in found
+            found[place] = plain(row)
+    for row in chunk.rejected.to_pylist():
+        place = row["file_no"], row["line_no"]
+        assert place not in found
+        found[place] = (row["reason"], row["detail"], row["version"])
     return found
 
 

@@ -44,6 +44,8 @@ from compactor.reports.report import Check, Repair, VerifyReport
 
 log = logging.getLogger(__name__)
 
+_BATCH_ROWS = 65_536
+
 
 def repair(config: Config, registry: Registry, *, yes: bool) -> VerifyReport:
     """Runs all checks and plans what can be done about those that fail; with `yes` does it, and checks again.
@@ -197,8 +199,9 @@ def _keep_one_record(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
             found = differences.find_duplicates(relations, history, ["id"])
             if not found.count:
                 return
+            winning = differences.winning_copies(relations, dataset, history, found)
             plan = HistoryPlan(
-                fresh=differences.winning_copies(relations, dataset, history, found),
+                fresh=batch.adopt(batch.con.execute(f"SELECT * FROM {winning}").to_arrow_reader(_BATCH_ROWS)),
                 new={},
                 replaced=found.count,
                 replaced_ids=found.keys,

@@ -13,17 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from compactor.config import Config, Resources
-from compactor.decode.batch_reader import Sums, has_unknown, read_chunks, register_files
-from compactor.decode.bulk import Decoder
+from compactor.decode.batch_reader import Sums, read_chunks
+from compactor.decode.decoder import DecodedChunk, Decoder
 from compactor.duck import session
-from compactor.duck.relations import Relation, Relations
+from compactor.duck.relations import Relations
 from compactor.errors import CompactorError
 from compactor.merge.canonical import as_decoded, canonical
-from compactor.merge.columns import record_values
 from compactor.registry.dataset import Dataset
 from compactor.source import Hour, SourceObject, open_source
 
@@ -64,18 +64,18 @@ class Decode:
         rows = [row for batch in batches for row in batch.to_pylist()]
         if not rows:  # a worker more than there are objects
             return
-        numbers = [row["file_no"] for row in rows]
+        numbers = np.array([row["file_no"] for row in rows])
         objects, sums = [self._object(row) for row in rows], Sums()
         raw_bytes = 0
+        config = self.config.model_copy(update={"resources": alone(self.config.resources)})
         try:
-            with session.session(alone(self.config.resources)) as con, Relations(con) as relations:
-                decoder = Decoder(relations, self.dataset)
-                files = register_files(relations, [(row["key"], row["etag"], row["size"]) for row in rows])
-                places = {"file_no": pa.array(range(len(numbers)), pa.int32()), "number": pa.array(numbers, pa.int32())}
-                numbered = relations.stored("numbered", pa.table(places))
-                for read in read_chunks(decoder, open_source(self.config.source), objects, self.config, sums):
-                    raw_bytes += read.raw_bytes
-                    yield from self._drain(con, decoder, files, numbered)
+            with session.session(config.resources) as con:
+                limit = int(config.limits.line_bytes)
+                decoder = Decoder(con, self.dataset, [found.key for found in objects], line_limit=limit)
+                for each in read_chunks(decoder, open_source(config.source), objects, config, sums):
+                    if isinstance(each, DecodedChunk):
+                        raw_bytes += each.raw_bytes
+                        yield from self._of_chunk(each, numbers)
         except CompactorError as error:
             yield self._of_kind("file", [{"stopped": str(error)}], file_nos=[None])
             return
@@ -83,42 +83,29 @@ class Decode:
             {"lines": sums.lines.get(n, 0), "raw_bytes": 0 if n else raw_bytes, "failed": sums.failed.get(n)}
             for n in range(len(rows))
         ]
-        yield self._of_kind("file", read_files, file_nos=numbers)
+        yield self._of_kind("file", read_files, file_nos=numbers.tolist())
 
     def _object(self, row: Mapping[str, Any]) -> SourceObject:
         hour = Hour.of_key(row["key"])
         assert hour is not None
         return SourceObject(self.dataset.name, row["key"], row["etag"], row["size"], hour)
 
-    def _drain(
-        self, con: duckdb.DuckDBPyConnection, decoder: Decoder, files: Relation, numbered: Relation
-    ) -> Iterator[pa.RecordBatch]:
-        """Gives what the decoder made of the last chunk, and empties its relations.
+    def _of_chunk(self, chunk: DecodedChunk, numbers: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
+        """The records and the rejected lines of a chunk.
 
-        `numbered` has the file_no of the whole batch (`number`) for each file_no of this worker.
+        `numbers` has the file_no of the whole batch for each file_no of this worker.
         """
-        names = [name for name, _, _ in self.dataset.table_columns]
-        records = con.execute(
-            f"SELECT p.number, r.__line_no, {has_unknown(self.dataset)}, {', '.join(record_values(self.dataset))}"
-            f" FROM {decoder.records} r JOIN {files} f ON r.__file_no = f.file_no"
-            f" JOIN {numbered} p ON f.file_no = p.file_no"
-        ).to_arrow_reader(_ROWS)
-        kind = self._record
-        for batch in records:
-            numbers, lines, unknown, *columns = batch.columns
-            columns = [_as(column, field.type) for column, field in zip(columns, kind, strict=True)]
-            record = pa.StructArray.from_arrays(columns, names)
-            yield self._batch(numbers, lines, unknown=unknown, record=record)
-        rejects = con.execute(
-            "SELECT p.number, r.line_no, r.version, r.reason, r.detail, r.raw"
-            f" FROM {decoder.rejected} r JOIN {numbered} p USING (file_no)"
-        ).to_arrow_reader(_ROWS)
-        for batch in rejects:
-            numbers, lines, *columns = batch.columns
-            reject = pa.StructArray.from_arrays(columns, fields=list(_REJECT))
-            yield self._batch(numbers, lines, reject=reject)
-        con.execute(f"DELETE FROM {decoder.records}")
-        con.execute(f"DELETE FROM {decoder.rejected}")
+        for each in chunk.records:
+            record = pa.StructArray.from_arrays(each.rows.columns, each.rows.schema.names)
+            lines = each.rows.column("source_line")
+            whole = self._batch(pa.array(numbers[each.file_nos]), lines, unknown=pa.array(each.unknown), record=record)
+            yield from _cut(whole)
+        for some in chunk.rejected.to_batches(max_chunksize=_ROWS):
+            file_nos, lines, *columns = some.columns
+            reject = pa.StructArray.from_arrays(
+                [column.cast(field.type) for column, field in zip(columns, _REJECT, strict=True)], fields=list(_REJECT)
+            )
+            yield self._batch(pa.array(numbers[file_nos.to_numpy()]), lines, reject=reject)
 
     def _of_kind(self, kind: str, rows: list[dict[str, Any]], file_nos: list[int | None]) -> pa.RecordBatch:
         return self._batch(
@@ -132,7 +119,7 @@ class Decode:
 
     @property
     def _record(self) -> pa.StructType:
-        return pa.struct([(name, kind.arrow_stored) for name, kind, _ in self.dataset.table_columns])
+        return pa.struct(list(self.dataset.stored_schema))
 
 
 @dataclass(frozen=True)
@@ -162,6 +149,6 @@ CANONICAL = (
 )
 
 
-def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    """The engine's times have no zone, and are UTC; its enums are texts."""
-    return column if column.type == kind else column.cast(kind)
+def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    for start in range(0, batch.num_rows, _ROWS):
+        yield batch.slice(start, _ROWS)

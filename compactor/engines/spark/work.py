@@ -15,13 +15,14 @@ import duckdb
 import pyarrow as pa
 from pyspark.sql import DataFrame, Row, SparkSession
 
-from compactor.decode import batch_reader
+from compactor.decode.batch_reader import Sums
 from compactor.decode.decoded import Decoded
 from compactor.decode.rejects import REJECTED
 from compactor.duck.relations import Relation, Relations
 from compactor.duck.sql import number
 from compactor.engines.base import Change, HistoryPlan
-from compactor.engines.local import wrong_count
+from compactor.engines.collected import register_files
+from compactor.engines.sorted_rows import wrong_count
 from compactor.engines.spark import statements
 from compactor.engines.spark.clone import cloned
 from compactor.engines.spark.decode import CANONICAL, OBJECTS, Canonical, Decode, decoded_schema
@@ -49,7 +50,7 @@ class SparkBatch:
         self.spark, self._lake, self._dataset = spark, lake, dataset
 
     def read(self, source: Source, objects: Sequence[SourceObject], progress: Progress) -> Decoded[DataFrame]:  # noqa: ARG002  each worker opens the source itself
-        files = batch_reader.register_files(self.relations, [(o.key, o.etag, o.size) for o in objects])
+        files = register_files(self.relations, [(o.key, o.etag, o.size) for o in objects])
         size = sum(o.size for o in objects)
         tasks = min(len(objects), max(self.spark.sparkContext.defaultParallelism, size // _TASK_BYTES + 1))
         numbered = [(number, o.key, o.etag, o.size) for number, o in enumerate(objects)]
@@ -71,8 +72,8 @@ class SparkBatch:
         progress.advance(files=len(objects), lines=lines, raw_bytes=sums.raw_bytes, compressed_bytes=size)
         return self.drop(decoded, list(sums.failed))
 
-    def _sums(self, rows: DataFrame) -> batch_reader.Sums:
-        sums = batch_reader.Sums()
+    def _sums(self, rows: DataFrame) -> Sums:
+        sums = Sums()
         for row in self._sql("SELECT file_no, file.* FROM {rows} WHERE file IS NOT NULL", rows=rows).collect():
             if row.stopped:
                 raise SourceError(row.stopped)

@@ -16,11 +16,10 @@ import pytest
 
 import hostile_kinds as kinds
 from compactor.decode import exact, gunzip, rejects
-from compactor.decode.bulk import Decoder
+from compactor.decode.decoder import Decoder
 from compactor.decode.gunzip import whole_lines
-from compactor.decode.lines import chunk_of, pieces
-from compactor.decode.rejects import Reject
-from compactor.duck.relations import Relations
+from compactor.decode.lines import Lines, Part, pieces, sound
+from compactor.decode.rejects import Reject, RejectedLines
 from compactor.errors import DamagedObject
 from tests.support.bad_lines import LINES
 from tests.support.decoding import LIMIT, PROFILES, decoded_parts, written
@@ -39,11 +38,10 @@ def seconds_per_line(con: duckdb.DuckDBPyConnection, kind: kinds.Kind) -> tuple[
     content = kind.content(lines)
     took = []
     for _ in range(2):
-        with Relations(con) as relations:
-            decoder = Decoder(relations, PROFILES)
-            began = time.process_time()
-            decoder.decode(chunk_of([(0, 1, content)], kinds.LINE_LIMIT))
-            took.append(time.process_time() - began)
+        decoder = Decoder(con, PROFILES, ["a-key"], line_limit=kinds.LINE_LIMIT)
+        began = time.process_time()
+        decoder.decode([Part(0, 1, content)])
+        took.append(time.process_time() - began)
     return min(took) / lines, len(content) // lines
 
 
@@ -113,9 +111,10 @@ def test_a_block_is_cut_into_pieces_of_so_many_lines(most: int) -> None:
     assert [first for first, _, _ in found] == list(range(11, 18, most))
 
 
-def test_a_chunk_of_blank_lines_has_no_line() -> None:
-    chunk = chunk_of([(0, 1, b"\n \t\r\n\n"), (1, 5, b"\r\n")], 100)
-    assert (chunk.lines.num_rows, chunk.rejected.num_rows) == (0, 0)
+def test_a_chunk_of_blank_lines_has_no_line(con: duckdb.DuckDBPyConnection) -> None:
+    decoder = Decoder(con, PROFILES, ["a-key", "another"], line_limit=100)
+    chunk = decoder.decode([Part(0, 1, b"\n \t\r\n\n"), Part(1, 5, b"\r\n")])
+    assert (chunk.lines, len(chunk.records), chunk.rejected.num_rows) == ({}, 0, 0)
 
 
 # The number of lines
@@ -143,7 +142,9 @@ def test_an_object_may_have_as_many_lines_as_the_limit_says(
 
 
 def kept(line: bytes) -> str:
-    (row,) = chunk_of([(0, 1, line + b"\n")], 1 << 30).rejected.to_pylist()
+    rejected = RejectedLines()
+    sound(Lines.of([Part(0, 1, line + b"\n")]), 1 << 30, rejected)
+    (row,) = rejected.table().to_pylist()
     return str(row["raw"])
 
 
@@ -156,7 +157,5 @@ def test_a_line_that_no_registry_can_read_is_kept_up_to_whole_characters(more: i
 
 def test_a_line_that_another_registry_could_read_is_kept_whole(con: duckdb.DuckDBPyConnection) -> None:
     line = written(version="2", traits=f'{{"a":"{"x" * (rejects.RAW_BYTES + 10)}"}}')
-    with Relations(con) as relations:
-        decoder = Decoder(relations, PROFILES)
-        decoder.decode(chunk_of([(0, 1, line + b"\n")], 1 << 30))
-        assert con.execute(f"SELECT raw FROM {decoder.rejected}").fetchall() == [(line.decode(),)]
+    chunk = Decoder(con, PROFILES, ["a-key"], line_limit=1 << 30).decode([Part(0, 1, line + b"\n")])
+    assert chunk.rejected["raw"].to_pylist() == [line.decode()]

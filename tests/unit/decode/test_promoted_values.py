@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import duckdb
@@ -10,12 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compactor.decode.bulk import Decoder
-from compactor.decode.lines import chunk_of
-from compactor.duck.relations import Relations
+from compactor.decode.decoder import Decoder
+from compactor.decode.lines import Part
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset
-from compactor.registry.promotions import unfit_counts
 from tests.support.any_record import STEADY, VALUE
 from tests.support.decoding import LIMIT, PROFILES, decoded, modelled, written
 from tests.support.lake import SCHEMAS
@@ -99,10 +98,10 @@ def test_what_does_not_fit_is_counted_by_column_and_null_is_not(
 ) -> None:
     texts = ["7", "1.5", '"gold"', "null", '"2026-11-01"']
     lines = b"\n".join([*map(line, texts), written(), b""])
-    with Relations(con) as relations:
-        decoder = Decoder(relations, profiles)
-        decoder.decode(chunk_of([(0, 1, lines)], LIMIT))
-        unfit = unfit_counts(con, decoder.records, profiles.promoted)
+    chunk = Decoder(con, profiles, ["a-key"], line_limit=LIMIT).decode([Part(0, 1, lines)])
+    unfit: Counter[str] = Counter()
+    for records in chunk.records:
+        unfit += Counter({name: int(flags.sum()) for name, flags in records.unfit.items()})
     model = {each.column: sum(each.is_unfit(expected(text)) for text in texts) for each in PROMOTED}
     assert unfit == {column: count for column, count in model.items() if count}
     assert (model["t_0"], model["t_1"], model["x_1"], model["x_5"]) == (0, 3, 3, 3)

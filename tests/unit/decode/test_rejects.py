@@ -12,8 +12,8 @@ import pytest
 import compactor
 from compactor.decode import rejects
 from compactor.decode.exact import read_object
-from compactor.decode.lines import chunk_of
-from compactor.decode.rejects import Reject
+from compactor.decode.lines import Lines, Part, sound
+from compactor.decode.rejects import Reject, RejectedLines
 
 PACKAGE = Path(compactor.__file__).parent
 OWN = Path(rejects.__file__)
@@ -84,5 +84,7 @@ def test_a_reason_keeps_its_name_and_words(reject: Reject, reason: str, detail: 
 
 def test_a_line_that_is_not_utf8_has_the_same_words_in_bulk_and_by_itself() -> None:
     line = b'{"id":"p1","x":"\xe9"}'
-    (row,) = chunk_of([(0, 1, line + b"\n")], 100).rejected.to_pylist()
+    rejected = RejectedLines()
+    sound(Lines.of([Part(0, 1, line + b"\n")]), 100, rejected)
+    (row,) = rejected.table().to_pylist()
     assert Reject(row["reason"], row["detail"], row["version"]) == read_object(line)

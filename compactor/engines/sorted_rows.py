@@ -1,0 +1,214 @@
+"""Writes rows in the order of a table's files: new rows from a store, and those that stay of files to remove.
+
+A session sorts the keys. The rows themselves are taken from the store, and from the files as they are read from front to
+back: a file that this program has written has the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from duckdb.func import PythonUDFType
+
+from compactor.duck.relations import Relation, Relations
+from compactor.duck.row_store import RowStore
+from compactor.duck.sql import quote
+from compactor.engines.foreign import foreign_values
+from compactor.engines.stored_rows import PLACE, FileRows, with_places
+from compactor.errors import InvariantError
+from compactor.lake.catalog import Lakehouse, bloom
+from compactor.lake.scan import FILE_COLUMN
+from compactor.lake.table import DataFile, Schema, Table
+from compactor.merge.columns import partition_value, record_columns
+from compactor.merge.rows import ROW, Rows
+from compactor.registry.dataset import Dataset, TableLayout
+
+_BATCH_ROWS = 65_536
+_FRESH = -1  # in place of a file's number
+_PARTITION = "__partition"
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """The rows that leave files which are rewritten: those whose `columns` are in `keys`."""
+
+    keys: Relation
+    columns: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """What is written into a table.
+
+    Attributes:
+        layout: of the table's files.
+        fresh: the new rows.
+        remove: the data files that are removed. Their rows stay, but for those that leave.
+        leaving: which leave; None: none.
+        schema: of the files, if it is not the table's (yet).
+        values_of: more data files whose rows give new rows of the same id their values in the columns that another engine
+            has added, as those of `remove` do.
+    """
+
+    layout: TableLayout
+    fresh: Rows
+    remove: Sequence[DataFile] = ()
+    leaving: Leaving | None = None
+    schema: Schema | None = None
+    values_of: Sequence[DataFile] = ()
+
+
+def row_memory(lake: Lakehouse) -> int:
+    """Bytes of rows that one store keeps in memory."""
+    return int(lake.config.resources.memory) // 4
+
+
+def write_sorted(
+    lake: Lakehouse,
+    con: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    table: Table,
+    rewriting: Rewriting,
+    expected: int | None = None,
+) -> list[DataFile]:
+    """Writes the rows. Nothing refers to the files yet.
+
+    Args:
+        expected: how many rows are to be written, where that is known.
+
+    Raises InvariantError where another number of rows was written; the files are removed. Not where another engine has
+    deleted rows of the files to remove.
+    """
+    layout, names = rewriting.layout, record_columns(dataset)
+    schema = dataset.stored_schema
+    if rewriting.schema is None:
+        foreign = [table.schema.field(name) for name in table.foreign_columns(names)]
+    else:
+        kept = {field.name for field in rewriting.schema.fields}
+        foreign = [table.schema.field(name) for name in table.foreign_columns(names) if name in kept]
+    whole = pa.schema([*schema, *foreign])
+    with (
+        Relations(con) as relations,
+        bucket_function(con, dataset, table, layout) as bucket,
+        table.writer(
+            target_bytes=int(lake.config.tables.target_file_bytes),
+            bloom_columns=bloom(dataset),
+            schema=rewriting.schema,
+            sorted_by=layout.sort,
+        ) as writer,
+    ):
+        store, memory = rewriting.fresh.store, row_memory(lake)
+        new = store.table.cast(schema)
+        for field, values in zip(
+            foreign,
+            foreign_values(relations, rewriting.fresh, table, [*rewriting.remove, *rewriting.values_of], foreign),
+            strict=True,
+        ):
+            new = new.append_column(field, values)
+
+        def spare() -> RowStore:
+            return RowStore.beside(con, whole, memory=memory)
+
+        files, order, is_exact = _ordered(relations, rewriting, table, bucket, _at_once(store, memory))
+        opened = {number: FileRows(table, file, whole, spare) for number, file in enumerate(files)}
+        added = writer.write_all(_gathered(order, new, opened))
+        if expected is not None and is_exact and writer.rows != expected:
+            raise wrong_count(table, writer.rows, expected)
+    return added
+
+
+def _at_once(store: RowStore, memory: int) -> int:
+    """Rows that are gathered at once: the more the rarer a store in files is read from one end to the other."""
+    return max(_BATCH_ROWS, memory // 2 // store.row_bytes) if store.is_spilled else _BATCH_ROWS
+
+
+def _ordered(
+    relations: Relations, rewriting: Rewriting, table: Table, bucket: str | None, at_once: int
+) -> tuple[Sequence[DataFile], pa.RecordBatchReader, bool]:
+    """The places of all rows in the order of the files to write: (__file, __place, __partition).
+
+    Before it the files to remove, behind it whether they have as many rows as they say.
+    """
+    layout = rewriting.layout
+    columns = list(dict.fromkeys([*layout.sort, *filter(None, [layout.partition.column])]))
+    listed = "".join(f", {quote(name)}" for name in columns)
+    rows = f"SELECT {_FRESH} AS {FILE_COLUMN}, {ROW} AS {PLACE}{listed} FROM {rewriting.fresh.keys}"
+    files: Sequence[DataFile] = ()
+    is_exact = True
+    if rewriting.remove:
+        leaving = rewriting.leaving
+        needed = dict.fromkeys([*columns, *(leaving.columns if leaving else ())])
+        scan = table.scan(list(needed), paths=[file.file_path for file in rewriting.remove], with_file=True)
+        files, is_exact = scan.files, not scan.has_deletes
+        without = f" ANTI JOIN {leaving.keys} USING ({', '.join(map(quote, leaving.columns))})" if leaving else ""
+        with relations.arrow("rewritten", with_places(scan)) as stored, relations.right_side_first():
+            staying = relations.table(
+                "staying_rows", f"SELECT {FILE_COLUMN}, {PLACE}{listed} FROM {stored}{without}"
+            )
+        rows = f"{rows} UNION ALL BY NAME SELECT * FROM {staying}"
+    order = ", ".join([_PARTITION, *map(quote, layout.sort), FILE_COLUMN, PLACE])
+    statement = (
+        f"SELECT {FILE_COLUMN}, {PLACE}, {partition_value(layout.partition, bucket)} AS {_PARTITION}"
+        f" FROM ({rows}) ORDER BY {order}"
+    )
+    return files, relations.con.execute(statement).to_arrow_reader(at_once), is_exact
+
+
+def _gathered(
+    order: pa.RecordBatchReader, new: pa.Table, files: dict[int, FileRows]
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a store and of files in an order, with their partition."""
+    for batch in order:
+        numbers, places = batch.column(FILE_COLUMN).to_numpy(), batch.column(PLACE).to_numpy()
+        parts: list[pa.Table] = []
+        index = np.empty(len(places), np.int64)
+        before = 0
+        for number in np.unique(numbers).tolist():
+            chosen = numbers == number
+            rows, first = (new, 0) if number == _FRESH else files[number].window(places[chosen])
+            index[chosen] = places[chosen] + (before - first)
+            before += rows.num_rows
+            parts.append(rows)
+        found = pa.concat_tables(parts).take(pa.array(index)).append_column(_PARTITION, batch.column(_PARTITION))
+        yield from found.to_batches(max_chunksize=_BATCH_ROWS)
+
+
+@contextmanager
+def bucket_function(
+    con: duckdb.DuckDBPyConnection, dataset: Dataset, table: Table, layout: TableLayout
+) -> Iterator[str | None]:
+    """The name of an SQL function that is Iceberg's bucket transform, while inside; None for another layout."""
+    partition = layout.partition
+    if partition.transform != "bucket":
+        yield None
+        return
+    assert partition.column is not None
+    assert partition.buckets is not None
+    kind = next(kind for name, kind, _ in dataset.columns if name == partition.column).duckdb
+    transform = table.bucket(partition.column, partition.buckets)
+    name = f"bucket_{uuid4().hex}"
+
+    def bucket(values):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  DuckDB would resolve annotations
+        return transform(values)
+
+    con.create_function(f"{name}_of_arrow", bucket, [kind], "INTEGER", type=PythonUDFType.ARROW)
+    con.execute(f"CREATE TEMP MACRO {name}(value) AS {name}_of_arrow(value::{kind})")
+    try:
+        yield name
+    finally:
+        con.execute(f"DROP MACRO {name}")
+        con.remove_function(f"{name}_of_arrow")
+
+
+def wrong_count(table: Table, written: int, expected: int) -> InvariantError:
+    return InvariantError(
+        f"{table.identifier}: {written} rows written where {expected} were expected; nothing was published."
+        " Run `compactor verify --repair`, which finds duplicate rows; if it finds none, this is a defect: please"
+        " report it with the log of the run"
+    )

@@ -1,0 +1,93 @@
+"""Rows of data files by their places, read from front to back: memory holds a few batches of each file.
+
+The place of a row is its number among the rows that a scan of its file gives, from 0 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from compactor.duck.row_store import Numbers, RowStore
+from compactor.lake.scan import FILE_COLUMN, Scan
+from compactor.lake.table import DataFile, Table
+
+PLACE = "__place"
+
+
+def with_places(scan: Scan) -> pa.RecordBatchReader:
+    """The rows of a scan that has `__file`, with `__place`."""
+    schema = scan.batches.schema.append(pa.field(PLACE, pa.int64()))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        file, place = -1, 0
+        for batch in scan.batches:
+            if not batch.num_rows:
+                continue
+            if batch.column(FILE_COLUMN)[0].as_py() != file:  # a batch is of one file
+                file, place = batch.column(FILE_COLUMN)[0].as_py(), 0
+            places = pa.array(np.arange(place, place + batch.num_rows))
+            place += batch.num_rows
+            yield pa.RecordBatch.from_arrays([*batch.columns, places], schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+class FileRows:
+    """Rows of one data file.
+
+    They are asked for in the order of the file. Should they not be, as in a file that another engine has sorted, all rows
+    go into a store, which gives them in any order.
+    """
+
+    def __init__(self, table: Table, file: DataFile, schema: pa.Schema, spare: Callable[[], RowStore]) -> None:
+        """`schema`: of the rows. `spare`: makes an empty store."""
+        self._table, self._file, self._schema, self._spare = table, file, schema, spare
+        self._stream = self._open()
+        self._held: list[pa.RecordBatch] = []
+        self._first = self._end = 0  # the places that are held
+        self._store: RowStore | None = None
+
+    def window(self, places: Numbers) -> tuple[pa.Table, int]:
+        """Rows among which those at `places` are, in the order of the file, and the place of the first one."""
+        low, high = int(places.min()), int(places.max())
+        if self._store is None and low < self._first:
+            self._store = self._spare()
+            for batch in self._open():
+                self._store.add(batch)
+        if self._store is not None:
+            return self._store.table, 0
+        while self._end <= high:
+            batch = next(self._stream)
+            self._held.append(batch)
+            self._end += batch.num_rows
+        while self._held and self._first + self._held[0].num_rows <= low:
+            self._first += self._held.pop(0).num_rows
+        return pa.Table.from_batches(self._held, self._schema), self._first
+
+    def _open(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._table.stream(self._file):
+            yield batch.select(self._schema.names).cast(self._schema)
+
+
+def rows_at(
+    table: Table, files: Sequence[DataFile], places: pa.RecordBatchReader, schema: pa.Schema, spare: Callable[[], RowStore]
+) -> pa.RecordBatchReader:
+    """The rows at (__file, __place), which are in this order. `__file` is the position of a file in `files`."""
+    opened: dict[int, FileRows] = {}
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in places:
+            numbers, wanted = (batch.column(name).to_numpy() for name in (FILE_COLUMN, PLACE))
+            for number in np.unique(numbers).tolist():
+                for done in [each for each in opened if each < number]:
+                    del opened[done]
+                if number not in opened:
+                    opened[number] = FileRows(table, files[number], schema, spare)
+                found = wanted[numbers == number]
+                rows, first = opened[number].window(found)
+                yield from rows.take(pa.array(found - first)).to_batches()
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
