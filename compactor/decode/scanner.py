@@ -1,0 +1,197 @@
+"""Lines of NDJSON to Arrow, by the native scanner: see `native/scanner.h`, and the design note on it.
+
+The scanner accepts the lines that it is sure of. Each other one is left to `decode.exact`, which alone rejects.
+Without the library (it is compiled when the package is installed) no line is accepted, and `available` says so once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from compactor.decode.exact import MAX_DEPTH
+from compactor.errors import InvariantError
+from compactor.registry.dataset import EXTRA, SchemaVersion
+from compactor.registry.fields import Field
+from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP, FieldType
+
+LIBRARY = Path(__file__).with_name("_scanner.so")
+MOST_BYTES = 1 << 28
+"""Of one scan: Arrow's offsets have 32 bits, and the text of numbers may grow."""
+
+_ABI = 1
+_KINDS = (STRING, LONG, DOUBLE, BOOLEAN, TIMESTAMP, DATE, None, MAP)  # None: decimals
+_BUFFERS = {STRING: 3, MAP: 7}  # of the others: 2
+_log = logging.getLogger(__name__)
+
+
+class _Field(ctypes.Structure):
+    _fields_ = (
+        ("kind", ctypes.c_int32),
+        ("required", ctypes.c_int32),
+        ("precision", ctypes.c_int32),
+        ("scale", ctypes.c_int32),
+        ("name", ctypes.c_char_p),
+        ("name_size", ctypes.c_int64),
+    )
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """The lines of one scan.
+
+    Attributes:
+        rows: the accepted lines: a column for each field of the version, named by its column, in the version's order,
+            of `FieldType.arrow`; then `extra`.
+        lines: the number of each row's line in the data, ascending, from 0 on.
+        unsure: (line number, start, end) of each line that is neither accepted nor blank. The end is behind its newline.
+    """
+
+    rows: pa.RecordBatch
+    lines: npt.NDArray[np.int64]
+    unsure: npt.NDArray[np.int64]
+
+
+def available() -> bool:
+    """Whether the library is there and fits. Logs a warning if not, once."""
+    return _library() is not None
+
+
+class Scanner:
+    """Scans lines of one version of a dataset. Several threads may use it at once.
+
+    Args:
+        version: the fields of the records.
+        version_field: the field with the number of the version: only lines with the version's own are accepted.
+        line_limit: bytes of a line, without its newline. A longer one is unsure.
+
+    Raises InvariantError if the library is not `available`, MemoryError if there is no memory.
+    """
+
+    def __init__(self, version: SchemaVersion, version_field: Field, *, line_limit: int) -> None:
+        library = _library()
+        if library is None:
+            raise InvariantError("the native scanner is not available")
+        self._library = library
+        fields = version.fields
+        self._version_index = [field.json for field in fields].index(version_field.json)
+        if fields[self._version_index].type != LONG:
+            raise InvariantError("the field of the version is not a long")
+        self._number, self._line_limit = version.number, line_limit
+        self._fields = (_Field * len(fields))(*map(_native, fields))
+        self._types = [*(field.type for field in fields), MAP]
+        self._schema = pa.schema([*((field.column, field.type.arrow) for field in fields), (EXTRA, MAP.arrow)])
+        self._places = sum(_BUFFERS.get(type_, 2) for type_ in self._types) + 2
+        self._free: list[_Handle] = []  # those of no thread; `append` and `pop` are atomic
+
+    def scan(self, data: bytes | pa.Buffer | memoryview) -> Scanned:
+        """Scans whole lines, each with its newline, of `MOST_BYTES` at most. The result owns its memory."""
+        source = pa.py_buffer(data)
+        if source.size > MOST_BYTES or (source.size and source.slice(source.size - 1).to_pybytes() != b"\n"):
+            raise ValueError(f"a scan takes whole lines, of {MOST_BYTES:,} bytes at most")
+        try:
+            handle = self._free.pop()
+        except IndexError:
+            handle = _Handle(self)
+        try:
+            return self._result(handle, source)
+        finally:
+            self._free.append(handle)
+
+    def _result(self, handle: _Handle, source: pa.Buffer) -> Scanned:
+        library, counts, places = self._library, handle.counts, handle.places
+        if not library.scanner_scan(handle.pointer, source.address, source.size):
+            raise MemoryError
+        size = library.scanner_layout(handle.pointer, counts, places)
+        memory = pa.allocate_buffer(size)
+        library.scanner_export(handle.pointer, places, memory.address)
+        rows, unsure = counts
+        flat = list(places)
+        buffers = iter([memory.slice(flat[n], flat[n + 1]) if flat[n + 1] else None for n in range(0, len(flat), 2)])
+        columns = [_array(type_, rows, buffers) for type_ in self._types]
+        lines, triples = (np.frombuffer(each, np.int64) if each else _NONE for each in buffers)
+        batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        return Scanned(batch, lines, triples.reshape(unsure, 3))
+
+
+class _Handle:
+    """A scanner of the library, and the places where it says what it has found. For one thread at a time."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._free = scanner._library.scanner_free
+        self.pointer = scanner._library.scanner_make(
+            scanner._fields,
+            len(scanner._fields),
+            scanner._version_index,
+            scanner._number,
+            scanner._line_limit,
+            MAX_DEPTH,
+        )
+        if not self.pointer:
+            raise MemoryError
+        self.counts = (ctypes.c_int64 * 2)()
+        self.places = (ctypes.c_int64 * (2 * scanner._places))()
+
+    def __del__(self) -> None:
+        self._free(self.pointer)
+
+
+_NONE = np.zeros(0, np.int64)
+_EMPTY = pa.py_buffer(b"")
+_ENTRY = pa.struct([MAP.arrow.key_field, MAP.arrow.item_field])
+
+
+def _array(type_: FieldType, rows: int, buffers: Iterator[pa.Buffer | None]) -> pa.Array:
+    """The array of a column, of the next buffers."""
+    valid, values = next(buffers), next(buffers) or _EMPTY
+    if type_ == STRING:
+        return pa.Array.from_buffers(type_.arrow, rows, [valid, values, next(buffers) or _EMPTY])
+    if type_ != MAP:
+        return pa.Array.from_buffers(type_.arrow, rows, [valid, values])
+    starts = next(buffers)
+    assert starts is not None  # offsets are one more than the values
+    count = starts.size // 4 - 1
+    keys = pa.Array.from_buffers(pa.string(), count, [None, starts, next(buffers) or _EMPTY])
+    texts = [next(buffers), next(buffers), next(buffers) or _EMPTY]
+    entries = [keys, pa.Array.from_buffers(pa.string(), count, texts)]
+    entry = pa.Array.from_buffers(_ENTRY, count, [None], children=entries)
+    return pa.Array.from_buffers(type_.arrow, rows, [valid, values], children=[entry])
+
+
+def _native(field: Field) -> _Field:
+    name = field.json.encode("utf-8", "surrogatepass")
+    kind = _KINDS.index(None if field.type.digits else field.type)
+    return _Field(kind, field.required, *(field.type.digits or (0, 0)), name, len(name))
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+        if library.scanner_abi() != _ABI:
+            raise OSError("it is of another version of the program")
+    except (OSError, AttributeError) as error:
+        _log.warning(
+            "the native scanner cannot be loaded (%s): lines are read many times slower; to have it, install a C compiler"
+            " such as gcc, and then the program again",
+            error,
+        )
+        return None
+    library.scanner_make.restype = ctypes.c_void_p
+    library.scanner_make.argtypes = [ctypes.POINTER(_Field), *[ctypes.c_int64] * 5]
+    library.scanner_free.restype = None
+    library.scanner_free.argtypes = [ctypes.c_void_p]
+    library.scanner_scan.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    library.scanner_layout.restype = ctypes.c_int64
+    library.scanner_layout.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    library.scanner_export.restype = None
+    library.scanner_export.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    return library
