@@ -95,19 +95,16 @@ class Decoder:
 
     def decode(self, parts: Sequence[Part]) -> DecodedChunk:
         """Decodes the lines of some blocks."""
-        if self._scanners:
-            data = b"".join(part.data for part in parts) if len(parts) > 1 else parts[0].data
-            return self._decoded(data, lambda places: located(parts, places), lambda: Lines.of(parts))
-        return self.decode_lines(Lines.of(parts))
+        data = parts[0].data if len(parts) == 1 else b"".join(part.data for part in parts)
+        return self._decoded(data, lambda places: located(parts, places), lambda: Lines.of(parts))
 
     def decode_lines(self, lines: Lines) -> DecodedChunk:
         """Decodes lines."""
-        if self._scanners:
-            return self._decoded(lines.data, lines.located, lambda: lines)
-        return self._finished([], lines, len(lines.data))
+        return self._decoded(lines.data, lines.located, lambda: lines)
 
     def _decoded(self, data: bytes, locate: Locate, lines: Callable[[], Lines]) -> DecodedChunk:
-        records, rest = self._scanned(data, locate, lines)
+        scans = self._scanners and len(data) <= scanner.MOST_BYTES
+        records, rest = self._scanned(data, locate, lines) if scans else ([], lines())
         return self._finished(records, rest, len(data))
 
     def _finished(self, records: Sequence[Records], rest: Lines, raw_bytes: int) -> DecodedChunk:
@@ -137,7 +134,7 @@ class Decoder:
         for number, reader in list(self._scanners.items()):
             scanned = reader.scan(data)
             file_nos, numbers = locate(scanned.lines)
-            upgraded = converted(self._relations, self._dataset.upgrades(number), scanned.rows)
+            upgraded = converted(self._session, self._dataset.upgrades(number), scanned.rows)
             records.append(self._records(upgraded.columns, scanned.rows.column(EXTRA), file_nos, numbers, upgraded.sure))
             if not upgraded.sure.all():
                 whole = lines()
@@ -175,7 +172,7 @@ class Decoder:
             mask = pa.array(chosen)
             columns = {name: column.filter(mask) for name, column in columns.items()}
             extra, file_nos, numbers = extra.filter(mask), file_nos[chosen], numbers[chosen]
-        added = promoted(self._relations, self._dataset.promoted, {**columns, EXTRA: extra})
+        added = promoted(self._session, self._dataset.promoted, {**columns, EXTRA: extra})
         found = {
             **columns,
             **{name: each.values for name, each in added.items()},
@@ -239,8 +236,7 @@ class Decoder:
         file_nos, numbers = np.array(places, np.int64).T
         return self._records(columns, extra, file_nos, np.ascontiguousarray(numbers))
 
-    @property
-    def _relations(self) -> Relations:
+    def _session(self) -> Relations:
         """Of this thread: a connection serves one statement at a time."""
         if not hasattr(self._own, "relations"):
             self._own.relations = Relations(self._con.cursor())

@@ -59,13 +59,13 @@ class RowConversion:
             yield self._convert(batch).cast(schema)
 
     def _convert(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        found = converted(self._relations, self._expressions, rows)
+        found = converted(self._session, self._expressions, rows)
         columns = dict(found.columns)
         if not found.sure.all():
             rows, columns = self._with_exact(rows, found)
         for name in (EXTRA, "source_file", "source_line", *self._foreign):
             columns[name] = rows.column(name)
-        added = promoted(self._relations, self._filled, columns)
+        added = promoted(self._session, self._filled, columns)
         for each in self._new.promoted:
             if each.column in added:
                 columns[each.column] = added[each.column].values
@@ -73,6 +73,9 @@ class RowConversion:
                 columns[each.column] = rows.column(kept_promotion(self._old, self._new, each))
         self.unfit += Counter({name: int(each.unfit.sum()) for name, each in added.items()})
         return pa.record_batch({name: columns[name] for name in (*self._new.column_names, *self._foreign)})
+
+    def _session(self) -> Relations:
+        return self._relations
 
     def _with_exact(self, rows: pa.RecordBatch, found: Converted) -> tuple[pa.RecordBatch, dict[str, pa.Array]]:
         """The old rows that can be converted and their new columns, where the rows that are not sure are asked in Python.

@@ -5,7 +5,7 @@ Where the SQL is not sure to give what Python gives for one value, the value is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ from compactor.registry.expressions import Column, Expression, Nothing
 from compactor.types.field_type import FieldType
 
 Flags = npt.NDArray[np.bool_]
+Session = Callable[[], Relations]
+"""Where SQL is evaluated; asked for only if there is some."""
 _ROW, _SURE = "__n", "__sure"
 
 
@@ -37,7 +39,7 @@ class Converted:
     sure: Flags
 
 
-def converted(relations: Relations, wanted: Mapping[str, Expression], rows: pa.RecordBatch) -> Converted:
+def converted(session: Session, wanted: Mapping[str, Expression], rows: pa.RecordBatch) -> Converted:
     """Evaluates expressions over the columns of an older version. Columns that they keep are not copied."""
     columns: dict[str, pa.Array] = {}
     made: dict[str, tuple[str, FieldType]] = {}
@@ -57,7 +59,7 @@ def converted(relations: Relations, wanted: Mapping[str, Expression], rows: pa.R
         old = {name: _naive(rows.column(name), each.type) for name, each in sources.items()}
         values = {name: value for name, (value, _) in made.items()}
         values[_SURE] = f"coalesce({' AND '.join(conditions)}, false)"
-        found = _evaluated(relations, old, values, rows.num_rows)
+        found = _evaluated(session(), old, values, rows.num_rows)
         sure = found.pop(_SURE).to_numpy(zero_copy_only=False)
         columns |= {name: _as(found[name], kind) for name, (_, kind) in made.items()}
     return Converted({name: columns[name] for name in wanted}, sure)
@@ -72,7 +74,7 @@ class Promoted:
 
 
 def promoted(
-    relations: Relations, promotions: Sequence[Promotion], maps: Mapping[str, pa.MapArray]
+    session: Session, promotions: Sequence[Promotion], maps: Mapping[str, pa.MapArray]
 ) -> dict[str, Promoted]:
     """The columns of promotions, by name. `maps` has their sources."""
     if not promotions:
@@ -84,7 +86,7 @@ def promoted(
         values[f"v{number}"] = reading.sql.replace("{x}", text)
         values[f"c{number}"] = f"coalesce({reading.certain.replace('{x}', text)}, true)"
     rows = len(texts["t0"])
-    found = _evaluated(relations, texts, values, rows)
+    found = _evaluated(session(), texts, values, rows)
     result = {}
     for number, each in enumerate(promotions):
         column, text = _as(found[f"v{number}"], each.type), texts[f"t{number}"]
