@@ -97,19 +97,20 @@ PINS = build/tools/bin/uv pip compile --quiet --generate-hashes --no-annotate --
 
 .PHONY: clean
 clean: ## remove .venv and caches; data/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf compactor/decode/_scanner.so .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
 	find compactor scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two stamps, so that the first run does not wait for the development tools. The packages are installed again when a
 # stamp is missing, or older than the files it depends on.
-.venv/.runtime: pyproject.toml constraints.txt
+NATIVE := hatch_build.py $(wildcard native/*.c native/*.h)
+.venv/.runtime: pyproject.toml constraints.txt $(NATIVE)
 	$(call venv)
-	$(PIP_INSTALL) -e .
+	$(call install,.)
 	@touch $@
 
-.venv/.dev: pyproject.toml constraints.txt
+.venv/.dev: pyproject.toml constraints.txt $(NATIVE)
 	$(call venv)
-	$(PIP_INSTALL) -e '.[dev]'
+	$(call install,.[dev])
 	@touch .venv/.runtime $@
 
 # An environment without a working pip was interrupted, or its Python was removed. It is made again.
@@ -121,4 +122,13 @@ define venv
 			|| { echo 'error: this Python lacks venv; on Debian or Ubuntu: apt install python3-venv' >&2; exit 1; }; \
 		$(PYTHON) -m venv --clear .venv; \
 	fi
+endef
+
+# Where there is neither a compiler nor a download of one, the package is installed without its native scanner.
+define install
+	@echo 'installing the packages into .venv'
+	@$(PIP_INSTALL) -e '$(1)' || { \
+		echo 'trying again without the native scanner' >&2; \
+		COMPACTOR_NATIVE=0 $(PIP_INSTALL) -e '$(1)'; \
+	}
 endef

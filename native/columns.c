@@ -31,7 +31,8 @@ bool column_make(column *it, const scanner_field *field) {
     it->precision = field->precision;
     it->scale = field->scale;
     size_t size = (size_t)field->name_size;
-    if (!buffer_has(&it->name, size + 1) || !column_has(it, 0) || (it->kind == KIND_MAP && !map_make(&it->map)))
+    bool has_room = buffer_has(&it->name, size + 1) && buffer_has(&it->values, width(it->kind));
+    if (!has_room || (it->kind == KIND_MAP && !map_make(&it->map)))
         return false;
     memcpy(it->name.data, field->name, size);
     it->name.used = size;
@@ -67,8 +68,8 @@ void column_reset(column *it) {
 
 bool column_has(column *it, size_t row) {
     it->valid.used = row;
-    it->values.used = row * width(it->kind);
-    return buffer_has(&it->valid, 1) && buffer_has(&it->values, 2 * width(it->kind));
+    it->values.used = (row + has_offsets(it)) * width(it->kind);
+    return buffer_has(&it->valid, 1) && buffer_has(&it->values, width(it->kind));
 }
 
 bool column_is_next(const column *it, const uint8_t *at) {

@@ -10,8 +10,9 @@ import ctypes
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ class Scanned:
         rows: the accepted lines: a column for each field of the version, named by its column, in the version's order,
             of `FieldType.arrow`; then `extra`.
         lines: the number of each row's line in the data, ascending, from 0 on.
-        unsure: (line number, start, end) of each line that is neither accepted nor blank. The end is behind its newline.
+        unsure: (line number, start, end) of each line that is neither accepted nor blank, with its newline.
     """
 
     rows: pa.RecordBatch
@@ -80,17 +81,18 @@ class Scanner:
         library = _library()
         if library is None:
             raise InvariantError("the native scanner is not available")
-        self._library = library
         fields = version.fields
-        self._version_index = [field.json for field in fields].index(version_field.json)
-        if fields[self._version_index].type != LONG:
+        place = [field.json for field in fields].index(version_field.json)
+        if fields[place].type != LONG:
             raise InvariantError("the field of the version is not a long")
-        self._number, self._line_limit = version.number, line_limit
-        self._fields = (_Field * len(fields))(*map(_native, fields))
+        listed = (_Field * len(fields))(*map(_native, fields))
         self._types = [*(field.type for field in fields), MAP]
         self._schema = pa.schema([*((field.column, field.type.arrow) for field in fields), (EXTRA, MAP.arrow)])
-        self._places = sum(_BUFFERS.get(type_, 2) for type_ in self._types) + 2
-        self._free: list[_Handle] = []  # those of no thread; `append` and `pop` are atomic
+        buffers = sum(_BUFFERS.get(type_, 2) for type_ in self._types) + 2
+        self._new = partial(
+            _Handle, library, buffers, listed, len(fields), place, version.number, line_limit, MAX_DEPTH
+        )
+        self._free: list[_Handle] = []  # those that no thread uses; `append` and `pop` are atomic
 
     def scan(self, data: bytes | pa.Buffer | memoryview) -> Scanned:
         """Scans whole lines, each with its newline, of `MOST_BYTES` at most. The result owns its memory."""
@@ -100,21 +102,16 @@ class Scanner:
         try:
             handle = self._free.pop()
         except IndexError:
-            handle = _Handle(self)
+            handle = self._new()
         try:
             return self._result(handle, source)
         finally:
             self._free.append(handle)
 
     def _result(self, handle: _Handle, source: pa.Buffer) -> Scanned:
-        library, counts, places = self._library, handle.counts, handle.places
-        if not library.scanner_scan(handle.pointer, source.address, source.size):
-            raise MemoryError
-        size = library.scanner_layout(handle.pointer, counts, places)
-        memory = pa.allocate_buffer(size)
-        library.scanner_export(handle.pointer, places, memory.address)
-        rows, unsure = counts
-        flat = list(places)
+        memory = handle.scan(source)
+        rows, unsure = handle.counts
+        flat = list(handle.places)
         buffers = iter([memory.slice(flat[n], flat[n + 1]) if flat[n + 1] else None for n in range(0, len(flat), 2)])
         columns = [_array(type_, rows, buffers) for type_ in self._types]
         lines, triples = (np.frombuffer(each, np.int64) if each else _NONE for each in buffers)
@@ -123,25 +120,26 @@ class Scanner:
 
 
 class _Handle:
-    """A scanner of the library, and the places where it says what it has found. For one thread at a time."""
+    """A scanner of the library, and where it says what it has found. For one thread at a time."""
 
-    def __init__(self, scanner: Scanner) -> None:
-        self._free = scanner._library.scanner_free
-        self.pointer = scanner._library.scanner_make(
-            scanner._fields,
-            len(scanner._fields),
-            scanner._version_index,
-            scanner._number,
-            scanner._line_limit,
-            MAX_DEPTH,
-        )
-        if not self.pointer:
+    def __init__(self, library: ctypes.CDLL, buffers: int, *settings: Any) -> None:
+        self._library = library
+        self._pointer = library.scanner_make(*settings)
+        if not self._pointer:
             raise MemoryError
         self.counts = (ctypes.c_int64 * 2)()
-        self.places = (ctypes.c_int64 * (2 * scanner._places))()
+        self.places = (ctypes.c_int64 * (2 * buffers))()
+
+    def scan(self, source: pa.Buffer) -> pa.Buffer:
+        """Scans the data. Returns the memory that `places` is about."""
+        if not self._library.scanner_scan(self._pointer, source.address, source.size):
+            raise MemoryError
+        memory = pa.allocate_buffer(self._library.scanner_layout(self._pointer, self.counts, self.places))
+        self._library.scanner_export(self._pointer, self.places, memory.address)
+        return memory
 
     def __del__(self) -> None:
-        self._free(self.pointer)
+        self._library.scanner_free(self._pointer)
 
 
 _NONE = np.zeros(0, np.int64)
@@ -180,8 +178,8 @@ def _library() -> ctypes.CDLL | None:
             raise OSError("it is of another version of the program")
     except (OSError, AttributeError) as error:
         _log.warning(
-            "the native scanner cannot be loaded (%s): lines are read many times slower; to have it, install a C compiler"
-            " such as gcc, and then the program again",
+            "the native scanner cannot be loaded, so that lines are read many times slower (%s); install a C compiler,"
+            " such as gcc, and then this program again",
             error,
         )
         return None
