@@ -7,17 +7,14 @@ read by mapping them: their pages are the system's to keep or to drop.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-Numbers = npt.NDArray[np.int64]
+from compactor.duck.taking import Numbers, Taking
+
 _names = itertools.count(1)
-_FILE_BYTES = 64 << 20  # of one spilled file, unless the share is smaller
 
 
 class RowStore:
@@ -37,6 +34,7 @@ class RowStore:
         self._held: list[pa.RecordBatch] = []
         self._held_bytes = 0
         self._table: pa.Table | None = None
+        self._taking: Taking | None = None
 
     @classmethod
     def beside(cls, con: duckdb.DuckDBPyConnection, schema: pa.Schema, *, memory: int) -> RowStore:
@@ -60,7 +58,7 @@ class RowStore:
         self._held.append(rows)
         self._held_bytes += rows.nbytes
         self.num_rows += rows.num_rows
-        self._table = None
+        self._table = self._taking = None
         if self._held_bytes > self._memory:
             self._spill()
         return first
@@ -74,34 +72,29 @@ class RowStore:
 
     def take(self, numbers: Numbers) -> pa.Table:
         """Rows by their numbers, in this order."""
-        return self.table.take(pa.array(numbers))
+        if self._taking is None:
+            self._taking = Taking(self.table)
+        return self._taking.take(numbers)
+
+    def clear(self) -> None:
+        """Drops all rows."""
+        self._spilled, self._held, self._held_bytes, self.num_rows = [], [], 0, 0
+        self._table = self._taking = None
 
     def _spill(self) -> None:
         """Moves the rows in memory to files. Numbers follow the order of adding, so all of them move."""
         path = self._folder / f"rows-{next(_names)}.arrow"
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.schema) as writer:
-            for batch in _joined(self._held):
+            for batch in self._held:
                 writer.write_batch(batch)
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         self._spilled += [reader.get_batch(number) for number in range(reader.num_record_batches)]
         path.unlink()  # its pages stay as long as the map does
-        self._held, self._held_bytes, self._table = [], 0, None
+        self._held, self._held_bytes = [], 0
+        self._table = self._taking = None
+        release_unused()
 
 
-def _joined(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-    """The same rows in batches of some size: a file with many small ones is slow to take from."""
-    waiting: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        waiting.append(batch)
-        size += batch.nbytes
-        if size >= _FILE_BYTES:
-            yield from _one(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield from _one(waiting)
-
-
-def _one(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    found: list[pa.RecordBatch] = pa.Table.from_batches(batches).combine_chunks().to_batches()
-    return found
+def release_unused() -> None:
+    """Gives memory that Arrow's allocator keeps for later back to the system: the next step is DuckDB's."""
+    pa.default_memory_pool().release_unused()

@@ -40,6 +40,7 @@ def connect(memory: int, threads: int | None, folder: Path) -> duckdb.DuckDBPyCo
         "preserve_insertion_order": "false",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
+        "allocator_flush_threshold": "1MB",  # freed memory goes back to the system: the next step is not DuckDB's
     }
     if threads:
         config["threads"] = threads

@@ -17,7 +17,7 @@ from compactor.decode.decoded import Decoded
 from compactor.decode.decoder import DecodedChunk, Decoder
 from compactor.duck import session
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.row_store import RowStore
+from compactor.duck.row_store import RowStore, release_unused
 from compactor.duck.sql import quote
 from compactor.engines import collected, rebuild
 from compactor.engines.base import Change, HistoryPlan
@@ -35,13 +35,18 @@ from compactor.registry.dataset import Dataset
 from compactor.source import Source, SourceObject
 
 _BATCH_ROWS = 65_536
+_SESSION_SHARE = 1 / 2  # of `resources.memory`; a store has a quarter, and the rest is for rows on their way
 
 
 @contextmanager
 def open_batch(lake: Lakehouse, dataset: Dataset) -> Iterator[LocalBatch]:
     """A batch in a session of its own."""
-    with session.session(lake.config.resources) as con, Relations(con) as relations:
-        yield LocalBatch(lake, relations, dataset)
+    with session.session(lake.config.resources, share=_SESSION_SHARE) as con, Relations(con) as relations:
+        batch = LocalBatch(lake, relations, dataset)
+        try:
+            yield batch
+        finally:
+            batch.close()
 
 
 class LocalBatch:
@@ -52,6 +57,13 @@ class LocalBatch:
         self.relations = relations
         self._lake, self._dataset = lake, dataset
         self._memory = row_memory(lake)
+        self._stores: list[RowStore] = []
+
+    def close(self) -> None:
+        """Gives the memory of all rows back, whoever still has them."""
+        for store in self._stores:
+            store.clear()
+        release_unused()
 
     def read(self, source: Source, objects: Sequence[SourceObject], progress: Progress) -> Decoded[Rows]:
         files = collected.register_files(self.relations, [(o.key, o.etag, o.size) for o in objects])
@@ -72,11 +84,15 @@ class LocalBatch:
 
     def collect(self, files: Relation, chunks: Iterator[DecodedChunk], sums: Sums) -> Decoded[Rows]:
         """A batch of decoded chunks. See `collected.collect`."""
-        return collected.collect(self.relations, self._dataset, files, chunks, sums, memory=self._memory)
+        decoded = collected.collect(self.relations, self._dataset, files, chunks, sums, memory=self._memory)
+        self._stores.append(decoded.records.store)
+        return decoded
 
     def adopt(self, rows: pa.RecordBatchReader) -> Rows:
         """Rows with the columns of the dataset's tables, as rows of the batch."""
-        return rows_of(self.relations, self._dataset, rows, memory=self._memory)
+        found = rows_of(self.relations, self._dataset, rows, memory=self._memory)
+        self._stores.append(found.store)
+        return found
 
     def drop(self, decoded: Decoded[Rows], file_nos: Sequence[int]) -> Decoded[Rows]:
         collected.drop_files(self.con, decoded, file_nos)
@@ -90,17 +106,13 @@ class LocalBatch:
 
     def plan(self, relations: Relations, decoded: Decoded[Rows], history: Table) -> HistoryPlan[Rows]:
         narrow = history.scan(["id", "emitted_at"], with_file=True)
-        schema = self._dataset.stored_schema
-
-        def spare() -> RowStore:
-            return RowStore.beside(self.con, schema, memory=self._memory)
-
         def full(places: Relation) -> pa.RecordBatchReader:
             # A cursor of its own: the session reads these rows while the places are read.
             found = self.con.cursor().execute(f"SELECT * FROM {places} ORDER BY ALL").to_arrow_reader(_BATCH_ROWS)
-            return rows_at(history, narrow.files, found, schema, spare)
+            return rows_at(history, narrow.files, found, self._dataset.stored_schema)
 
         decision = decide_history(relations, self._dataset, decoded.records, with_places(narrow), full)
+        release_unused()
         return HistoryPlan(
             fresh=decision.fresh,
             new=decision.new,

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.row_store import RowStore
 from compactor.engines.sorted_rows import Rewriting, row_memory, write_sorted
 from compactor.engines.stored_rows import PLACE, rows_at, with_places
 from compactor.lake.catalog import Lakehouse
@@ -73,15 +72,10 @@ def stored_rows(
     lake: Lakehouse, relations: Relations, dataset: Dataset, table: Table, files: Sequence[DataFile], places: str
 ) -> Rows:
     """The rows at the places that a statement gives: (__file, __place), in this order."""
-    memory = row_memory(lake)
-    schema = dataset.stored_schema
-
-    def spare() -> RowStore:
-        return RowStore.beside(relations.con, schema, memory=memory)
-
     # A cursor of its own: the keys are written while the places are read.
     reader = relations.con.cursor().execute(places).to_arrow_reader(_BATCH_ROWS)
-    return rows_of(relations, dataset, rows_at(table, files, reader, schema, spare), memory=memory)
+    rows = rows_at(table, files, reader, dataset.stored_schema)
+    return rows_of(relations, dataset, rows, memory=row_memory(lake))
 
 
 def rebuild_current(

@@ -17,8 +17,9 @@ import pyarrow as pa
 from duckdb.func import PythonUDFType
 
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.row_store import RowStore
+from compactor.duck.row_store import RowStore, release_unused
 from compactor.duck.sql import quote
+from compactor.duck.taking import Taking
 from compactor.engines.foreign import foreign_values
 from compactor.engines.stored_rows import PLACE, FileRows, with_places
 from compactor.errors import InvariantError
@@ -117,9 +118,10 @@ def write_sorted(
 
         files, order, is_exact = _ordered(relations, rewriting, table, bucket, _at_once(store, memory))
         opened = {number: FileRows(table, file, whole, spare) for number, file in enumerate(files)}
-        added = writer.write_all(_gathered(order, new, opened))
+        added = writer.write_all(_gathered(order, Taking(new), opened))
         if expected is not None and is_exact and writer.rows != expected:
             raise wrong_count(table, writer.rows, expected)
+    release_unused()
     return added
 
 
@@ -161,12 +163,12 @@ def _ordered(
 
 
 def _gathered(
-    order: pa.RecordBatchReader, new: pa.Table, files: dict[int, FileRows]
+    order: pa.RecordBatchReader, new: Taking, files: dict[int, FileRows]
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a store and of files in an order, with their partition."""
     for batch in order:
         numbers, places = batch.column(FILE_COLUMN).to_numpy(), batch.column(PLACE).to_numpy()
-        parts: list[pa.Table] = []
+        parts: list[Taking] = []
         index = np.empty(len(places), np.int64)
         before = 0
         for number in np.unique(numbers).tolist():
@@ -175,7 +177,7 @@ def _gathered(
             index[chosen] = places[chosen] + (before - first)
             before += rows.num_rows
             parts.append(rows)
-        found = pa.concat_tables(parts).take(pa.array(index)).append_column(_PARTITION, batch.column(_PARTITION))
+        found = Taking.joined(parts).take(index).append_column(_PARTITION, batch.column(_PARTITION))
         yield from found.to_batches(max_chunksize=_BATCH_ROWS)
 
 

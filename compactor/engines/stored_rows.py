@@ -5,12 +5,15 @@ The place of a row is its number among the rows that a scan of its file gives, f
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
 
-from compactor.duck.row_store import Numbers, RowStore
+from compactor.duck.row_store import RowStore
+from compactor.duck.taking import Numbers, Taking
 from compactor.lake.scan import FILE_COLUMN, Scan
 from compactor.lake.table import DataFile, Table
 
@@ -50,7 +53,7 @@ class FileRows:
         self._first = self._end = 0  # the places that are held
         self._store: RowStore | None = None
 
-    def window(self, places: Numbers) -> tuple[pa.Table, int]:
+    def window(self, places: Numbers) -> tuple[Taking, int]:
         """Rows among which those at `places` are, in the order of the file, and the place of the first one."""
         low, high = int(places.min()), int(places.max())
         if self._store is None and low < self._first:
@@ -58,14 +61,14 @@ class FileRows:
             for batch in self._open():
                 self._store.add(batch)
         if self._store is not None:
-            return self._store.table, 0
+            return Taking(self._store.table), 0
         while self._end <= high:
             batch = next(self._stream)
             self._held.append(batch)
             self._end += batch.num_rows
         while self._held and self._first + self._held[0].num_rows <= low:
             self._first += self._held.pop(0).num_rows
-        return pa.Table.from_batches(self._held, self._schema), self._first
+        return Taking(pa.Table.from_batches(self._held, self._schema)), self._first
 
     def _open(self) -> Iterator[pa.RecordBatch]:
         for batch in self._table.stream(self._file):
@@ -73,21 +76,32 @@ class FileRows:
 
 
 def rows_at(
-    table: Table, files: Sequence[DataFile], places: pa.RecordBatchReader, schema: pa.Schema, spare: Callable[[], RowStore]
+    table: Table, files: Sequence[DataFile], places: pa.RecordBatchReader, schema: pa.Schema
 ) -> pa.RecordBatchReader:
     """The rows at (__file, __place), which are in this order. `__file` is the position of a file in `files`."""
-    opened: dict[int, FileRows] = {}
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in places:
-            numbers, wanted = (batch.column(name).to_numpy() for name in (FILE_COLUMN, PLACE))
-            for number in np.unique(numbers).tolist():
-                for done in [each for each in opened if each < number]:
-                    del opened[done]
-                if number not in opened:
-                    opened[number] = FileRows(table, files[number], schema, spare)
-                found = wanted[numbers == number]
-                rows, first = opened[number].window(found)
-                yield from rows.take(pa.array(found - first)).to_batches()
+        for number, wanted in _by_file(places):
+            first = 0
+            for batch in table.stream(files[number]):
+                low, high = np.searchsorted(wanted, [first, first + batch.num_rows])
+                if low < high:
+                    yield batch.select(schema.names).take(pa.array(wanted[low:high] - first)).cast(schema)
+                first += batch.num_rows
+                if high == len(wanted):
+                    break
 
     return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _by_file(places: pa.RecordBatchReader) -> Iterator[tuple[int, Numbers]]:
+    """The places of each file."""
+    for number, parts in itertools.groupby(_pieces(places), key=itemgetter(0)):
+        yield number, np.concatenate([part for _, part in parts])
+
+
+def _pieces(places: pa.RecordBatchReader) -> Iterator[tuple[int, Numbers]]:
+    for batch in places:
+        numbers, wanted = (batch.column(name).to_numpy() for name in (FILE_COLUMN, PLACE))
+        for number in np.unique(numbers).tolist():
+            yield number, wanted[numbers == number]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from compactor.duck.relations import Relation, Relations
-from compactor.duck.sql import number
+from compactor.duck.sql import number, quote
+from compactor.duck.taking import Numbers
 from compactor.merge.canonical import as_decoded, canonical
 from compactor.merge.rows import ROW, Rows
 from compactor.registry.dataset import Dataset
@@ -100,43 +100,80 @@ def _judge(
     contested: Relation,
     stored_rows: Callable[[Relation], pa.RecordBatchReader],
 ) -> Relation:
-    """Picks the smallest canonical JSON per contested id: (id, best {is_stored, place})."""
+    """Picks the row that stays of each contested id: (id, best {is_stored, place}).
+
+    A line that is delivered again has the same columns, so a hash of these comes first. Only where hashes differ the
+    canonical JSON decides.
+    """
+    columns = [name for name in dataset.column_names if name not in ("source_file", "source_line")]
+    content = f"hash({', '.join(f'r.{quote(name)}' for name in columns)})"
+    alike = _ranked(relations, dataset, records, known, contested, stored_rows, content, "UBIGINT")
+    judged = relations.table(
+        "judged", f"SELECT id, {_BEST}, min(content) = max(content) AS is_alike FROM {alike} GROUP BY id"
+    )
+    relations.drop(alike)
+    differing = relations.table(
+        "differing", f"SELECT c.* FROM {contested} c SEMI JOIN (SELECT id FROM {judged} WHERE NOT is_alike) USING (id)"
+    )
+    if relations.count(differing):
+        ranked = _ranked(relations, dataset, records, known, differing, stored_rows, canonical(dataset), "VARCHAR")
+        relations.con.execute(f"DELETE FROM {judged} WHERE NOT is_alike")
+        relations.con.execute(f"INSERT INTO {judged} SELECT id, {_BEST}, true FROM {ranked} GROUP BY id")
+        relations.drop(ranked)
+    relations.drop(differing)
+    return judged
+
+
+# Of equal contents the stored one stays, so that nothing is rewritten; then any rule that never changes.
+_BEST = (
+    "arg_min({'is_stored': is_stored, 'place': place},"
+    " {'content': content, 'fresh': NOT is_stored, 'key': key, 'line': line}) AS best"
+)
+
+
+def _ranked(
+    relations: Relations,
+    dataset: Dataset,
+    records: Rows,
+    known: Relation,
+    contested: Relation,
+    stored_rows: Callable[[Relation], pa.RecordBatchReader],
+    content: str,
+    kind: str,
+) -> Relation:
+    """The incoming and the stored rows of contested ids: (id, is_stored, place, content, key, line).
+
+    Args:
+        content: SQL for what they are compared by, of a row `r`; `kind` is its type.
+    """
     con = relations.con
+    ranked = relations.empty(
+        "ranked_rows",
+        {"id": "VARCHAR", "is_stored": "BOOLEAN", "place": "BIGINT", "content": kind, "key": "VARCHAR", "line": "BIGINT"},
+    )
+
+    def rank(rows: Relation, stored: str, place: str) -> None:
+        found = f"SELECT id, {stored}, {place}, {content}, source_file, source_line FROM {as_decoded(dataset, rows)} r"
+        con.execute(f"INSERT INTO {ranked} {found}")
+
     places = con.execute(
         f"SELECT {ROW} FROM {records.keys} SEMI JOIN {contested} USING (id, emitted_at) ORDER BY 1"
     ).to_arrow_table()
     numbers = places.column(0).to_numpy()
-    ranked = relations.empty("ranked_rows", {"id": "VARCHAR", "is_stored": "BOOLEAN", "place": "BIGINT", "rank": _RANK})
     if len(numbers):
         with relations.arrow("incoming", _taken(records, numbers)) as rows:
-            con.execute(_ranking(dataset, ranked, rows, f"false AS __stored, {ROW} AS __place"))
+            rank(rows, "false", ROW)
     ties = relations.table(
         "ties", f"SELECT __file, __place FROM {known} SEMI JOIN {contested} USING (id, emitted_at) ORDER BY ALL"
     )
     if relations.count(ties):
         with relations.arrow("tied_rows", stored_rows(ties)) as rows:
-            con.execute(_ranking(dataset, ranked, rows, "true AS __stored, NULL AS __place"))
-    judged = relations.table(
-        "judged",
-        f"SELECT id, arg_min({{'is_stored': is_stored, 'place': place}}, rank) AS best FROM {ranked} GROUP BY id",
-    )
-    relations.drop(ranked, ties)
-    return judged
+            rank(rows, "true", "NULL")
+    relations.drop(ties)
+    return ranked
 
 
-# Of equal contents the stored one stays, so that nothing is rewritten; then any rule that never changes.
-_RANK = "STRUCT(text VARCHAR, fresh BOOLEAN, key VARCHAR, line BIGINT)"
-
-
-def _ranking(dataset: Dataset, into: Relation, rows: Relation, who: str) -> str:
-    """The statement that ranks rows by their contents. `who`: SQL for whether a row is stored, and for its place."""
-    return (
-        f"INSERT INTO {into} SELECT id, __stored, __place, {{'text': {canonical(dataset)}, 'fresh': NOT __stored,"
-        f" 'key': source_file, 'line': source_line}} FROM (SELECT *, {who} FROM {as_decoded(dataset, rows)}) r"
-    )
-
-
-def _taken(records: Rows, numbers: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.RecordBatchReader:
+def _taken(records: Rows, numbers: Numbers) -> pa.RecordBatchReader:
     """Rows by their numbers, with them."""
     schema = records.store.schema.append(pa.field(ROW, pa.int64()))
 
