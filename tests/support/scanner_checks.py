@@ -19,7 +19,7 @@ import pyarrow as pa
 from compactor.decode import scanner as native
 from compactor.registry import loader
 from tests.fuzz import lines as odd
-from tests.support.bad_lines import LINES, good_lines
+from tests.support.bad_lines import LINES, good_lines, record
 from tests.support.lake import SCHEMAS
 from tests.support.scanning import accepted, block, faults, scanner, things
 
@@ -34,6 +34,7 @@ def main(library: Path) -> None:
     assert native.available()
     odd_lines_become_the_rows_of_the_exact_path()
     plain_lines_are_all_accepted()
+    maps_of_like_keys_have_each_key_once()
     nothing_behind_the_input_is_read()
     nothing_around_the_result_is_written()
 
@@ -42,7 +43,7 @@ def odd_lines_become_the_rows_of_the_exact_path() -> None:
     for seed, dataset in enumerate([*map(things, (1, 2)), *REGISTRY.datasets.values()]):
         chance = Random(f"scanner/{seed}")
         scan = scanner(dataset).scan
-        for _ in range(4):
+        for _ in range(2):
             lines = odd.lines(chance, dataset)[:1000] + [bad.line for bad in LINES.values() if len(bad.line) < 5000]
             chance.shuffle(lines)
             assert list(faults(dataset, lines, scan(block(lines)))) == []
@@ -54,6 +55,14 @@ def plain_lines_are_all_accepted() -> None:
         found = scanner(dataset).scan(block(lines))
         assert len(found.unsure) == 0
         assert list(faults(dataset, lines, found)) == []
+
+
+def maps_of_like_keys_have_each_key_once() -> None:
+    """Keys are compared with those of the line before: what is the same, and what is not, comes in each order."""
+    dataset, chance = REGISTRY.get("fan_profiles"), Random("keys")
+    pairs = [[f'"{key}":1' for key in chance.choices(["a", "b", "c", "\\u0061", "d" * 50], k=4)] for _ in range(1000)]
+    lines = [record(traits="{" + ",".join(each[: chance.randrange(5)]) + "}") for each in pairs]
+    assert list(faults(dataset, lines, scanner(dataset).scan(block(lines)))) == []
 
 
 def nothing_behind_the_input_is_read() -> None:

@@ -82,18 +82,19 @@ def build(library: Path, *, exact_memory: bool = False, flags: Sequence[str] = (
     """
     command = hatch_build.compiler()
     assert command is not None, "the tests of the scanner need a C compiler"
-    sources = [each for each in hatch_build.SOURCES if not (exact_memory and each.name == "memory.c")]
-    flags = (f"-I{ROOT / 'native'}", *flags)
-    if exact_memory:
-        sources.append(EXACT_MEMORY)
-    if plant is None:
-        hatch_build.build(library, command, sources, flags)
-        return
     with tempfile.TemporaryDirectory() as folder:
+        files = sources(Path(folder), exact_memory=exact_memory, plant=plant)
+        files += [EXACT_MEMORY] if exact_memory else []
+        hatch_build.build(library, command, files, (f"-I{ROOT / 'native'}", *flags))
+
+
+def sources(folder: Path, *, exact_memory: bool, plant: Plant | None) -> list[Path]:
+    """The scanner's sources, without `memory.c` if another one is to be taken. A planted bug is in the folder."""
+    found = {each.name: each for each in hatch_build.SOURCES if not (exact_memory and each.name == "memory.c")}
+    if plant:
         file, text, other = plant
         right = (ROOT / "native" / file).read_text()
-        assert right.count(text) == 1, f"{file} has the text other than once: {text}"
-        planted = Path(folder, file)
-        planted.write_text(right.replace(text, other))
-        rest = [each for each in sources if each.name != file]
-        hatch_build.build(library, command, [*rest, planted], flags)
+        assert right.count(text) == 1, f"not once in {file}: {text}"
+        found[file] = folder / file
+        found[file].write_text(right.replace(text, other))
+    return list(found.values())
