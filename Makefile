@@ -80,7 +80,7 @@ bench: .venv/.dev ## measure speed and memory on generated data, in minutes (ARG
 # The next two need the network, and tools that the project itself does not: these have an environment of their own.
 .PHONY: pins
 pins: build/tools/.made ## write deploy/requirements*.txt, the versions of constraints.txt with hashes (needs the network)
-	echo 'hatchling' | $(PINS) -o deploy/requirements-build.txt -
+	printf '%s\n' hatchling ziglang | $(PINS) -o deploy/requirements-build.txt -
 	$(PINS) -o deploy/requirements.txt pyproject.toml
 
 .PHONY: audit

@@ -74,7 +74,7 @@ static uint32_t hash(const uint8_t *key, size_t size) {
     uint64_t sum = size, tail = 0;
     size_t at = 0;
     for (; at + 8 <= size; at += 8)
-        sum = mix(sum, little64(load64(key + at)));
+        sum = mix(sum, load64(key + at));
     for (; at < size; at++)
         tail = tail << 8 | key[at];
     return (uint32_t)mix(sum, tail);

@@ -210,7 +210,7 @@ static bool read_lines(scanner *it, const uint8_t *at, const uint8_t *end, int64
             newline = memchr(at, '\n', (size_t)(end - at));
             for (size_t i = 0; i <= it->fields; i++)
                 column_roll_back(&it->columns[i], row);
-            if (skip_blanks(at) != newline) {
+            if (skip_blanks(at) != newline || newline - at > it->line_limit) {
                 int64_t entry[3] = {*line_no, *place, *place + (newline + 1 - at)};
                 if (!buffer_has(&it->unsure, sizeof entry))
                     return false;

@@ -53,7 +53,7 @@ class Scanned:
         rows: the accepted lines: a column for each field of the version, named by its column, in the version's order,
             of `FieldType.arrow`; then `extra`.
         lines: the number of each row's line in the data, ascending, from 0 on.
-        unsure: (line number, start, end) of each line that is neither accepted nor blank, with its newline.
+        unsure: (line number, start, end) of each line that is not accepted, with its newline; blank lines apart.
     """
 
     rows: pa.RecordBatch

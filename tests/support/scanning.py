@@ -63,8 +63,8 @@ def faults(dataset: Dataset, lines: Sequence[bytes], found: Scanned, limit: int 
             if number in rows or unsure[number] != (start, end):
                 yield number, "an unsure line is in another place, or accepted too"
         elif number not in rows:
-            if line.strip(b" \t\r"):
-                yield number, "a line that is not blank is neither accepted nor unsure"
+            if line.strip(b" \t\r") or len(line) > limit:
+                yield number, "a line that is not blank, or too long, is neither accepted nor unsure"
         elif len(line) > limit:
             yield number, "a line over the limit is accepted"
         elif shown(rows[number]) != (exact := shown(by_exact_path(dataset, line))):

@@ -245,6 +245,11 @@ def test_blank_lines_are_in_neither() -> None:
     assert (found.lines.tolist(), found.unsure.tolist()) == ([1], [[4, len(thing()) + 7, len(thing()) + 9]])
 
 
+def test_a_blank_line_over_the_limit_is_unsure() -> None:
+    found = scanner(things(1), line_limit=5).scan(b"     \n      \n")
+    assert found.unsure.tolist() == [[1, 6, 13]]
+
+
 def test_nothing_at_all_gives_no_rows() -> None:
     found = scanner(things(1)).scan(b"")
     assert (found.rows.num_rows, len(found.lines), found.unsure.shape) == (0, 0, (0, 3))
