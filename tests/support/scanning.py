@@ -81,7 +81,7 @@ def build(library: Path, *, exact_memory: bool = False, flags: Sequence[str] = (
         plant: (file, text, other text): the bug that the other text makes is in the library.
     """
     command = hatch_build.compiler()
-    assert command is not None, "the tests of the scanner need a C compiler"
+    assert command is not None, "the tests of the scanner need a C compiler, such as gcc"
     with tempfile.TemporaryDirectory() as folder:
         files = sources(Path(folder), exact_memory=exact_memory, plant=plant)
         files += [EXACT_MEMORY] if exact_memory else []
