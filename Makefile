@@ -12,6 +12,7 @@ CONFIG ?= configs/local.yaml
 PYTEST_ARGS ?= -n auto --dist worksteal
 
 VENV_PYTHON := .venv/bin/python
+NATIVE := hatch_build.py $(wildcard native/*.c native/*.h)
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help
@@ -80,7 +81,7 @@ bench: .venv/.dev ## measure speed and memory on generated data, in minutes (ARG
 # The next two need the network, and tools that the project itself does not: these have an environment of their own.
 .PHONY: pins
 pins: build/tools/.made ## write deploy/requirements*.txt, the versions of constraints.txt with hashes (needs the network)
-	echo 'hatchling' | $(PINS) -o deploy/requirements-build.txt -
+	printf '%s\n' hatchling ziglang | $(PINS) -o deploy/requirements-build.txt -
 	$(PINS) -o deploy/requirements.txt pyproject.toml
 
 .PHONY: audit
@@ -102,7 +103,6 @@ clean: ## remove .venv and caches; data/ stays
 
 # Two stamps, so that the first run does not wait for the development tools. The packages are installed again when a
 # stamp is missing, or older than the files it depends on.
-NATIVE := hatch_build.py $(wildcard native/*.c native/*.h)
 .venv/.runtime: pyproject.toml constraints.txt $(NATIVE)
 	$(call venv)
 	$(call install,.)

@@ -15,6 +15,10 @@
 #include <emmintrin.h>
 #endif
 
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "words are read, and Arrow's values written, as little-endian machines have them"
+#endif
+
 enum { STEP = 32, PADDING = 64 };
 
 static inline uint64_t load64(const uint8_t *at) {
@@ -27,15 +31,6 @@ static inline uint32_t load32(const uint8_t *at) {
     uint32_t word;
     memcpy(&word, at, 4);
     return word;
-}
-
-/* A word as if it had been loaded on a little-endian machine: byte 0 in the lowest bits. */
-static inline uint64_t little64(uint64_t word) {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    return __builtin_bswap64(word);
-#else
-    return word;
-#endif
 }
 
 /* What 32 bytes hold: a bit for each that ends a run of plain string bytes (quote, backslash, control), and whether

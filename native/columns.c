@@ -135,7 +135,7 @@ static void export_bits(const uint8_t *bytes, size_t count, uint8_t *to, const s
     to += place->start;
     size_t at = 0;
     for (; at + 8 <= count; at += 8)
-        *to++ = (uint8_t)((little64(load64(bytes + at)) * 0x0102040810204080u) >> 56);
+        *to++ = (uint8_t)((load64(bytes + at) * 0x0102040810204080u) >> 56);
     if (at < count) {
         uint8_t bits = 0;
         for (size_t i = at; i < count; i++)

@@ -24,7 +24,7 @@ static inline bool is_true(const uint8_t *at) {
 }
 
 static inline bool is_false(const uint8_t *at) {
-    return at[0] == 'f' && load32(at + 1) == load32((const uint8_t *)"alse");
+    return same_bytes(at, (const uint8_t *)"false", 5);
 }
 
 #endif

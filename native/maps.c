@@ -65,19 +65,19 @@ void map_close(text_map *it) {
     it->before_count = it->plain ? it->count - it->first : 0;
 }
 
+static uint64_t mix(uint64_t sum, uint64_t word) {
+    sum = (sum ^ word) * 0x9e3779b97f4a7c15u;
+    return sum ^ sum >> 32;
+}
+
 static uint32_t hash(const uint8_t *key, size_t size) {
-    uint64_t head = 0, tail = 0;
-    if (size >= 8) {
-        head = load64(key);
-        tail = load64(key + size - 8);
-    } else if (size >= 4) {
-        head = load32(key);
-        tail = load32(key + size - 4);
-    } else if (size > 0) {
-        head = (uint64_t)key[0] | (uint64_t)key[size / 2] << 8 | (uint64_t)key[size - 1] << 16;
-    }
-    uint64_t mixed = (head ^ (tail << 29 | tail >> 35) ^ size) * 0x9e3779b97f4a7c15u;
-    return (uint32_t)(mixed >> 32);
+    uint64_t sum = size, tail = 0;
+    size_t at = 0;
+    for (; at + 8 <= size; at += 8)
+        sum = mix(sum, load64(key + at));
+    for (; at < size; at++)
+        tail = tail << 8 | key[at];
+    return (uint32_t)mix(sum, tail);
 }
 
 /* Puts an entry of the open map into the table. False if its key is in there, or if that is not sure. */
@@ -102,9 +102,9 @@ static bool index_entry(text_map *it, uint32_t entry) {
 /* Puts the entries of the open map into the table: `from` and those behind it, up to the one that was named last. */
 static bool index_entries(text_map *it, size_t from) {
     size_t named = it->count + 1 - it->first;
-    if (named * 2 > it->room) {
+    if (named * 4 > it->room) {
         size_t room = it->room * 2;
-        while (room < named * 4)
+        while (room < named * 8)
             room *= 2;
         slot *slots = memory_zeroed(room, sizeof(slot));
         if (slots == NULL)
@@ -135,7 +135,7 @@ static bool name_entry(text_map *it) {
 }
 
 bool map_named(text_map *it, const uint8_t *key, size_t size) {
-    if (!has_entry(it) || !buffer_has(&it->keys, size))
+    if (!has_entry(it) || !buffer_has(&it->keys, size + 1))
         return false;
     memcpy(it->keys.data + it->keys.used, key, size);
     it->keys.used += size;

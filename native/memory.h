@@ -1,6 +1,6 @@
 /* Memory: the growable buffers that a scan writes to.
  *
- * A buffer owns `room` bytes at `data`; the first `used` of them are written. Whoever writes asks for room first:
+ * A buffer owns `room` bytes at `data`; the first `used` of them are written. Each write asks for room first:
  * nothing else in this folder allocates. A buffer keeps its memory from one scan to the next.
  */
 #ifndef SCANNER_MEMORY_H

@@ -1,7 +1,8 @@
 /* The scanner: lines of NDJSON to the buffers of Arrow arrays.
  *
  * A scanner reads the records of one version of a dataset. It accepts a line only if the exact path (in Python) accepts
- * it, with the same values. Each other line is *unsure*, and leaves nothing behind: the exact path decides on it.
+ * it, with the same values. Each other line is *unsure*, and leaves nothing behind: the exact path decides on it. A
+ * blank line, if it is not too long, is neither.
  *
  * A scanner may be used by any thread, but only by one at a time. Nothing is shared between scanners.
  *

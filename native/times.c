@@ -54,7 +54,7 @@ const uint8_t *date_value(const uint8_t *at, days *known, int32_t *value) {
 
 /* Seconds of a text hh:mm:ss, or -1. */
 static int64_t read_clock(const uint8_t *at) {
-    uint64_t bits = little64(load64(at)) ^ 0x30303a30303a3030u; /* now digits are 0 to 9, and colons 0 */
+    uint64_t bits = load64(at) ^ 0x30303a30303a3030u; /* now digits are 0 to 9, and colons 0 */
     if (((bits + 0x76767f76767f7676u) | bits) & 0x8080808080808080u)
         return -1;
     int hour = (int)(bits & 15) * 10 + (int)(bits >> 8 & 15);

@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.export",
     "tests.support.glue_server",
     "tests.support.lost",
+    "tests.support.packaging",
     "tests.support.postgres_server",
     "tests.support.s3_server",
     "tests.support.sound_lake",

@@ -53,7 +53,7 @@ class Scanned:
         rows: the accepted lines: a column for each field of the version, named by its column, in the version's order,
             of `FieldType.arrow`; then `extra`.
         lines: the number of each row's line in the data, ascending, from 0 on.
-        unsure: (line number, start, end) of each line that is neither accepted nor blank, with its newline.
+        unsure: (line number, start, end) of each line that is not accepted, with its newline; blank lines apart.
     """
 
     rows: pa.RecordBatch
@@ -61,9 +61,19 @@ class Scanned:
     unsure: npt.NDArray[np.int64]
 
 
+@cache
 def available() -> bool:
     """Whether the library is there and fits. Logs a warning if not, once."""
-    return _library() is not None
+    try:
+        _library()
+    except (OSError, AttributeError) as error:
+        _log.warning(
+            "the native scanner cannot be loaded, so that lines are read many times slower (%s); install a C compiler,"
+            " such as gcc, and then this program again",
+            error,
+        )
+        return False
+    return True
 
 
 class Scanner:
@@ -78,9 +88,9 @@ class Scanner:
     """
 
     def __init__(self, version: SchemaVersion, version_field: Field, *, line_limit: int) -> None:
-        library = _library()
-        if library is None:
+        if not available():
             raise InvariantError("the native scanner is not available")
+        library = _library()
         fields = version.fields
         place = [field.json for field in fields].index(version_field.json)
         if fields[place].type != LONG:
@@ -170,19 +180,11 @@ def _native(field: Field) -> _Field:
     return _Field(kind, field.required, *(field.type.digits or (0, 0)), name, len(name))
 
 
-@cache
-def _library() -> ctypes.CDLL | None:
-    try:
-        library = ctypes.CDLL(str(LIBRARY))
-        if library.scanner_abi() != _ABI:
-            raise OSError("it is of another version of the program")
-    except (OSError, AttributeError) as error:
-        _log.warning(
-            "the native scanner cannot be loaded, so that lines are read many times slower (%s); install a C compiler,"
-            " such as gcc, and then this program again",
-            error,
-        )
-        return None
+def _library() -> ctypes.CDLL:
+    """The library. Raises OSError or AttributeError if it is not there or does not fit."""
+    library = ctypes.CDLL(str(LIBRARY))
+    if library.scanner_abi() != _ABI:
+        raise OSError("it is of another version of the program")
     library.scanner_make.restype = ctypes.c_void_p
     library.scanner_make.argtypes = [ctypes.POINTER(_Field), *[ctypes.c_int64] * 5]
     library.scanner_free.restype = None

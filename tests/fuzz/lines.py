@@ -85,7 +85,7 @@ def lines(chance: Random, dataset: Dataset) -> list[bytes]:
     for _ in range(chance.choice([1, 2, 10, 100, 300, 1000, 3000])):
         line = record(chance, dataset, pool)
         while chance.random() < 0.2:
-            line = _broken(chance, line, found or [line])
+            line = broken(chance, line, found or [line])
         found.append(line.replace(b"\n", b""))
     return found
 
@@ -297,7 +297,7 @@ def _escaped(name: str) -> str:
     return f"{name[:place]}\\u{ord(name[place]):04x}{name[place + 1 :]}" if len(name) > 2 else name
 
 
-def _broken(chance: Random, line: bytes, others: list[bytes]) -> bytes:
+def broken(chance: Random, line: bytes, others: list[bytes]) -> bytes:
     """The line with its bytes or its tokens disturbed."""
     place = chance.randint(0, len(line))
     end = min(len(line), place + chance.choice([1, 1, 2, 5, 50]))

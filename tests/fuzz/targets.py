@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.fuzz import check_files, check_keys, check_lines, check_registry
+from tests.fuzz import check_files, check_keys, check_lines, check_native, check_registry, check_scanner
 from tests.fuzz.batch import Batch, Fault
 
 
@@ -42,8 +42,10 @@ class Target:
 
 
 TARGETS = {
-    "lines": Target(check_lines.make, check_lines.faults, 0.55),
-    "files": Target(check_files.make, check_files.faults, 0.15),
-    "registry": Target(check_registry.make, check_registry.faults, 0.25),
+    "lines": Target(check_lines.make, check_lines.faults, 0.25),
+    "scanner": Target(check_scanner.make, check_scanner.faults, 0.2),
+    "native": Target(check_native.make, check_native.faults, 0.2),
+    "files": Target(check_files.make, check_files.faults, 0.1),
+    "registry": Target(check_registry.make, check_registry.faults, 0.2),
     "keys": Target(check_keys.make, check_keys.faults, 0.05),
 }

@@ -11,14 +11,18 @@ from random import Random
 import pytest
 
 from compactor.decode import bulk
-from tests.fuzz import runner
+from tests.fuzz import check_native, check_scanner, runner
 from tests.fuzz.batch import Batch, Fault
 from tests.fuzz.targets import TARGETS, batch, check
+from tests.support import scanning
 
 SEED = 7
 
 
-@pytest.mark.parametrize(("target", "batches"), [("lines", 12), ("files", 25), ("registry", 12), ("keys", 10)])
+@pytest.mark.parametrize(
+    ("target", "batches"),
+    [("lines", 12), ("scanner", 12), ("native", 2), ("files", 25), ("registry", 12), ("keys", 10)],
+)
 def test_the_first_batches_of_a_seed_have_no_fault(target: str, batches: int) -> None:
     for number in range(batches):
         made = batch(target, SEED, number)
@@ -43,6 +47,20 @@ def test_a_defect_of_the_bulk_path_is_found_and_made_small(monkeypatch: pytest.M
     assert faults[0].kind in [fault.kind for fault in check(Batch.from_json(path.read_text()))]
     monkeypatch.undo()
     assert runner.main(["--replay", str(path)]) == 0
+
+
+def test_a_defect_of_the_scanner_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wrong = ("columns.c", "it->text.used = (size_t)offsets(it)[row];", "it->text.used += 0;")
+    scanning.build(tmp_path / "scanner.so", plant=wrong)
+    monkeypatch.setattr("compactor.decode.scanner.LIBRARY", tmp_path / "scanner.so")
+    found = (fault for number in range(20) for fault in check_scanner.faults(batch("scanner", SEED + 1, number)))
+    assert "accepted" in next(found).kind
+
+
+def test_a_defect_of_the_scanners_memory_is_found(tmp_path: Path) -> None:
+    wrong = ("strings.c", "if (!buffer_has(out, STEP))", "if (!buffer_has(out, 1))")
+    faults = check_native.faults(batch("native", SEED, 0), check_native.harness(tmp_path, wrong))
+    assert [fault.kind for fault in faults] == ["native: AddressSanitizer: use-after-poison in copy_step"]
 
 
 def hang(_: Batch) -> list[Fault]:

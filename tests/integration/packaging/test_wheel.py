@@ -16,20 +16,15 @@ from pathlib import Path
 import pytest
 
 import compactor
-from tests.support.lake import Lake
+from tests.support.lake import ROOT, Lake
+from tests.support.packaging import built
 
-ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "configs"
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built by the backend itself, without an isolated environment, so without a download."""
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (built,) = folder.iterdir()
-    return built
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(checkout, tmp_path_factory.mktemp("dist"), "wheel")
 
 
 def test_the_wheel_carries_the_package_and_all_of_configs_and_nothing_else(wheel: Path) -> None:
@@ -38,7 +33,7 @@ def test_the_wheel_carries_the_package_and_all_of_configs_and_nothing_else(wheel
 
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compactor").rglob("*.py")}
     configs = {f"compactor/{path.relative_to(ROOT).as_posix()}" for path in CONFIGS.rglob("*") if path.is_file()}
-    assert carried == modules | configs | {"compactor/py.typed"}
+    assert carried == modules | configs | {"compactor/py.typed", "compactor/decode/_scanner.so"}
     assert sum(name.startswith("compactor/configs/schemas/") for name in carried) == 4
 
 
@@ -82,6 +77,8 @@ def test_an_installed_wheel_starts_a_lake_loads_it_and_answers_queries(wheel: Pa
 
     place = run("python", "-c", "import compactor; print(compactor.__file__)").strip()
     assert Path(place).is_relative_to(environment)
+    available = "from compactor.decode import scanner; print(scanner.available())"
+    assert run("python", "-c", available).strip() == "True"
     assert run("compactor", "init").splitlines()[-1] == "  compactor -c compactor.yaml compact"
     record = {
         "id": "p1",
