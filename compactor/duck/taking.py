@@ -1,80 +1,26 @@
-"""Rows of Arrow data taken by their numbers, from many small batches and without joining these.
+"""Rows of Arrow data taken by their numbers from many chunks, by native code: see `native/gather.h`.
 
-Arrow itself takes from many chunks of most types. Of maps it first makes one chunk, which copies all of them each time.
-So the entries of maps are taken here: their keys and values are columns of texts.
+Arrow joins the chunks of texts and maps first, which copies all rows to take a few. Without the native library, and for
+columns of rare types, Arrow's own way serves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 Numbers = npt.NDArray[np.int64]
+_Ints = npt.NDArray[np.int32]
 
-
-@dataclass(frozen=True)
-class _Maps:
-    """A column of maps: of each row its first entry, how many it has (-1: NULL), and the entries of all."""
-
-    first: Numbers
-    length: Numbers
-    keys: pa.ChunkedArray
-    items: pa.ChunkedArray
-    type: pa.DataType
-
-    @classmethod
-    def of(cls, column: pa.ChunkedArray) -> _Maps:
-        first, length, keys, items = [], [], [], []
-        before = 0
-        for chunk in column.chunks:
-            offsets = chunk.offsets.to_numpy().astype(np.int64)
-            start, end = int(offsets[0]), int(offsets[-1])
-            first.append(offsets[:-1] + (before - start))
-            length.append(np.diff(offsets))
-            if chunk.null_count:
-                length[-1][~chunk.is_valid().to_numpy(zero_copy_only=False)] = -1
-            keys.append(chunk.keys.slice(start, end - start))
-            items.append(chunk.items.slice(start, end - start))
-            before += end - start
-        none = np.zeros(0, np.int64)
-        return cls(
-            np.concatenate([none, *first]),
-            np.concatenate([none, *length]),
-            pa.chunked_array(keys, column.type.key_type),
-            pa.chunked_array(items, column.type.item_type),
-            column.type,
-        )
-
-    def take(self, numbers: Numbers) -> pa.Array:
-        length = self.length[numbers]
-        is_null = length < 0
-        length = np.maximum(length, 0)
-        ends = np.cumsum(length)
-        offsets = np.concatenate([np.zeros(1, np.int64), ends])
-        # Of each entry its number: that of the row's first one, and its place in the row.
-        entries = pa.array(np.repeat(self.first[numbers] - offsets[:-1], length) + np.arange(offsets[-1]))
-        return pa.MapArray.from_arrays(
-            pa.array(offsets.astype(np.int32)),
-            self.keys.take(entries).combine_chunks(),
-            self.items.take(entries).combine_chunks(),
-            type=self.type,
-            mask=pa.array(is_null) if is_null.any() else None,
-        )
-
-    @classmethod
-    def joined(cls, maps: Sequence[_Maps]) -> _Maps:
-        before = np.cumsum([0, *(len(each.keys) for each in maps)])
-        return cls(
-            np.concatenate([each.first + size for each, size in zip(maps, before, strict=False)]),
-            np.concatenate([each.length for each in maps]),
-            pa.chunked_array([chunk for each in maps for chunk in each.keys.chunks], maps[0].keys.type),
-            pa.chunked_array([chunk for each in maps for chunk in each.items.chunks], maps[0].items.type),
-            maps[0].type,
-        )
+_LIBRARY = Path(__file__).parents[1] / "decode" / "_scanner.so"
+_BITS, _TEXT, _MAP = "bits", "text", "map"
 
 
 class Taking:
@@ -85,32 +31,182 @@ class Taking:
         num_rows: how many there are.
     """
 
-    def __init__(self, table: pa.Table) -> None:
-        """Copies no texts."""
-        self.schema, self.num_rows = table.schema, table.num_rows
-        names = [field.name for field in table.schema if _is_map_of_texts(field.type)]
-        self._maps = {name: _Maps.of(table.column(name)) for name in names}
-        self._others = table.drop_columns(names)
+    def __init__(self, *tables: pa.Table) -> None:
+        """The rows of all tables, which have one schema, one table after the other. Nothing is copied."""
+        self._tables = [table for table in tables if table.num_rows] or [tables[0]]
+        self.schema = tables[0].schema
+        self._columns: dict[str, _Chunks] = {}
+        batches = [batch for table in self._tables for batch in table.to_batches() if batch.num_rows]
+        self._starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
+        self.num_rows = int(self._starts[-1])
+        if _library():
+            self._columns = {
+                field.name: _Chunks([batch.column(number) for batch in batches], kind)
+                for number, field in enumerate(self.schema)
+                if (kind := _kind(field.type))
+            }
 
-    @classmethod
-    def joined(cls, parts: Sequence[Taking]) -> Taking:
-        """The rows of all parts, one part after the other."""
-        if len(parts) == 1:
-            return parts[0]
-        found = cls.__new__(cls)
-        found.schema, found.num_rows = parts[0].schema, sum(part.num_rows for part in parts)
-        found._maps = {name: _Maps.joined([part._maps[name] for part in parts]) for name in parts[0]._maps}
-        found._others = pa.concat_tables([part._others for part in parts])
+    def joined(self, *others: Taking) -> Taking:
+        """The rows of this and of others, one after the other."""
+        if not others:
+            return self
+        every = (self, *others)
+        found = Taking.__new__(Taking)
+        found._tables = [table for each in every for table in each._tables]
+        found.schema = self.schema
+        before = np.cumsum([each.num_rows for each in every])
+        starts = [each._starts[1:] + size for each, size in zip(others, before, strict=False)]
+        found._starts = np.concatenate([self._starts, *starts])
+        found.num_rows = int(before[-1])
+        found._columns = {name: _Chunks.joined([each._columns[name] for each in every]) for name in self._columns}
         return found
 
     def take(self, numbers: Numbers) -> pa.Table:
         """Rows by their numbers, in this order."""
-        others = self._others.take(pa.array(numbers))
+        rest = [name for name in self.schema.names if name not in self._columns]
+        others: dict[str, pa.Array] = {}
+        if rest:
+            found = pa.concat_tables([table.select(rest) for table in self._tables]).take(pa.array(numbers))
+            others = dict(zip(rest, found.columns, strict=True))
+        chunk = np.searchsorted(self._starts, numbers, side="right") - 1
+        where = chunk.astype(np.int32), (numbers - self._starts[chunk]).astype(np.int32)
         columns = [
-            self._maps[name].take(numbers) if name in self._maps else others.column(name) for name in self.schema.names
+            self._columns[field.name].take(field.type, *where) if field.name in self._columns else others[field.name]
+            for field in self.schema
         ]
         return pa.table(columns, schema=self.schema)
 
 
-def _is_map_of_texts(kind: pa.DataType) -> bool:
-    return pa.types.is_map(kind) and all(pa.types.is_string(each) for each in (kind.key_type, kind.item_type))
+class _Chunks:
+    """The chunks of a column as the library reads them: numbers and addresses. The arrays own the memory."""
+
+    def __init__(self, arrays: Sequence[pa.Array], kind: str | int) -> None:
+        self._arrays, self._kind = list(arrays), kind
+        describe: Callable[[pa.Array], list[int]] = {_TEXT: _text, _MAP: _map, _BITS: _bits}.get(
+            str(kind), lambda array: [_address(array.buffers()[1]) + array.offset * int(kind)]
+        )
+        self._values = np.array([describe(array) for array in arrays], np.int64).reshape(len(arrays), -1)
+        self._valid = np.array([_validity(array) for array in arrays], np.int64).reshape(len(arrays), 2)
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Chunks]) -> _Chunks:
+        found = cls.__new__(cls)
+        found._arrays = [array for part in parts for array in part._arrays]
+        found._kind = parts[0]._kind
+        found._values = np.concatenate([part._values for part in parts if len(part._arrays)] or [parts[0]._values])
+        found._valid = np.concatenate([part._valid for part in parts])
+        return found
+
+    def take(self, type_: pa.DataType, chunk: _Ints, row: _Ints) -> pa.Array:
+        rows = len(row)
+        library = _library()
+        assert library is not None
+        where = (_pointer(chunk), _pointer(row), rows)
+        valid, nulls = self._bits(self._valid, where) if self._valid.any() else (None, 0)
+        valid = valid if nulls else None
+        if self._kind == _BITS:
+            return pa.Array.from_buffers(type_, rows, [valid, self._bits(self._values, where)[0]], nulls)
+        if self._kind == _TEXT:
+            offsets = pa.allocate_buffer(4 * (rows + 1))
+            size = library.texts_size(_pointer(self._values), *where, offsets.address)
+            _check(size)
+            texts = pa.allocate_buffer(size)
+            library.gather_texts(_pointer(self._values), *where, texts.address)
+            return pa.Array.from_buffers(type_, rows, [valid, offsets, texts], nulls)
+        if self._kind == _MAP:
+            return self._maps(type_, where, valid, nulls)
+        values = pa.allocate_buffer(int(self._kind) * rows)
+        library.gather_values(_pointer(self._values), *where, int(self._kind), values.address)
+        return pa.Array.from_buffers(type_, rows, [valid, values], nulls)
+
+    def _bits(self, described: Numbers, where: tuple[int, int, int]) -> tuple[pa.Buffer, int]:
+        library, found = _library(), pa.allocate_buffer((where[2] + 7) // 8)
+        assert library is not None
+        return found, library.gather_bits(_pointer(described), *where, found.address)
+
+    def _maps(self, type_: pa.DataType, where: tuple[int, int, int], valid: pa.Buffer | None, nulls: int) -> pa.Array:
+        library, sizes = _library(), np.zeros(3, np.int64)
+        assert library is not None
+        offsets = pa.allocate_buffer(4 * (where[2] + 1))
+        library.maps_size(_pointer(self._values), *where, offsets.address, _pointer(sizes))
+        entries, key_bytes, item_bytes = sizes.tolist()
+        _check(max(sizes))
+        places = [pa.allocate_buffer(4 * (entries + 1)) for _ in range(2)]
+        keys, items = pa.allocate_buffer(key_bytes), pa.allocate_buffer(item_bytes)
+        items_valid = pa.py_buffer(bytearray((entries + 7) // 8))
+        missing = library.gather_maps(
+            _pointer(self._values),
+            *where,
+            places[0].address,
+            keys.address,
+            places[1].address,
+            items.address,
+            items_valid.address,
+        )
+        children = [
+            pa.Array.from_buffers(pa.string(), entries, [None, places[0], keys], 0),
+            pa.Array.from_buffers(pa.string(), entries, [items_valid if missing else None, places[1], items], missing),
+        ]
+        entry = pa.Array.from_buffers(
+            pa.struct([type_.key_field, type_.item_field]), entries, [None], 0, children=children
+        )
+        return pa.Array.from_buffers(type_, where[2], [valid, offsets], nulls, children=[entry])
+
+
+def _kind(type_: pa.DataType) -> str | int | None:
+    """How the library takes values of a type: by bits, as texts, as maps of texts, or as so many bytes each."""
+    if pa.types.is_map(type_):
+        return _MAP if type_.key_type == type_.item_type == pa.string() else None
+    if pa.types.is_string(type_):
+        return _TEXT
+    if pa.types.is_boolean(type_):
+        return _BITS
+    return type_.byte_width if pa.types.is_primitive(type_) or pa.types.is_decimal(type_) else None
+
+
+def _text(array: pa.Array) -> list[int]:
+    _, offsets, texts = array.buffers()
+    return [_address(offsets) + 4 * array.offset, _address(texts)]
+
+
+def _map(array: pa.Array) -> list[int]:
+    items = array.items  # of all rows, also of those before and behind a slice
+    return [_address(array.buffers()[1]) + 4 * array.offset, *_text(array.keys), *_text(items), *_validity(items)]
+
+
+def _bits(array: pa.Array) -> list[int]:
+    return [_address(array.buffers()[1]), array.offset]
+
+
+def _validity(array: pa.Array) -> list[int]:
+    return [_address(array.buffers()[0]) if array.null_count else 0, array.offset]
+
+
+def _address(buffer: pa.Buffer | None) -> int:
+    return buffer.address if buffer else 0
+
+
+def _pointer(numbers: npt.NDArray[Any]) -> int:
+    return int(numbers.ctypes.data)
+
+
+def _check(size: int) -> None:
+    if size >= 1 << 31:
+        raise MemoryError(f"{size:,} bytes of texts are too many to take at once")
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    try:
+        library = ctypes.CDLL(str(_LIBRARY))
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        where = [pointer, pointer, pointer, number]
+        library.gather_bits.argtypes, library.gather_bits.restype = [*where, pointer], number
+        library.gather_values.argtypes, library.gather_values.restype = [*where, number, pointer], None
+        library.texts_size.argtypes, library.texts_size.restype = [*where, pointer], number
+        library.gather_texts.argtypes, library.gather_texts.restype = [*where, pointer], None
+        library.maps_size.argtypes, library.maps_size.restype = [*where, pointer, pointer], None
+        library.gather_maps.argtypes, library.gather_maps.restype = [*where, *[pointer] * 5], number
+    except (OSError, AttributeError):
+        return None  # `decode.scanner` says so
+    return library

@@ -177,7 +177,7 @@ def _gathered(
             index[chosen] = places[chosen] + (before - first)
             before += rows.num_rows
             parts.append(rows)
-        found = Taking.joined(parts).take(index).append_column(_PARTITION, batch.column(_PARTITION))
+        found = parts[0].joined(*parts[1:]).take(index).append_column(_PARTITION, batch.column(_PARTITION))
         yield from found.to_batches(max_chunksize=_BATCH_ROWS)
 
 
