@@ -52,8 +52,8 @@ def read_chunks(
 ) -> Iterator[DecodedChunk | FileRead]:
     """Reads objects chunk by chunk through a decoder, in several threads, and keeps `sums` up to date.
 
-    Memory holds a few chunks, whatever the objects' size. An object that cannot be read whole ends in `sums.failed`, and
-    what was decoded of it before must not be used; any other error is raised.
+    Memory holds a few chunks, whatever the objects' size. An object that cannot be read whole ends in `sums.failed`,
+    and what was decoded of it before must not be used; any other error is raised.
     """
     threads = config.resources.threads or os.cpu_count() or 1
     with (

@@ -3,7 +3,8 @@
 A chunk of lines takes two steps:
 
 1. `scanner`, which is native code, reads the lines by the schema version that most lines of late had, then what is left
-   by the others. It accepts the lines of which it is sure. Columns of an older version are converted (`registry.converted`).
+   by the others. It accepts the lines of which it is sure. Columns of an older version are converted
+   (`registry.converted`).
 2. What is left goes line by line through the exact path (`exact`), which alone decides what is rejected and why.
 
 Step 1 may only accept what the exact path accepts, with the same values: tests hold the two against each other. Without
@@ -135,7 +136,9 @@ class Decoder:
             scanned = reader.scan(data)
             file_nos, numbers = locate(scanned.lines)
             upgraded = converted(self._session, self._dataset.upgrades(number), scanned.rows)
-            records.append(self._records(upgraded.columns, scanned.rows.column(EXTRA), file_nos, numbers, upgraded.sure))
+            records.append(
+                self._records(upgraded.columns, scanned.rows.column(EXTRA), file_nos, numbers, upgraded.sure)
+            )
             if not upgraded.sure.all():
                 whole = lines()
                 chosen = np.zeros(len(whole), np.bool_)

@@ -1,7 +1,7 @@
 """Lines as bytes: cut, counted, and rejected where that needs no parser.
 
-All is done for the lines of a chunk at once. Blank lines are left out. Lines that are too long, not UTF-8, or that begin
-with a byte which begins no JSON value are rejected, in the words of the exact path.
+All is done for the lines of a chunk at once. Blank lines are left out. Lines that are too long, not UTF-8, or that
+begin with a byte which begins no JSON value are rejected, in the words of the exact path.
 """
 
 from __future__ import annotations

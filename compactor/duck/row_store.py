@@ -73,7 +73,7 @@ class RowStore:
     def take(self, numbers: Numbers) -> pa.Table:
         """Rows by their numbers, in this order."""
         if self._taking is None:
-            self._taking = Taking(self.table)
+            self._taking = Taking.of(self.table)
         return self._taking.take(numbers)
 
     def clear(self) -> None:

@@ -7,7 +7,8 @@ columns of rare types, Arrow's own way serves.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,102 +22,122 @@ _Ints = npt.NDArray[np.int32]
 
 _LIBRARY = Path(__file__).parents[1] / "decode" / "_scanner.so"
 _BITS, _TEXT, _MAP = "bits", "text", "map"
+_WIDTHS: Mapping[str | int, int] = {
+    _BITS: 2,
+    _TEXT: 2,
+    _MAP: 7,
+}  # numbers that describe a chunk; of values there is one, their address
 
 
+@dataclass(frozen=True)
 class Taking:
     """Rows to take from.
 
     Attributes:
-        schema: of the rows.
-        num_rows: how many there are.
+        tables: have the rows, one table after the other. They own the memory.
+        starts: the number of the first row of each chunk, and of all rows.
+        columns: those that the library takes.
     """
 
-    def __init__(self, *tables: pa.Table) -> None:
-        """The rows of all tables, which have one schema, one table after the other. Nothing is copied."""
-        self._tables = [table for table in tables if table.num_rows] or [tables[0]]
-        self.schema = tables[0].schema
-        self._columns: dict[str, _Chunks] = {}
-        batches = [batch for table in self._tables for batch in table.to_batches() if batch.num_rows]
-        self._starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
-        self.num_rows = int(self._starts[-1])
-        if _library():
-            self._columns = {
-                field.name: _Chunks([batch.column(number) for batch in batches], kind)
-                for number, field in enumerate(self.schema)
-                if (kind := _kind(field.type))
-            }
+    tables: Sequence[pa.Table]
+    starts: Numbers
+    columns: Mapping[str, _Chunks]
+
+    @classmethod
+    def of(cls, *tables: pa.Table) -> Taking:
+        """The rows of all tables, which have one schema. Nothing is copied."""
+        batches = [batch for table in tables for batch in table.to_batches() if batch.num_rows]
+        columns = {
+            field.name: _Chunks.of([batch.column(number) for batch in batches], kind)
+            for number, field in enumerate(tables[0].schema)
+            if _library() and (kind := _kind(field.type))
+        }
+        return cls(tables, np.cumsum([0, *(batch.num_rows for batch in batches)]), columns)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.tables[0].schema
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.starts[-1])
 
     def joined(self, *others: Taking) -> Taking:
         """The rows of this and of others, one after the other."""
         if not others:
             return self
         every = (self, *others)
-        found = Taking.__new__(Taking)
-        found._tables = [table for each in every for table in each._tables]
-        found.schema = self.schema
         before = np.cumsum([each.num_rows for each in every])
-        starts = [each._starts[1:] + size for each, size in zip(others, before, strict=False)]
-        found._starts = np.concatenate([self._starts, *starts])
-        found.num_rows = int(before[-1])
-        found._columns = {name: _Chunks.joined([each._columns[name] for each in every]) for name in self._columns}
-        return found
+        starts = [each.starts[1:] + size for each, size in zip(others, before, strict=False)]
+        return Taking(
+            [table for each in every for table in each.tables],
+            np.concatenate([self.starts, *starts]),
+            {name: _Chunks.joined([each.columns[name] for each in every]) for name in self.columns},
+        )
 
     def take(self, numbers: Numbers) -> pa.Table:
         """Rows by their numbers, in this order."""
-        rest = [name for name in self.schema.names if name not in self._columns]
+        rest = [name for name in self.schema.names if name not in self.columns]
         others: dict[str, pa.Array] = {}
         if rest:
-            found = pa.concat_tables([table.select(rest) for table in self._tables]).take(pa.array(numbers))
+            found = pa.concat_tables([table.select(rest) for table in self.tables]).take(pa.array(numbers))
             others = dict(zip(rest, found.columns, strict=True))
-        chunk = np.searchsorted(self._starts, numbers, side="right") - 1
-        where = chunk.astype(np.int32), (numbers - self._starts[chunk]).astype(np.int32)
+        chunk = np.searchsorted(self.starts, numbers, side="right") - 1
+        where = chunk.astype(np.int32), (numbers - self.starts[chunk]).astype(np.int32)
         columns = [
-            self._columns[field.name].take(field.type, *where) if field.name in self._columns else others[field.name]
+            self.columns[field.name].take(field.type, *where) if field.name in self.columns else others[field.name]
             for field in self.schema
         ]
         return pa.table(columns, schema=self.schema)
 
 
+@dataclass(frozen=True)
 class _Chunks:
-    """The chunks of a column as the library reads them: numbers and addresses. The arrays own the memory."""
+    """The chunks of a column as the library reads them: numbers and addresses.
 
-    def __init__(self, arrays: Sequence[pa.Array], kind: str | int) -> None:
-        self._arrays, self._kind = list(arrays), kind
+    Attributes:
+        kind: how its values are taken, see `_kind`.
+        values, valid: a row for each chunk.
+    """
+
+    kind: str | int
+    values: Numbers
+    valid: Numbers
+
+    @classmethod
+    def of(cls, arrays: Sequence[pa.Array], kind: str | int) -> _Chunks:
         describe: Callable[[pa.Array], list[int]] = {_TEXT: _text, _MAP: _map, _BITS: _bits}.get(
             str(kind), lambda array: [_address(array.buffers()[1]) + array.offset * int(kind)]
         )
-        self._values = np.array([describe(array) for array in arrays], np.int64).reshape(len(arrays), -1)
-        self._valid = np.array([_validity(array) for array in arrays], np.int64).reshape(len(arrays), 2)
+        values = np.array([describe(array) for array in arrays], np.int64).reshape(len(arrays), _WIDTHS.get(kind, 1))
+        valid = np.array([_validity(array) for array in arrays], np.int64).reshape(len(arrays), 2)
+        return cls(kind, values, valid)
 
     @classmethod
     def joined(cls, parts: Sequence[_Chunks]) -> _Chunks:
-        found = cls.__new__(cls)
-        found._arrays = [array for part in parts for array in part._arrays]
-        found._kind = parts[0]._kind
-        found._values = np.concatenate([part._values for part in parts if len(part._arrays)] or [parts[0]._values])
-        found._valid = np.concatenate([part._valid for part in parts])
-        return found
+        values, valid = ([getattr(part, name) for part in parts] for name in ("values", "valid"))
+        return cls(parts[0].kind, np.concatenate(values), np.concatenate(valid))
 
     def take(self, type_: pa.DataType, chunk: _Ints, row: _Ints) -> pa.Array:
         rows = len(row)
         library = _library()
         assert library is not None
         where = (_pointer(chunk), _pointer(row), rows)
-        valid, nulls = self._bits(self._valid, where) if self._valid.any() else (None, 0)
+        valid, nulls = self._bits(self.valid, where) if self.valid.any() else (None, 0)
         valid = valid if nulls else None
-        if self._kind == _BITS:
-            return pa.Array.from_buffers(type_, rows, [valid, self._bits(self._values, where)[0]], nulls)
-        if self._kind == _TEXT:
+        if self.kind == _BITS:
+            return pa.Array.from_buffers(type_, rows, [valid, self._bits(self.values, where)[0]], nulls)
+        if self.kind == _TEXT:
             offsets = pa.allocate_buffer(4 * (rows + 1))
-            size = library.texts_size(_pointer(self._values), *where, offsets.address)
+            size = library.texts_size(_pointer(self.values), *where, offsets.address)
             _check(size)
             texts = pa.allocate_buffer(size)
-            library.gather_texts(_pointer(self._values), *where, texts.address)
+            library.gather_texts(_pointer(self.values), *where, texts.address)
             return pa.Array.from_buffers(type_, rows, [valid, offsets, texts], nulls)
-        if self._kind == _MAP:
+        if self.kind == _MAP:
             return self._maps(type_, where, valid, nulls)
-        values = pa.allocate_buffer(int(self._kind) * rows)
-        library.gather_values(_pointer(self._values), *where, int(self._kind), values.address)
+        values = pa.allocate_buffer(int(self.kind) * rows)
+        library.gather_values(_pointer(self.values), *where, int(self.kind), values.address)
         return pa.Array.from_buffers(type_, rows, [valid, values], nulls)
 
     def _bits(self, described: Numbers, where: tuple[int, int, int]) -> tuple[pa.Buffer, int]:
@@ -128,14 +149,14 @@ class _Chunks:
         library, sizes = _library(), np.zeros(3, np.int64)
         assert library is not None
         offsets = pa.allocate_buffer(4 * (where[2] + 1))
-        library.maps_size(_pointer(self._values), *where, offsets.address, _pointer(sizes))
+        library.maps_size(_pointer(self.values), *where, offsets.address, _pointer(sizes))
         entries, key_bytes, item_bytes = sizes.tolist()
         _check(max(sizes))
         places = [pa.allocate_buffer(4 * (entries + 1)) for _ in range(2)]
         keys, items = pa.allocate_buffer(key_bytes), pa.allocate_buffer(item_bytes)
         items_valid = pa.py_buffer(bytearray((entries + 7) // 8))
         missing = library.gather_maps(
-            _pointer(self._values),
+            _pointer(self.values),
             *where,
             places[0].address,
             keys.address,

@@ -1,4 +1,4 @@
-"""The engine in this process: reads a batch into a store and a session, decides by SQL, and writes the files that change.
+"""The engine in this process: reads a batch, decides by SQL on its keys, and writes the files that change.
 
 Data files are rewritten whole (copy-on-write); only those that hold a row to change. What is in memory is bounded by
 `resources.memory`, past which a session and a store spill.
@@ -106,6 +106,7 @@ class LocalBatch:
 
     def plan(self, relations: Relations, decoded: Decoded[Rows], history: Table) -> HistoryPlan[Rows]:
         narrow = history.scan(["id", "emitted_at"], with_file=True)
+
         def full(places: Relation) -> pa.RecordBatchReader:
             # A cursor of its own: the session reads these rows while the places are read.
             found = self.con.cursor().execute(f"SELECT * FROM {places} ORDER BY ALL").to_arrow_reader(_BATCH_ROWS)

@@ -55,9 +55,7 @@ def plan_derived(
     return DerivedPlan(derive_current(relations, dataset, touched, scan.batches, past.batches), scan)
 
 
-def inserted_rows(
-    lake: Lakehouse, relations: Relations, dataset: Dataset, history: Table, inserted: Relation
-) -> Rows:
+def inserted_rows(lake: Lakehouse, relations: Relations, dataset: Dataset, history: Table, inserted: Relation) -> Rows:
     """The history rows of the ids that enter the current table."""
     scan = history.scan(["id", "emitted_at"], with_file=True)
     with relations.arrow("history", with_places(scan)) as rows, relations.right_side_first():

@@ -1,7 +1,7 @@
 """Writes rows in the order of a table's files: new rows from a store, and those that stay of files to remove.
 
-A session sorts the keys. The rows themselves are taken from the store, and from the files as they are read from front to
-back: a file that this program has written has the same order.
+A session sorts the keys. The rows themselves are taken from the store, and from the files as they are read from front
+to back: a file that this program has written has the same order.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Rewriting:
         remove: the data files that are removed. Their rows stay, but for those that leave.
         leaving: which leave; None: none.
         schema: of the files, if it is not the table's (yet).
-        values_of: more data files whose rows give new rows of the same id their values in the columns that another engine
-            has added, as those of `remove` do.
+        values_of: more data files whose rows give new rows of the same id their values in the columns that another
+            engine has added, as those of `remove` do.
     """
 
     layout: TableLayout
@@ -116,9 +116,9 @@ def write_sorted(
         def spare() -> RowStore:
             return RowStore.beside(con, whole, memory=memory)
 
-        files, order, is_exact = _ordered(relations, rewriting, table, bucket, _at_once(store, memory))
+        files, order, is_exact = ordered(relations, rewriting, table, bucket, _at_once(store, memory))
         opened = {number: FileRows(table, file, whole, spare) for number, file in enumerate(files)}
-        added = writer.write_all(_gathered(order, Taking(new), opened))
+        added = writer.write_all(gathered(order, Taking.of(new), opened))
         if expected is not None and is_exact and writer.rows != expected:
             raise wrong_count(table, writer.rows, expected)
     release_unused()
@@ -130,12 +130,16 @@ def _at_once(store: RowStore, memory: int) -> int:
     return max(_BATCH_ROWS, memory // 2 // store.row_bytes) if store.is_spilled else _BATCH_ROWS
 
 
-def _ordered(
+def ordered(
     relations: Relations, rewriting: Rewriting, table: Table, bucket: str | None, at_once: int
 ) -> tuple[Sequence[DataFile], pa.RecordBatchReader, bool]:
     """The places of all rows in the order of the files to write: (__file, __place, __partition).
 
-    Before it the files to remove, behind it whether they have as many rows as they say.
+    Before these come the files to remove, and after them whether these have as many rows as they say.
+
+    Args:
+        bucket: see `bucket_function`.
+        at_once: rows in a batch.
     """
     layout = rewriting.layout
     columns = list(dict.fromkeys([*layout.sort, *filter(None, [layout.partition.column])]))
@@ -150,9 +154,7 @@ def _ordered(
         files, is_exact = scan.files, not scan.has_deletes
         without = f" ANTI JOIN {leaving.keys} USING ({', '.join(map(quote, leaving.columns))})" if leaving else ""
         with relations.arrow("rewritten", with_places(scan)) as stored, relations.right_side_first():
-            staying = relations.table(
-                "staying_rows", f"SELECT {FILE_COLUMN}, {PLACE}{listed} FROM {stored}{without}"
-            )
+            staying = relations.table("staying_rows", f"SELECT {FILE_COLUMN}, {PLACE}{listed} FROM {stored}{without}")
         rows = f"{rows} UNION ALL BY NAME SELECT * FROM {staying}"
     order = ", ".join([_PARTITION, *map(quote, layout.sort), FILE_COLUMN, PLACE])
     statement = (
@@ -162,9 +164,7 @@ def _ordered(
     return files, relations.con.execute(statement).to_arrow_reader(at_once), is_exact
 
 
-def _gathered(
-    order: pa.RecordBatchReader, new: Taking, files: dict[int, FileRows]
-) -> Iterator[pa.RecordBatch]:
+def gathered(order: pa.RecordBatchReader, new: Taking, files: dict[int, FileRows]) -> Iterator[pa.RecordBatch]:
     """The rows of a store and of files in an order, with their partition."""
     for batch in order:
         numbers, places = batch.column(FILE_COLUMN).to_numpy(), batch.column(PLACE).to_numpy()

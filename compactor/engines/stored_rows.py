@@ -41,8 +41,8 @@ def with_places(scan: Scan) -> pa.RecordBatchReader:
 class FileRows:
     """Rows of one data file.
 
-    They are asked for in the order of the file. Should they not be, as in a file that another engine has sorted, all rows
-    go into a store, which gives them in any order.
+    They are asked for in the order of the file. Should they not be, as in a file that another engine has sorted, all
+    rows go into a store, which gives them in any order.
     """
 
     def __init__(self, table: Table, file: DataFile, schema: pa.Schema, spare: Callable[[], RowStore]) -> None:
@@ -61,14 +61,15 @@ class FileRows:
             for batch in self._open():
                 self._store.add(batch)
         if self._store is not None:
-            return Taking(self._store.table), 0
+            return Taking.of(self._store.table), 0
         while self._end <= high:
             batch = next(self._stream)
             self._held.append(batch)
             self._end += batch.num_rows
-        while self._held and self._first + self._held[0].num_rows <= low:
+        first, found = self._first, Taking.of(pa.Table.from_batches(self._held, self._schema))
+        while self._held and self._first + self._held[0].num_rows <= high + 1:  # no row up to `high` is asked for again
             self._first += self._held.pop(0).num_rows
-        return Taking(pa.Table.from_batches(self._held, self._schema)), self._first
+        return found, first
 
     def _open(self) -> Iterator[pa.RecordBatch]:
         for batch in self._table.stream(self._file):

@@ -78,9 +78,9 @@ class RowConversion:
         return self._relations
 
     def _with_exact(self, rows: pa.RecordBatch, found: Converted) -> tuple[pa.RecordBatch, dict[str, pa.Array]]:
-        """The old rows that can be converted and their new columns, where the rows that are not sure are asked in Python.
+        """The old rows that can be converted, and their new columns: those of rows that are not sure by Python.
 
-        Those that cannot be converted go to `refused`.
+        Rows that cannot be converted go to `refused`.
         """
         exact, kept, refused = [], [], []
         for number in np.flatnonzero(~found.sure).tolist():
@@ -97,9 +97,9 @@ class RowConversion:
         order = pa.array(np.argsort(places))
         sure = pa.array(found.sure)
         columns = {
-            name: pa.concat_arrays(
-                [column.filter(sure), pa.array([row.get(name) for row in exact], column.type)]
-            ).take(order)
+            name: pa.concat_arrays([column.filter(sure), pa.array([row.get(name) for row in exact], column.type)]).take(
+                order
+            )
             for name, column in found.columns.items()
         }
         return rows.take(pa.array(places)).take(order), columns

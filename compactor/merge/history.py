@@ -149,7 +149,14 @@ def _ranked(
     con = relations.con
     ranked = relations.empty(
         "ranked_rows",
-        {"id": "VARCHAR", "is_stored": "BOOLEAN", "place": "BIGINT", "content": kind, "key": "VARCHAR", "line": "BIGINT"},
+        {
+            "id": "VARCHAR",
+            "is_stored": "BOOLEAN",
+            "place": "BIGINT",
+            "content": kind,
+            "key": "VARCHAR",
+            "line": "BIGINT",
+        },
     )
 
     def rank(rows: Relation, stored: str, place: str) -> None:

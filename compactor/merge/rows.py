@@ -44,7 +44,9 @@ def key_columns(dataset: Dataset) -> dict[str, FieldType]:
 class KeyWriter:
     """Brings the keys of rows into a relation, many rows at a time."""
 
-    def __init__(self, relations: Relations, dataset: Dataset, more: Sequence[tuple[str, str, pa.DataType]] = ()) -> None:
+    def __init__(
+        self, relations: Relations, dataset: Dataset, more: Sequence[tuple[str, str, pa.DataType]] = ()
+    ) -> None:
         """`more`: columns beyond those of the rows, as (name, DuckDB type, Arrow type)."""
         kinds = key_columns(dataset)
         columns = {ROW: "BIGINT", **{name: duckdb for name, duckdb, _ in more}}

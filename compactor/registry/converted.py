@@ -73,9 +73,7 @@ class Promoted:
     unfit: Flags
 
 
-def promoted(
-    session: Session, promotions: Sequence[Promotion], maps: Mapping[str, pa.MapArray]
-) -> dict[str, Promoted]:
+def promoted(session: Session, promotions: Sequence[Promotion], maps: Mapping[str, pa.MapArray]) -> dict[str, Promoted]:
     """The columns of promotions, by name. `maps` has their sources."""
     if not promotions:
         return {}

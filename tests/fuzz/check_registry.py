@@ -21,8 +21,9 @@ from compactor.decode.batch_reader import Sums
 from compactor.decode.lines import Lines, Part, sound
 from compactor.decode.rejects import RejectedLines
 from compactor.duck.relations import Relations
+from compactor.duck.taking import Taking
 from compactor.engines.collected import collect, register_files
-from compactor.engines.sorted_rows import bucket_function
+from compactor.engines.sorted_rows import Rewriting, bucket_function, gathered, ordered
 from compactor.errors import UsageError
 from compactor.lake import layout as layout_of
 from compactor.lake.table import Table
@@ -88,9 +89,7 @@ def _use_schema(folder: Path, text: bytes) -> None:
         batch = Batch("lines", tuple(lines))
         found = decoded(session(), dataset, batch)
         with Relations(session()) as relations:
-            _plan(
-                relations, dataset, batch, {row["id"] for row, _ in found.values() if isinstance(row, dict)}
-            )
+            _plan(relations, dataset, batch, {row["id"] for row, _ in found.values() if isinstance(row, dict)})
         for number, line in enumerate(lines):
             got, expected = shown(found.get(number, (None, None))[0]), shown(by_exact_path(dataset, line))
             if got != expected:
@@ -111,7 +110,12 @@ def _plan(relations: Relations, dataset: Dataset, batch: Batch, ids: set[str]) -
     files = register_files(relations, [("a-key", "an-etag", 1)])
     chunks = decoded_chunks(relations.con, dataset, batch)
     records = collect(relations, dataset, files, chunks, Sums(), memory=1 << 20).records
-    none = [("id", pa.string()), ("emitted_at", TIMESTAMP.arrow_stored), ("__file", pa.int32()), ("__place", pa.int64())]
+    none = [
+        ("id", pa.string()),
+        ("emitted_at", TIMESTAMP.arrow_stored),
+        ("__file", pa.int32()),
+        ("__place", pa.int64()),
+    ]
     empty = pa.schema(none).empty_table()
     taken = decide_history(relations, dataset, records, empty.to_reader(), lambda _: empty.to_reader())
     _written(relations, dataset, dataset.history, taken.fresh, ids)
@@ -127,8 +131,10 @@ def _plan(relations: Relations, dataset: Dataset, batch: Batch, ids: set[str]) -
 
 def _written(relations: Relations, dataset: Dataset, layout: TableLayout, rows: Rows, ids: set[str] | None) -> None:
     with bucket_function(relations.con, dataset, _table(dataset, layout), layout) as bucket:
-        found = pa.Table.from_batches(sorted_rows(relations, rows, layout, bucket))
-    if ids is not None and (len(found) != len(ids) or set(found["id"].to_pylist()) != ids):
+        _, order, _ = ordered(relations, Rewriting(layout, rows), _table(dataset, layout), bucket, 1024)
+        written = [batch.column("id") for batch in gathered(order, Taking.of(rows.store.table), {})]
+    found = [each for column in written for each in column.to_pylist()]
+    if ids is not None and (len(found) != len(ids) or set(found) != ids):
         raise AssertionError(f"{len(ids)} ids became {len(found)} rows")
 
 
