@@ -17,7 +17,8 @@ from pyiceberg.table import Table as IcebergTable
 
 from compactor.errors import CompactorError
 from compactor.lake import outside, unreadable
-from compactor.lake.parquet import by_row_group, rows_schema
+from compactor.lake.parquet import rows_schema
+from compactor.lake.row_groups import by_row_group
 
 FILE_COLUMN = "__file"
 
@@ -86,7 +87,7 @@ def scan_tasks(
             if ahead:
                 yield from reader._record_batches_from_scan_tasks_and_deletes([task], deletes)
             else:
-                yield from by_row_group(table, task.file, deletes.get(task.file.file_path))
+                yield from by_row_group(table, task.file, deletes.get(task.file.file_path), schema)
 
     def batches() -> Iterator[pa.RecordBatch]:
         for number, task in enumerate(tasks):

@@ -25,7 +25,11 @@ _NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPE
 
 
 class SyncedFileIO(PyArrowFileIO):
-    """PyIceberg's own, with synced files on a local disk. Other storage is as it was."""
+    """PyIceberg's own, with synced files on a local disk, and one request for a small file on S3 instead of three."""
+
+    def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
+        rebuild, (settings,) = super()._initialize_s3_fs(netloc).__reduce__()
+        return rebuild({**settings, "allow_delayed_open": True})
 
     def _initialize_local_fs(self) -> FileSystem:
         return _SyncedFolders()

@@ -35,9 +35,11 @@ from pyiceberg.utils.datetime import micros_to_timestamptz
 
 from compactor.errors import CompactorError, ConflictError, MissingTableError
 from compactor.lake import commits, place, unreadable
-from compactor.lake.parquet import DataFileWriter, rows_schema
+from compactor.lake.data_writer import DataFileWriter
+from compactor.lake.parquet import rows_schema
 from compactor.lake.scan import Scan, row_filter, scan_tasks
 from compactor.lake.synced_files import SyncedFileIO
+from compactor.lake.uploads import delete_all
 
 # DataFile, Schema and Snapshot: what callers hand from a scan to a commit.
 __all__ = ["COMMIT_ID", "RUN_ID", "DataFile", "Scan", "Schema", "Snapshot", "Table", "summary"]
@@ -404,11 +406,7 @@ class Table:
 
     def discard(self, files: Iterable[DataFile]) -> None:
         """Deletes data files that a commit would have added, and provably has not."""
-        for file in files:
-            try:
-                self.delete(file.file_path)
-            except OSError:
-                continue  # an orphan costs storage, not correctness
+        delete_all(self._iceberg.io, [file.file_path for file in files])
 
 
 def _is_parquet(file: DataFile) -> bool:
