@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 from pyarrow.fs import FileSystem
+from pyiceberg.io import S3_RETRY_STRATEGY_IMPL
 from pyiceberg.io.pyarrow import PyArrowFileIO, PyArrowLocalFileSystem
 
 IMPLEMENTATION = f"{__name__}.SyncedFileIO"
@@ -28,7 +29,10 @@ class SyncedFileIO(PyArrowFileIO):
     """PyIceberg's own, with synced files on a local disk, and one request for a small file on S3 instead of three."""
 
     def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
-        rebuild, (settings,) = super()._initialize_s3_fs(netloc).__reduce__()
+        made = super()._initialize_s3_fs(netloc)
+        if self.properties.get(S3_RETRY_STRATEGY_IMPL):  # is not among the settings of the file system
+            return made
+        rebuild, (settings,) = made.__reduce__()
         return rebuild({**settings, "allow_delayed_open": True})
 
     def _initialize_local_fs(self) -> FileSystem:
