@@ -229,15 +229,20 @@ class Table:
         """Streams columns of given data files, also of files that the current snapshot no longer has."""
         return scan_tasks(self._iceberg, columns, [FileScanTask(file) for file in files])
 
-    def stream(self, file: DataFile) -> pa.RecordBatchReader:
+    def stream(self, file: DataFile, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
         """All rows of one file, in its order, a row group at a time: `scan` reads far ahead, the more the larger it is.
+
+        The checksums of its pages are checked. Rows that another engine has deleted are left out.
+
+        Args:
+            columns: names, in the order of the result. Default: all.
 
         Raises ConflictError where the table does not have the file.
         """
         tasks = [task for task in self._all_tasks() if task.file.file_path == file.file_path]
         if not tasks:
             raise ConflictError(f"{self.identifier}: a file to read is no longer in the table")
-        return scan_tasks(self._iceberg, self.schema.names, tasks, ahead=False).batches
+        return scan_tasks(self._iceberg, columns or self.schema.names, tasks, ahead=False).batches
 
     def bucket(self, column: str, buckets: int) -> Callable[[pa.Array], pa.Array]:
         """Iceberg's bucket transform of a column's values."""
