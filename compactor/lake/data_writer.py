@@ -27,7 +27,7 @@ from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
 
 from compactor.errors import UsageError
-from compactor.lake.parquet import OpenFile, arrow_schema
+from compactor.lake.parquet import Format, OpenFile
 from compactor.lake.uploads import Uploads, delete_all
 
 ENCODERS = 2
@@ -63,9 +63,8 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
         """
         self._table = table
         self._iceberg_schema = schema or table.schema()
-        self._schema = arrow_schema(self._iceberg_schema)
+        self._form = Format(table, self._iceberg_schema, bloom_columns)
         self.target_bytes = target_bytes
-        self._bloom_columns = bloom_columns
         self._partitioned = not table.spec().is_unpartitioned()
         self._locations = load_location_provider(table.location(), table.metadata.properties)
         self._run = uuid.uuid4()
@@ -127,11 +126,11 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
             name = f"{self._table.spec().partition_to_path(partition, self._iceberg_schema)}/{name}"
         path = self._locations.new_data_location(name)
         self._paths.append(path)
-        return OpenFile(self._table, path, self._iceberg_schema, self._bloom_columns, rows)
+        return OpenFile(self._form, path, rows)
 
     def as_stored(self, rows: pa.Table) -> pa.Table:
         """The rows with the columns of the files. Raises UsageError where a required one has no value."""
-        for field in self._schema:
+        for field in self._form.arrow:
             if field.name not in rows.column_names:
                 rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
             if not field.nullable and (empty := rows.column(field.name).null_count):
@@ -140,7 +139,7 @@ class DataFileWriter(AbstractContextManager["DataFileWriter"]):
                     " write have no value for it; list the field as required again, or let the column be optional"
                     " with another engine (`ALTER COLUMN … DROP NOT NULL`)"
                 )
-        return rows.select(self._schema.names).cast(self._schema)
+        return rows.select(self._form.arrow.names).cast(self._form.arrow)
 
 
 class _Part:

@@ -7,7 +7,7 @@ filters. This one takes row groups, and knows how many bytes they came to.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +28,9 @@ from pyiceberg.types import DateType, TimestamptzType
 
 from compactor.lake import content
 from compactor.lake.uploads import LateFile
+
+COMPRESSION_LEVEL = 1
+"""Of zstd, where the table's property `write.parquet.compression-level` says nothing."""
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:
@@ -61,23 +64,70 @@ def _small(field: pa.Field, *, uuids: bool = True) -> pa.Field:
     return pa.field(field.name, kind, field.nullable, field.metadata)
 
 
+def dictionary_paths(paths: Iterable[str], schema: pa.Schema, unique: Collection[str]) -> list[str]:
+    """The leaves that get a dictionary: where values repeat. Times, numbers and the columns `unique` stay plain.
+
+    `scripts/bench_layout.py` measures it. Delta encodings would make files some 5% smaller, but older versions of
+    Iceberg's vectorized reader in Spark refuse them: a table would need a setting to be read.
+
+    Args:
+        paths: of leaves, as Parquet names them: "traits.key_value.key".
+    """
+    plain = {field.name for field in schema if field.name in unique or not _repeats(field.type)}
+    return [path for path in paths if path not in plain]
+
+
+def _repeats(kind: pa.DataType) -> bool:
+    return any(test(kind) for test in (pa.types.is_string, pa.types.is_binary, pa.types.is_date, pa.types.is_nested))
+
+
+class Format:
+    """What all files of a writer have in common."""
+
+    def __init__(self, table: Table, schema: Schema, bloom: Sequence[str]) -> None:
+        """`bloom`: the columns of look-ups, which get bloom filters."""
+        properties = table.metadata.properties
+        self.table = table
+        self.arrow = arrow_schema(schema)
+        self.bloom = bloom
+        self.level = int(properties.get("write.parquet.compression-level", COMPRESSION_LEVEL))
+        self.paths = parquet_path_to_id_mapping(schema)
+        self.dictionary = dictionary_paths(self.paths, self.arrow, bloom)
+        self.statistics = compute_statistics_plan(schema, properties)
+
+    def statistics_of(self, written: pq.FileMetaData) -> DataFileStatistics:
+        """What a file's footer says of its columns."""
+        try:
+            return data_file_statistics_from_parquet_metadata(written, self.statistics, self.paths)
+        except OverflowError:
+            # Another engine has written a date that Python cannot hold. Columns of times get no bounds in this file.
+            counts = MetricsMode(MetricModeTypes.COUNTS)
+            plan = {
+                number: dataclasses.replace(each, mode=counts)
+                if isinstance(each.iceberg_type, (DateType, TimestamptzType))
+                else each
+                for number, each in self.statistics.items()
+            }
+            return data_file_statistics_from_parquet_metadata(written, plan, self.paths)
+
+
 class OpenFile:
     """One Parquet file being written. Each call of `write` makes one row group. `close` ends it, from any thread."""
 
-    def __init__(self, table: Table, path: str, schema: Schema, bloom: Sequence[str], rows: int) -> None:
-        self._table = table
-        self._schema = schema
+    def __init__(self, form: Format, path: str, rows: int) -> None:
+        """`rows`: about so many rows a row group."""
+        self._form = form
         self._path = path
-        output = table.io.new_output(path)
+        output = form.table.io.new_output(path)
         self._late = LateFile(lambda: output.create(overwrite=True))
         self._sink, self._hashing = content.sink(self._late)
-        level = int(table.metadata.properties.get("write.parquet.compression-level", "3"))
         self._writer = pq.ParquetWriter(
             self._sink,
-            arrow_schema(schema),
+            form.arrow,
             compression="zstd",
-            compression_level=level,
-            bloom_filter_options={column: {"ndv": max(rows, 1), "fpp": 0.01} for column in bloom},
+            compression_level=form.level,
+            use_dictionary=form.dictionary,
+            bloom_filter_options={column: {"ndv": max(rows, 1), "fpp": 0.01} for column in form.bloom},
             store_schema=False,
             write_page_checksum=True,
         )
@@ -92,8 +142,7 @@ class OpenFile:
     def finish(self, partition: Record, sort_order_id: int | None) -> DataFile:
         """Encodes the end of the file. Nothing but `close` is missing then."""
         self._writer.close()
-        metadata = self._table.metadata
-        statistics = self._statistics()
+        statistics = self._form.statistics_of(self._writer.writer.metadata)
         file = DataFile.from_args(
             content=DataFileContent.DATA,
             file_path=self._path,
@@ -101,27 +150,13 @@ class OpenFile:
             partition=partition,
             file_size_in_bytes=self.size,
             sort_order_id=sort_order_id,
-            spec_id=metadata.default_spec_id,
+            spec_id=self._form.table.metadata.default_spec_id,
             equality_ids=None,
             key_metadata=None,
             **statistics.to_serialized_dict(),
         )
         content.attach(file, self._hashing.hash)
         return file
-
-    def _statistics(self) -> DataFileStatistics:
-        plan = compute_statistics_plan(self._schema, self._table.metadata.properties)
-        paths, written = parquet_path_to_id_mapping(self._schema), self._writer.writer.metadata
-        try:
-            return data_file_statistics_from_parquet_metadata(written, plan, paths)
-        except OverflowError:
-            # Another engine has written a date that Python cannot hold. Columns of times get no bounds in this file.
-            counts = MetricsMode(MetricModeTypes.COUNTS)
-            times = [
-                number for number, each in plan.items() if isinstance(each.iceberg_type, (DateType, TimestamptzType))
-            ]
-            plan |= {number: dataclasses.replace(plan[number], mode=counts) for number in times}
-            return data_file_statistics_from_parquet_metadata(written, plan, paths)
 
     def close(self) -> None:
         """Returns when the storage has the whole file."""
