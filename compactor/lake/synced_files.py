@@ -33,7 +33,8 @@ class SyncedFileIO(PyArrowFileIO):
         if self.properties.get(S3_RETRY_STRATEGY_IMPL):  # is not among the settings of the file system
             return made
         rebuild, (settings,) = made.__reduce__()
-        return rebuild({**settings, "allow_delayed_open": True})
+        # Writes in the background wait for the eight threads that Arrow has for all of a process.
+        return rebuild({**settings, "allow_delayed_open": True, "background_writes": False})
 
     def _initialize_local_fs(self) -> FileSystem:
         return _SyncedFolders()

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from pyiceberg.io import FileIO
 
-WIDTH = 32
+WIDTH = 16
 """Files that are closed or deleted at the same time."""
 WAITING_BYTES = 64 << 20
 """Of the files that are being closed. A larger file waits until it is alone."""

@@ -59,6 +59,7 @@ class MemoryS3:
                 if "expect" in fields:
                     answer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 body = await _body(client, fields)
+                extra: dict[str, str]
                 if target == "/requests":
                     status, extra, content = 200, {}, json.dumps(self._requests).encode()
                 else:
@@ -120,7 +121,8 @@ class MemoryS3:
         prefix = query.get("prefix", [""])[0]
         after = max(query.get("start-after", [""])[0], query.get("continuation-token", [""])[0])
         delimiter, most = query.get("delimiter", [""])[0], int(query.get("max-keys", [str(_MOST_KEYS)])[0])
-        keys, folders, last = [], dict[str, None](), ""
+        keys: list[str] = []
+        folders, last = dict[str, None](), ""
         inside = sorted(key.removeprefix(f"{bucket}/") for key in self._objects if key.startswith(f"{bucket}/{prefix}"))
         for key in (each for each in inside if each > after):
             if len(keys) + len(folders) >= most:
