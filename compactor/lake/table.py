@@ -398,11 +398,7 @@ class Table:
         return self._iceberg.io.new_input(path).open()
 
     def has(self, path: str) -> bool:
-        try:
-            self.open(path).close()  # one request on S3; the library's own `exists` lists what it does not find
-        except FileNotFoundError:
-            return False
-        return True
+        return bool(self._iceberg.io.new_input(path).exists())
 
     def delete(self, path: str) -> None:
         self._iceberg.io.delete(path)
