@@ -178,7 +178,7 @@ def _xml(name: str, inner: str) -> bytes:
 @contextmanager
 def memory_s3(delay: float) -> Iterator[str]:
     """Runs one in a process of its own. Gives its URL."""
-    command = [sys.executable, "-m", "tests.support.memory_s3", "--delay", str(delay)]
+    command = [sys.executable, __file__, "--delay", str(delay)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         yield process.stdout.readline().strip()
