@@ -109,6 +109,7 @@ Name = Annotated[str, Field(min_length=1, max_length=255)]
 Folder = Annotated[Path, AfterValidator(_beside_config)]
 OptionalName = Annotated[str | None, BeforeValidator(_or_none)]
 OptionalThreads = Annotated[Annotated[int, _between(1, 1024)] | None, BeforeValidator(_or_none)]
+OptionalReaders = Annotated[Annotated[int, _between(1, 256)] | None, BeforeValidator(_or_none)]
 IfRunning = Literal["wait", "leave", "ignore"]
 EngineName = Literal["local", "spark"]
 OptionalFolder = Annotated[Annotated[Folder, AfterValidator(_no_file)] | None, BeforeValidator(_or_none)]
@@ -144,7 +145,10 @@ class Source(_Section):
     max_attempts: Attempts = Field(default=8, description="Attempts of one S3 request, including the first")
     connect_timeout: Seconds = Field(default=10.0, description="Seconds to wait for a connection")
     read_timeout: Seconds = Field(default=60.0, description="Seconds to wait for the next bytes of a response")
-    readers: Annotated[int, _between(1, 256)] = Field(default=8, description="Objects read at the same time")
+    readers: OptionalReaders = Field(
+        default=None,
+        description="Objects read at the same time; not set: 8, and up to 32 small ones from a distant bucket",
+    )
     window_hours: Annotated[int, _between(1, 876_000)] = Field(
         default=48, description="Hours before the newest loaded hour that a run lists again, to find late objects"
     )

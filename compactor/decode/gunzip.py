@@ -11,6 +11,7 @@ import io
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,11 +22,15 @@ from isal import igzip, igzip_lib
 
 from compactor.decode import content
 from compactor.errors import DamagedObject, ObjectError
+from compactor.source.base import MOST_READERS
 
 _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # the stub takes the class for a value
 
 BLOCK_BYTES = 4 << 20
 QUEUED_BLOCKS = 8
+FEWEST_READERS = 8
+FAR_SECONDS = 0.01  # to open an object: more than a disk takes
+SMALL_BYTES = 1 << 20  # unpacked: a larger object is read for longer than it is waited for
 
 
 @dataclass(frozen=True)
@@ -57,43 +62,56 @@ def read_blocks(
     *,
     line_limit: int,
     file_limit: int,
-    readers: int,
+    readers: int | None,
     most_lines: int = sys.maxsize,
 ) -> Generator[Event, None, None]:
     """Reads the objects `0..len(keys)-1` and yields their blocks, then one `Done` each. `whole_lines` has the limits.
+
+    Args:
+        readers: objects that are read at a time. None: `FEWEST_READERS`, and up to `MOST_READERS` as long as objects
+            are small, come from afar, and are waited for.
 
     An error of one object (any `ObjectError`) is in its `Done`; any other exception is raised here. Closing the
     generator stops the readers.
     """
     unpack = partial(whole_lines, line_limit=line_limit, file_limit=file_limit, most_lines=most_lines)
-    pool = _Readers(keys, open_object, unpack)
-    threads = [threading.Thread(target=pool.work, daemon=True) for _ in range(max(1, min(readers, len(keys))))]
-    for thread in threads:
-        thread.start()
+    pool = _Readers(keys, open_object, unpack, most=MOST_READERS if readers is None else readers)
     try:
-        running = len(threads)
-        while running:
+        for _ in range(max(1, min(readers or FEWEST_READERS, len(keys)))):
+            pool.add()
+        ended = 0
+        while ended < len(pool.threads):
             event = pool.events.get()
             if event is None:
-                running -= 1
+                ended += 1
             elif isinstance(event, BaseException):
                 raise event
             else:
                 yield event
     finally:
         pool.stop.set()
-        for thread in threads:
+        for thread in pool.threads:
             thread.join()
 
 
 class _Readers:
     """What the reader threads share. In `events`, None means that a thread has ended."""
 
-    def __init__(self, keys: Sequence[str], open_object: OpenObject, unpack: Unpack) -> None:
+    def __init__(self, keys: Sequence[str], open_object: OpenObject, unpack: Unpack, *, most: int) -> None:
         self.events: queue.Queue[Event | BaseException | None] = queue.Queue(QUEUED_BLOCKS)
         self.stop = threading.Event()
         self._keys, self._open, self._unpack = keys, open_object, unpack
         self._todo, self._lock = iter(range(len(keys))), threading.Lock()
+        self._most = most
+        self.threads: list[threading.Thread] = []
+
+    def add(self) -> None:
+        """Starts one more reader, unless there are as many as there may be."""
+        with self._lock:
+            if len(self.threads) < self._most and not self.stop.is_set():
+                thread = threading.Thread(target=self.work, daemon=True)
+                self.threads.append(thread)
+                thread.start()
 
     def work(self) -> None:
         """Reads objects until none is left or the consumer has stopped."""
@@ -111,8 +129,10 @@ class _Readers:
 
     def _read(self, file_no: int) -> None:
         raw_bytes = 0
+        began = time.monotonic()
         try:
             with self._open(file_no) as stream:
+                is_far = time.monotonic() - began > FAR_SECONDS
                 for first_line, data in self._unpack(stream, self._keys[file_no]):
                     self._put(Block(file_no, first_line, data))
                     raw_bytes += len(data)
@@ -122,6 +142,8 @@ class _Readers:
             self._put(Done(file_no, error=error))
         else:
             self._put(Done(file_no, raw_bytes))
+            if is_far and raw_bytes < SMALL_BYTES and self.events.qsize() <= 1:  # the consumer has nothing else to do
+                self.add()
 
     def _put(self, event: Event | BaseException | None) -> None:
         while not self.stop.is_set():

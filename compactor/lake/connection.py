@@ -34,7 +34,7 @@ def connect(config: Config) -> Catalog:
     uri, warehouse = properties.get("uri", ""), properties.get("warehouse", "")
     if uri.startswith("sqlite:///"):
         make_folder(Path(urlparse(uri).path.removeprefix("/")).parent)
-    if config.tables.fsync and warehouse.startswith(("file:", "/")):
+    if warehouse.startswith("s3") or (config.tables.fsync and warehouse.startswith(("file:", "/"))):
         properties.setdefault("py-io-impl", IMPLEMENTATION)
     doing = f"cannot open the catalog {config.catalog.name!r}"
     if wrong := _mistake(properties):

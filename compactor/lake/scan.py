@@ -6,7 +6,9 @@ PyIceberg's public reader loads each file whole. These read its inner generator,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In, NotNull
@@ -17,7 +19,9 @@ from pyiceberg.table import Table as IcebergTable
 
 from compactor.errors import CompactorError
 from compactor.lake import outside, unreadable
-from compactor.lake.parquet import by_row_group, rows_schema
+from compactor.lake.ahead import in_order
+from compactor.lake.parquet import rows_schema
+from compactor.lake.row_groups import by_row_group
 
 FILE_COLUMN = "__file"
 
@@ -60,7 +64,7 @@ def scan_tasks(
     with_file: bool = False,
     ahead: bool = True,
 ) -> Scan:
-    """Streams columns of the files of `tasks`, in the order of the tasks.
+    """Streams columns of the files of `tasks`, in the order of the tasks. The next files are read ahead if small.
 
     Args:
         rows: only these rows. Default: all.
@@ -86,11 +90,12 @@ def scan_tasks(
             if ahead:
                 yield from reader._record_batches_from_scan_tasks_and_deletes([task], deletes)
             else:
-                yield from by_row_group(table, task.file, deletes.get(task.file.file_path))
+                yield from by_row_group(table, task.file, deletes.get(task.file.file_path), schema)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for number, task in enumerate(tasks):
-            for batch in of_file(task):
+        streams = [(task.file.file_size_in_bytes, partial(of_file, task)) for task in tasks]
+        with closing(in_order(streams)) as found:
+            for number, batch in found:
                 arrays = [batch.column(name) for name in columns]
                 arrays = [
                     array if array.type == field.type else array.cast(field.type)

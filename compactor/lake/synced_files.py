@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 from pyarrow.fs import FileSystem
+from pyiceberg.io import S3_RETRY_STRATEGY_IMPL
 from pyiceberg.io.pyarrow import PyArrowFileIO, PyArrowLocalFileSystem
 
 IMPLEMENTATION = f"{__name__}.SyncedFileIO"
@@ -25,7 +26,15 @@ _NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPE
 
 
 class SyncedFileIO(PyArrowFileIO):
-    """PyIceberg's own, with synced files on a local disk. Other storage is as it was."""
+    """PyIceberg's own, with synced files on a local disk, and one request for a small file on S3 instead of three."""
+
+    def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
+        made = super()._initialize_s3_fs(netloc)
+        if self.properties.get(S3_RETRY_STRATEGY_IMPL):  # is not among the settings of the file system
+            return made
+        rebuild, (settings,) = made.__reduce__()
+        # Writes in the background wait for the eight threads that Arrow has for all of a process.
+        return rebuild({**settings, "allow_delayed_open": True, "background_writes": False})
 
     def _initialize_local_fs(self) -> FileSystem:
         return _SyncedFolders()

@@ -35,9 +35,11 @@ from pyiceberg.utils.datetime import micros_to_timestamptz
 
 from compactor.errors import CompactorError, ConflictError, MissingTableError
 from compactor.lake import commits, place, unreadable
-from compactor.lake.parquet import DataFileWriter, rows_schema
+from compactor.lake.data_writer import DataFileWriter
+from compactor.lake.parquet import rows_schema
 from compactor.lake.scan import Scan, row_filter, scan_tasks
 from compactor.lake.synced_files import SyncedFileIO
+from compactor.lake.uploads import delete_all
 
 # DataFile, Schema and Snapshot: what callers hand from a scan to a commit.
 __all__ = ["COMMIT_ID", "RUN_ID", "DataFile", "Scan", "Schema", "Snapshot", "Table", "summary"]
@@ -227,15 +229,20 @@ class Table:
         """Streams columns of given data files, also of files that the current snapshot no longer has."""
         return scan_tasks(self._iceberg, columns, [FileScanTask(file) for file in files])
 
-    def stream(self, file: DataFile) -> pa.RecordBatchReader:
+    def stream(self, file: DataFile, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
         """All rows of one file, in its order, a row group at a time: `scan` reads far ahead, the more the larger it is.
+
+        The checksums of its pages are checked. Rows that another engine has deleted are left out.
+
+        Args:
+            columns: names, in the order of the result. Default: all.
 
         Raises ConflictError where the table does not have the file.
         """
         tasks = [task for task in self._all_tasks() if task.file.file_path == file.file_path]
         if not tasks:
             raise ConflictError(f"{self.identifier}: a file to read is no longer in the table")
-        return scan_tasks(self._iceberg, self.schema.names, tasks, ahead=False).batches
+        return scan_tasks(self._iceberg, columns or self.schema.names, tasks, ahead=False).batches
 
     def bucket(self, column: str, buckets: int) -> Callable[[pa.Array], pa.Array]:
         """Iceberg's bucket transform of a column's values."""
@@ -404,11 +411,7 @@ class Table:
 
     def discard(self, files: Iterable[DataFile]) -> None:
         """Deletes data files that a commit would have added, and provably has not."""
-        for file in files:
-            try:
-                self.delete(file.file_path)
-            except OSError:
-                continue  # an orphan costs storage, not correctness
+        delete_all(self._iceberg.io, [file.file_path for file in files])
 
 
 def _is_parquet(file: DataFile) -> bool:

@@ -23,6 +23,8 @@ from compactor.log import printable
 
 EXPORTS = "exports/"
 MOST_FOLDERS = 1_000
+MOST_READERS = 32
+"""Objects that are read at the same time, where the config does not say."""
 ETAG_MARK = "~"
 """What separates the mark of a local file's content from the rest of its ETag. No ETag of S3 has it."""
 
@@ -229,8 +231,8 @@ class SourceConfig(Protocol):
         ...
 
     @property
-    def readers(self) -> int:
-        """Objects that are read at the same time."""
+    def readers(self) -> int | None:
+        """Objects that are read at the same time. None: as many as their size and the distance ask for."""
         ...
 
 

@@ -18,7 +18,7 @@ from botocore.credentials import (
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from compactor.errors import CompactorError
-from compactor.source.base import SourceConfig
+from compactor.source.base import MOST_READERS, SourceConfig
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -73,7 +73,8 @@ def _settings(config: SourceConfig) -> Config:
         connect_timeout=config.connect_timeout,
         read_timeout=config.read_timeout,
         retries={"mode": "standard", "total_max_attempts": config.max_attempts},
-        max_pool_connections=config.readers + 1,  # one more for the listing, which runs beside the readers
+        max_pool_connections=(config.readers or MOST_READERS)
+        + 1,  # one more for the listing, which runs beside the readers
         # Services other than AWS rarely have a DNS name for each bucket.
         s3={"addressing_style": "path"} if config.endpoint else {},
         # The gzip trailer has a CRC already. S3's own checksum covers the whole object, so it cannot check a body that

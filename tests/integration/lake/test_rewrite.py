@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from compactor.errors import ConflictError, UsageError
-from compactor.lake import parquet
+from compactor.lake import data_writer
 from compactor.lake.rewrite import rewrite
 from compactor.lake.schema_change import TargetColumn, evolved_schema
 from compactor.lake.table_changes import change_columns
@@ -25,7 +25,7 @@ from tests.support.warehouse import COLUMNS, Warehouse, columns, in_file, new, r
 def test_a_rewrite_keeps_partition_order_statistics_and_bloom_filters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, partition: str
 ) -> None:
-    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 4_000)
+    monkeypatch.setattr(data_writer, "ROW_GROUP_BYTES", 4_000)
     lake = Warehouse.in_folder(tmp_path, partition)
     lake.append(rows(2000))
     lake.append(rows(2000, 2000), "more")
@@ -99,7 +99,7 @@ def test_a_file_whose_rows_all_go_gives_no_file(tmp_path: Path) -> None:
 def test_a_rewrite_leaves_out_what_another_engine_deleted_and_follows_changes_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 4_000)
+    monkeypatch.setattr(data_writer, "ROW_GROUP_BYTES", 4_000)
     lake = Warehouse.in_folder(tmp_path)
     lake.append(rows(3000))
     (file,) = lake.table.files

@@ -370,3 +370,32 @@ def test_a_generator_that_is_never_started_starts_no_thread() -> None:
     read_blocks(objects.keys, objects.open, line_limit=9, file_limit=9, readers=3).close()
     assert threading.active_count() == before
     assert objects.opened == []
+
+
+def test_small_objects_from_afar_get_more_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gunzip, "FAR_SECONDS", -1)
+    together = threading.Barrier(gunzip.FEWEST_READERS + 1, timeout=30)
+    objects = Objects(*[gzip.compress(b"x\n")] * (200 + together.parties))
+
+    def open_object(file_no: int) -> BinaryIO:
+        if file_no >= 200:
+            together.wait()
+        return objects.open(file_no)
+
+    events = read_blocks(objects.keys, open_object, line_limit=ROOMY, file_limit=ROOMY, readers=None)
+    assert len([event for event in events if isinstance(event, Done)]) == len(objects.objects)
+
+
+@pytest.mark.parametrize(("readers", "far", "small"), [(None, 60, 1 << 20), (None, -1, 0), (3, -1, 1 << 20)])
+def test_others_do_not(monkeypatch: pytest.MonkeyPatch, readers: int | None, far: float, small: int) -> None:
+    monkeypatch.setattr(gunzip, "FAR_SECONDS", far)
+    monkeypatch.setattr(gunzip, "SMALL_BYTES", small)
+    objects = Objects(*[gzip.compress(b"x\n")] * 200)
+    threads = set()
+
+    def open_object(file_no: int) -> BinaryIO:
+        threads.add(threading.current_thread())
+        return objects.open(file_no)
+
+    list(read_blocks(objects.keys, open_object, line_limit=ROOMY, file_limit=ROOMY, readers=readers))
+    assert len(threads) <= (readers or gunzip.FEWEST_READERS)
