@@ -151,7 +151,7 @@ class _Chunks:
         offsets = pa.allocate_buffer(4 * (where[2] + 1))
         library.maps_size(_pointer(self.values), *where, offsets.address, _pointer(sizes))
         entries, key_bytes, item_bytes = sizes.tolist()
-        _check(max(sizes))
+        _check(int(sizes.max()))
         places = [pa.allocate_buffer(4 * (entries + 1)) for _ in range(2)]
         keys, items = pa.allocate_buffer(key_bytes), pa.allocate_buffer(item_bytes)
         items_valid = pa.py_buffer(bytearray((entries + 7) // 8))
@@ -220,7 +220,8 @@ def _check(size: int) -> None:
 def _library() -> ctypes.CDLL | None:
     try:
         library = ctypes.CDLL(str(_LIBRARY))
-        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        pointer: Any = ctypes.c_void_p
+        number: Any = ctypes.c_int64
         where = [pointer, pointer, pointer, number]
         library.gather_bits.argtypes, library.gather_bits.restype = [*where, pointer], number
         library.gather_values.argtypes, library.gather_values.restype = [*where, number, pointer], None
