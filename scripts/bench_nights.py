@@ -48,18 +48,14 @@ def write_nights(folder: Path, part: int) -> list[tuple[Path, int]]:
     """Writes both nights, each as an export of its own; of all lines the `part`-th part. Returns folders and lines."""
     first, second = folder / "night-1", folder / "night-2"
     write_export(first, [Part(each.dataset, 2, each.first // part // 2) for each in SHARES])
-    write_export(
-        second, [Part(each.dataset, 2, each.second // part // 2, first=_SECOND_NIGHT) for each in SHARES]
-    )
+    write_export(second, [Part(each.dataset, 2, each.second // part // 2, first=_SECOND_NIGHT) for each in SHARES])
     for each in SHARES:
         stored = list(itertools.islice(lines(first, each.dataset), each.again // part))
         again = [_later(line) if number % 2 else line for number, line in enumerate(stored)]
         write_object(second, each.dataset, _WRITTEN, 1, b"".join(again))
     deleted = list(itertools.islice(lines(first, IDENTITIES), each.again // part, (each.again + DELETES) // part))
-    changes = [_changed(line, "d", "delete", "2026-11-02T20:00:00.000Z") for line in deleted]
-    changes += [
-        _changed(line, "u", "upsert", "2026-11-01T23:00:00.000Z") for line in deleted[: AFTER_DELETE // part]
-    ]
+    changes = [_changed(line, "x", "delete", "2026-11-02T20:00:00.000Z") for line in deleted]
+    changes += [_changed(line, "y", "upsert", "2026-11-01T23:00:00.000Z") for line in deleted[: AFTER_DELETE // part]]
     write_object(second, IDENTITIES, _WRITTEN, 2, b"".join(changes))
     return [(night, sum(1 for each in SHARES for _ in lines(night, each.dataset))) for night in (first, second)]
 
@@ -77,7 +73,7 @@ def _later(line: bytes) -> bytes:
 
 
 def _changed(line: bytes, mark: str, operation: str, updated: str) -> bytes:
-    """Another record of the same identifier."""
+    """Another record of the same identifier. Ids are hexadecimal, so one with another mark is new."""
     record = orjson.loads(line)
     change = {"id": mark + record["id"][1:], "operation": operation, "updatedAt": updated}
     return orjson.dumps(record | change | {"emittedAt": "2026-11-02T21:00:00.000Z"}) + b"\n"

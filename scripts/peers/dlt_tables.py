@@ -2,39 +2,29 @@
 
     python scripts/peers/dlt_tables.py LAKE NIGHT
 
-The resources yield what `orjson` has parsed, in pages of 5,000. Types are given, so that dlt does not make tables of
-what is nested. It has no rule on which of two records of a key is newer.
+Types are given, so that dlt does not make tables of what is nested. Its upsert fails if a key comes twice in a load, so
+a resource has the newest record of each.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from itertools import batched
 from pathlib import Path
 from typing import Any
 
 import dlt
 import orjson
-from isal import igzip
 
 from peer_tables import DATASETS, NAMESPACE, Dataset, kind, open_catalog
+from python_night import newest
 
 _TYPES = {"long": "bigint", "string": "text", "timestamp": "timestamp", "map": "json"}
 
 
-def records(night: Path, dataset: Dataset) -> Iterator[dict[str, Any]]:
-    for path in sorted((night / "exports" / dataset.name).rglob("*.ndjson.gz")):
-        with igzip.open(path) as file:
-            for line in file:
-                record = orjson.loads(line)
-                yield {column: record.get(name) for name, column in dataset.names.items()}
-
-
 def resource(night: Path, dataset: Dataset) -> Any:
     return dlt.resource(
-        (list(page) for page in batched(records(night, dataset), 5_000)),
+        newest(night, dataset),
         name=dataset.name,
         write_disposition={"disposition": "merge", "strategy": "upsert"},
         primary_key=list(dataset.key),

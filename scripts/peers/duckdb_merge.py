@@ -2,9 +2,9 @@
 
     python scripts/peers/duckdb_merge.py LAKE NIGHT PORT lean|ours
 
-This is the rival to beat: right on what the second night has, in some 60 lines. Of a night it keeps each record once. The
-history takes the records that it lacks, and the earlier one of two copies. The current table takes the newest record of
-each key, if that is newer than the stored one, and, where records can delete, newer than all in the history.
+This is the rival to beat: right on what the second night has, in some 60 lines. Of a night it keeps each record once.
+The history takes the records that it lacks, and the earlier one of two copies. The current table takes the newest
+record of each key, if that is newer than the stored one, and, where records can delete, newer than all in the history.
 `ours`: tables with the compactor's partitions, and rows in its order.
 """
 

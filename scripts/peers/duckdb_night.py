@@ -18,8 +18,9 @@ def connect() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
     for name in ("avro", "httpfs", "iceberg"):
         package = importlib.util.find_spec(f"duckdb_extension_{name}")
-        assert package and package.submodule_search_locations
-        con.execute(f"LOAD '{next(Path(package.submodule_search_locations[0]).rglob('*.duckdb_extension'))}'")
+        folders = package.submodule_search_locations if package else None
+        assert folders, f"duckdb-extension-{name} is not installed"
+        con.execute(f"LOAD '{next(Path(folders[0]).rglob('*.duckdb_extension'))}'")
     con.execute("SET TimeZone = 'UTC'")
     return con
 

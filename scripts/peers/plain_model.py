@@ -2,16 +2,18 @@
 
     python scripts/peers/plain_model.py expect FILE NIGHT...          what the tables must hold after these nights
     python scripts/peers/plain_model.py check FILE CATALOG TABLE...   the faults of these tables
+    python scripts/peers/plain_model.py versions                      of the tools that are compared
 
 A table is `records` (each distinct record once, with its earliest `emittedAt`) or `current` (of each key the record
-with the greatest order and id, unless that is a delete). A row is known by its id or key, and compared by a digest of its
-values: times in microseconds, and free-form objects entry by entry, each as JSON. Prints one JSON object.
+with the greatest order and id, unless that is a delete). A row is known by its id or key, and compared by a digest of
+its values: times in microseconds, and free-form objects entry by entry, each as JSON. Prints one JSON object.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib.metadata
 import json
 import pickle
 import sqlite3
@@ -48,7 +50,7 @@ def expected(dataset: Dataset, nights: list[Path]) -> tuple[Rows, Rows]:
     for row in sorted(kept.values(), key=lambda row: (_microseconds(row[dataset.order]), row["id"])):
         winners[tuple(row[column] for column in dataset.key)] = row
     digest = digester(dataset)
-    records = {(id_,): digest(row) for id_, row in kept.items()}
+    records: Rows = {(id_,): digest(row) for id_, row in kept.items()}
     return records, {key: digest(row) for key, row in winners.items() if row.get("operation") != "delete"}
 
 
@@ -141,7 +143,10 @@ def _dumped(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def main(verb: str, file: str, *arguments: str) -> None:
+def main(verb: str, file: str = "", *arguments: str) -> None:
+    if verb == "versions":
+        print(json.dumps({name: importlib.metadata.version(name) for name in ("dlt", "iceberg-loader")}))
+        return
     if verb == "expect":
         must: dict[str, Rows] = {}
         for dataset in DATASETS:
