@@ -137,9 +137,7 @@ def measure(script: str, *arguments: object) -> Sample:
     return Sample(json.loads(printed), usage.peak_bytes)
 
 
-def run(
-    command: Sequence[str], *, group: Path | None = None, environment: dict[str, str] | None = None
-) -> tuple[bytes, Usage]:
+def run(command: Sequence[str], *, group: Path | None = None) -> tuple[bytes, Usage]:
     """Runs a command to its end. This process is small, so its own memory never counts as the child's.
 
     Args:
@@ -147,7 +145,7 @@ def run(
 
     Raises FailedError where it does not end with 0.
     """
-    whole = os.environ | {"PYTHONPATH": str(ROOT)} | (environment or {})
+    whole = os.environ | {"PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
     if group:
         command = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group / "cgroup.procs"), *command]

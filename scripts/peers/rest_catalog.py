@@ -63,6 +63,16 @@ class Catalog:
         self._tables.commit_table(table, tuple(request.requirements), tuple(request.updates))
 
 
+def respond(catalog: Catalog, method: str, path: list[str], body: Any) -> tuple[int, Any]:
+    """The answer to a request, also where it fails."""
+    try:
+        return catalog.answer(method, path, body)
+    except NoSuchTableError as error:
+        return 404, _error(404, "NoSuchTableException", str(error))
+    except CommitFailedException as error:
+        return 409, _error(409, "CommitFailedException", str(error))
+
+
 class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
@@ -73,12 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
         path = self.path.partition("?")[0].strip("/").split("/")[1:]
-        try:
-            status, answer = self.catalog.answer(self.command, path, body)
-        except NoSuchTableError as error:
-            status, answer = 404, _error(404, "NoSuchTableException", str(error))
-        except CommitFailedException as error:
-            status, answer = 409, _error(409, "CommitFailedException", str(error))
+        status, answer = respond(self.catalog, self.command, path, body)
         data = b"" if answer is None or self.command == "HEAD" else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
