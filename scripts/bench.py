@@ -43,7 +43,7 @@ NOTE = "MB are 10^6 bytes, MB/s of uncompressed NDJSON; medians, and the highest
 
 
 def s3(bench: Bench) -> None:
-    """Loads from S3 into S3 with a delay of each request. Their module brings a server, so only this part imports it."""
+    """Loads from S3 into S3 with a delay of each request. Their module brings a server: only this part imports it."""
     try:
         module = importlib.import_module("bench_s3")
     except ModuleNotFoundError as error:

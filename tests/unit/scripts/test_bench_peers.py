@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from pyiceberg.table import CommitTableRequest
 
 import bench_peers
 import plain_model
-from bench_figures import run
+from bench_figures import SCRIPTS, run
 from bench_nights import lines, write_nights
 from bench_peers import WITH, Result
 from peer_tables import DATASETS, NAMESPACE, create, current_tables, open_catalog
@@ -57,7 +58,8 @@ def test_each_kind_of_fault_is_counted() -> None:
     }
     digest = plain_model.digester(dataset)
     rows = [row | {"id": name} for name in ("right", "right", "wrong", "surplus")]
-    must = {(name,): digest(row | {"id": name}) for name in ("right", "missing")} | {("wrong",): b""}
+    must: plain_model.Rows = {(name,): digest(row | {"id": name}) for name in ("right", "missing")}
+    must["wrong",] = b""
     found = plain_model.faults(iter(rows), must, ("id",), dataset)
     assert found == {"missing": 1, "surplus": 1, "duplicates": 1, "wrong": 1}
 
@@ -81,7 +83,7 @@ def test_duckdb_loads_both_nights_and_only_blind_appends_are_at_fault(
     name: str, nights: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DuckDB and its extensions are those of the project: the environment of the peers is not needed."""
-    monkeypatch.setattr(bench_peers, "PYTHON", Path(bench_peers.sys.executable))
+    monkeypatch.setattr(bench_peers, "PYTHON", Path(sys.executable))
     for number in (1, 2):
         bench_peers.plain_model("expect", tmp_path / f"expected-{number}", *nights[:number])
     result = Result(name)
@@ -113,5 +115,5 @@ def test_a_commit_on_an_older_state_is_answered_as_a_conflict(tmp_path: Path) ->
 
 def test_the_peers_and_the_parts_are_listed_by_the_help() -> None:
     for script, names in (("bench_peers.py", WITH), ("bench.py", ("loads", "memory", "hostile"))):
-        printed, _ = run([bench_peers.sys.executable, str(bench_peers.SCRIPTS / script), "--help"])
+        printed, _ = run([sys.executable, str(SCRIPTS / script), "--help"])
         assert all(name in printed.decode() for name in names if name != "compactor")
