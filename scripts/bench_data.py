@@ -86,8 +86,8 @@ def write_export(source: Path, parts: list[Part]) -> Written:
         raw_bytes = sum(pool.map(_write_file, *zip(*jobs, strict=True), chunksize=max(1, len(jobs) // 64)))
     return Written(
         files=len(jobs),
-        lines=sum(part.files * part.lines for part in parts),
-        distinct=sum(part.files * part.lines - (part.files - 1) * _block(part) for part in parts),
+        lines=sum(part.files * _lines(part) for part in parts),
+        distinct=sum(part.files * _lines(part) - (part.files - 1) * _block(part) for part in parts),
         raw_bytes=raw_bytes,
     )
 
@@ -95,6 +95,11 @@ def write_export(source: Path, parts: list[Part]) -> Written:
 def _block(part: Part) -> int:
     """Lines of a block."""
     return max(1, part.lines // 50)
+
+
+def _lines(part: Part) -> int:
+    """Lines of a file: whole blocks."""
+    return part.lines // _block(part) * _block(part)
 
 
 def _write_file(source: Path, part: Part, number: int) -> int:

@@ -12,12 +12,13 @@ from bench_figures import ROOT, Bench, Sample, measure, report, run
 from bench_loads import write_config
 
 HELP_AIM, IDLE_AIM, LOADS_AIM = 0.15, 0.8, 3
+NIGHTS = 20
 ROOMS = ("decode", "merge")
 
 
 def fixed(bench: Bench) -> None:
     _help(bench)
-    _old_lake(bench, nights=100 if bench.full else 20)
+    _old_lake(bench, nights=5 * NIGHTS if bench.full else NIGHTS)
     for room in ROOMS:
         bench.note(f"lines of code in {room}/", f"{lines_of_code(ROOT / 'compactor' / room):,}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench_data import EVENTS, IDENTITIES, MERGES, PROFILES, Part, Written, write_export
 from bench_figures import MB, PINNED, ROOT, Bench, Row, Sample, check, measure, one_core, report
 
+FILE_LINES, TINY_FILES = 50_000, 1440
 LOAD_AIM = {"events": 1.5, "profiles": 2.0, "4 datasets": 2.0}
 """By export: the wall time of a load, at most, in times of unpacking and parsing on one core."""
 PEAK_AIM = 1_200 * MB
@@ -27,14 +28,20 @@ class Export:
 
 def loads(bench: Bench) -> None:
     times = 3 if bench.full else 1
-    events, profiles = Part(EVENTS, 4 * times, 50_000), Part(PROFILES, 2 * times, 50_000)
-    others = [Part(IDENTITIES, 2 * times, 50_000), Part(MERGES, times, 20_000)]
+    events, profiles = Part(EVENTS, 4 * times, FILE_LINES), Part(PROFILES, 2 * times, FILE_LINES)
+    others = [Part(IDENTITIES, 2 * times, FILE_LINES), Part(MERGES, times, FILE_LINES * 2 // 5)]
     _beside_parsing(bench, "events", [events])
     _beside_parsing(bench, "profiles", [profiles])
     _beside_parsing(bench, "4 datasets", [events, profiles, *others])
-    _load(bench, "1,440 files of 30 lines", [Part(EVENTS, 1440, 30, per_hour=60)], bench.rounds, per_file=True)
-    _load(bench, "one file of 50 MB", [Part(EVENTS, 1, 128_000)], bench.rounds)
-    big = _load(bench, "2 million events", [Part(EVENTS, 40, 50_000)], 3 if bench.full else 1)
+    _load(
+        bench,
+        f"{TINY_FILES:,} files of 30 lines",
+        [Part(EVENTS, TINY_FILES, 30, per_hour=60)],
+        bench.rounds,
+        per_file=True,
+    )
+    _load(bench, "one file of 50 MB", [Part(EVENTS, 1, 128 * FILE_LINES // 50)], bench.rounds)
+    big = _load(bench, "2 million events", [Part(EVENTS, 40, FILE_LINES)], 3 if bench.full else 1)
     result, aim = f"{big.peak_bytes / MB:,.0f} MB", f"< {PEAK_AIM / MB:,.0f} MB"
     bench.note("  its peak memory", result, aim, met=big.peak_bytes < PEAK_AIM)
 
@@ -42,7 +49,7 @@ def loads(bench: Bench) -> None:
 def scanner(bench: Bench) -> None:
     """The native scanner without all that comes before and after it. Its figure is by CPU time."""
     for dataset in (EVENTS, PROFILES):
-        export = _export(bench, dataset, [Part(dataset, 4, 50_000)])
+        export = _export(bench, dataset, [Part(dataset, 4, FILE_LINES)])
         row = bench.row(f"{dataset}: scanner alone, one core", raw_bytes=export.written.raw_bytes)
         for _ in range(bench.rounds):
             with one_core():

@@ -11,6 +11,10 @@ from bench_figures import MB, Bench, Sample, check, measure, report, run
 from memory_limit import memory_group
 
 DAYS = 10
+MERGE_ROWS, MERGE_KEYS = 1_000_000, 200_000
+LARGE_ROWS, LARGE_KEYS = (5_000_000, 20_000_000), 100_000
+"""The sizes of the part `memory`; the second only with `--full`."""
+MIGRATED_ROWS = 5_000_000
 UPSERT_AIM = 40
 HASHES_AIM = 0.05
 MEMORY = 1 << 30
@@ -20,7 +24,7 @@ LIMIT = MEMORY + (1 << 29)
 
 
 def merges(bench: Bench) -> None:
-    rows, keys, upserts = 1_000_000, 200_000, 3 if bench.full else 1
+    rows, keys, upserts = MERGE_ROWS, MERGE_KEYS, 3 if bench.full else 1
     name = f"{keys:,} keys into {rows:,} rows"
     ours = bench.row(f"merge {name}")
     hashes = bench.row("  its content hashes")
@@ -48,8 +52,8 @@ def merges(bench: Bench) -> None:
 
 def memory(bench: Bench) -> None:
     """A whole `compact` with `resources.memory: 1GiB`, in a control group that allows half a GiB more."""
-    for rows in (5_000_000, 20_000_000) if bench.full else (5_000_000,):
-        keys = 100_000
+    for rows in LARGE_ROWS if bench.full else LARGE_ROWS[:1]:
+        keys = LARGE_KEYS
         name = f"compact {keys:,} keys into {rows:,} rows, 1 GiB"
         report(f"{name}: generating")
         folder = bench.folder / "memory"
@@ -84,7 +88,7 @@ def limited_compact(folder: Path, *, memory: int = MEMORY, limit: int) -> tuple[
 
 
 def migrate(bench: Bench) -> None:
-    rows = 5_000_000
+    rows = MIGRATED_ROWS
     name = f"migrate {rows:,} rows"
     report(f"{name}: generating")
     folder = bench.folder / "migrate"
