@@ -28,6 +28,7 @@ import duckdb
 import pyarrow as pa
 from pyiceberg.table.snapshots import Snapshot
 
+import compactor
 from compactor import config
 from compactor.engines import local
 from compactor.engines.base import Batch, Engine
@@ -140,6 +141,10 @@ class Lake:
 
 def fill(folder: str, rows: int, days: int) -> dict[str, float]:
     lake, seconds = Lake(folder), 0.0
+    (Path(folder) / "source" / "exports").mkdir(parents=True)
+    compactor.open(lake.config.path).compact(
+        allow_empty_source=True
+    )  # a lake without any run would look like a lost one
     for first in range(0, rows, CHUNK):
         snapshot = lake.append(lake.incoming(first, min(CHUNK, rows - first), days, hour=0))
         seconds += lake.merge(snapshot)["seconds"]
