@@ -142,9 +142,8 @@ class Lake:
 def fill(folder: str, rows: int, days: int) -> dict[str, float]:
     lake, seconds = Lake(folder), 0.0
     (Path(folder) / "source" / "exports").mkdir(parents=True)
-    compactor.open(lake.config.path).compact(
-        allow_empty_source=True
-    )  # a lake without any run would look like a lost one
+    # Tables with rows in a lake that never had a run would look like those of a lost one.
+    compactor.open(lake.config.path).compact(allow_empty_source=True)
     for first in range(0, rows, CHUNK):
         snapshot = lake.append(lake.incoming(first, min(CHUNK, rows - first), days, hour=0))
         seconds += lake.merge(snapshot)["seconds"]

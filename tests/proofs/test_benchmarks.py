@@ -11,7 +11,7 @@ import bench_fixed
 import bench_hostile
 import bench_loads
 import bench_merges
-from bench_figures import Bench
+from bench_figures import HEADINGS, Bench
 from hostile_kinds import KINDS
 
 pytestmark = pytest.mark.soak
@@ -35,5 +35,5 @@ def test_each_part_of_the_benchmark_ends_with_its_rows(
     run = Bench(tmp_path)
     bench.PARTS[part](run)
     assert run.rows
-    assert all(len(row.cells()) == len(bench.HEADINGS) for row in run.rows)
+    assert all(len(row.cells()) == len(HEADINGS) for row in run.rows)
     assert all(row.samples or row.result for row in run.rows)

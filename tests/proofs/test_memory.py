@@ -10,14 +10,14 @@ import pytest
 from bench_figures import MB, measure
 from bench_merges import DAYS, limited_compact
 
-BESIDE = 512 << 20
-"""What a run needs beside the setting: Python, the libraries, the buffers of readers and of Parquet."""
+BESIDE = 640 << 20
+"""What a run needs beside the setting: Python, mapped libraries, the buffers of readers and of Parquet."""
 
 
 @pytest.mark.parametrize(
     ("rows", "keys", "memory"),
     [
-        (600_000, 60_000, 64 << 20),
+        (600_000, 60_000, 128 << 20),
         pytest.param(5_000_000, 100_000, 1 << 30, marks=pytest.mark.soak),
         pytest.param(20_000_000, 100_000, 1 << 30, marks=pytest.mark.soak),
     ],
