@@ -18,6 +18,7 @@ BESIDE = 640 << 20
     ("rows", "keys", "memory"),
     [
         (600_000, 60_000, 128 << 20),
+        pytest.param(2_000_000, 100_000, 256 << 20, marks=pytest.mark.soak),
         pytest.param(5_000_000, 100_000, 1 << 30, marks=pytest.mark.soak),
         pytest.param(20_000_000, 100_000, 1 << 30, marks=pytest.mark.soak),
     ],
