@@ -75,8 +75,22 @@ lint: .venv/.dev ## check style, spelling, types, import contracts and the Cloud
 check: lint test ## lint and test
 
 .PHONY: bench
-bench: .venv/.dev ## measure speed and memory on generated data, in minutes (ARGS='--full' for more)
+bench: .venv/.dev ## measure speed and memory on generated data, in a quarter of an hour (ARGS='--only loads', '--full')
 	$(VENV_PYTHON) scripts/bench.py $(ARGS)
+
+# Other tools have an environment of their own, so that ours stays free of them.
+.PHONY: bench-peers
+bench-peers: .venv/.dev build/peers/.made ## compare with other tools, on the same two nights (ARGS='--quick')
+	$(VENV_PYTHON) scripts/bench_peers.py $(ARGS)
+
+.PHONY: profile
+profile: .venv/.dev build/peers/.made ## record what the time of a run goes into (ARGS='--docs' writes it into the docs)
+	$(VENV_PYTHON) scripts/bench_profile.py $(ARGS)
+
+build/peers/.made: scripts/peers/requirements.txt
+	$(PYTHON) -m venv --clear build/peers
+	build/peers/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 # The next two need the network, and tools that the project itself does not: these have an environment of their own.
 .PHONY: pins

@@ -57,12 +57,16 @@ _TIERS = (b"bronze", b"silver", b"gold", b"platinum")
 
 @dataclass(frozen=True)
 class Part:
-    """What to write for one dataset: `files` of `lines` lines each, `per_hour` files in an hour."""
+    """What to write for one dataset: `files` of `lines` lines each, `per_hour` files in an hour.
+
+    The first file has the number `first`. A part with a later number is a later delivery: it has other lines and hours.
+    """
 
     dataset: str
     files: int
     lines: int
     per_hour: int = 4
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,13 @@ class Written:
 
 def write_export(source: Path, parts: list[Part]) -> Written:
     """Writes `source`/exports, in worker processes, so that the caller's memory stays small."""
-    jobs = [(source, part, number) for part in parts for number in range(part.files)]
+    jobs = [(source, part, number) for part in parts for number in range(part.first, part.first + part.files)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         raw_bytes = sum(pool.map(_write_file, *zip(*jobs, strict=True), chunksize=max(1, len(jobs) // 64)))
     return Written(
         files=len(jobs),
-        lines=sum(part.files * part.lines for part in parts),
-        distinct=sum(part.files * part.lines - (part.files - 1) * _block(part) for part in parts),
+        lines=sum(part.files * _lines(part) for part in parts),
+        distinct=sum(part.files * _lines(part) - (part.files - 1) * _block(part) for part in parts),
         raw_bytes=raw_bytes,
     )
 
@@ -91,6 +95,11 @@ def write_export(source: Path, parts: list[Part]) -> Written:
 def _block(part: Part) -> int:
     """Lines of a block."""
     return max(1, part.lines // 50)
+
+
+def _lines(part: Part) -> int:
+    """Lines of a file: whole blocks."""
+    return part.lines // _block(part) * _block(part)
 
 
 def _write_file(source: Path, part: Part, number: int) -> int:
@@ -105,13 +114,17 @@ def _write_file(source: Path, part: Part, number: int) -> int:
         ids = rng.randbytes(16 * block).hex().encode()
         lines += [make(rng, ids[32 * n : 32 * n + 32], at, index * block + n) for n in range(block)]
     data = b"\n".join(lines) + b"\n"
-    written = datetime.fromtimestamp(_START + number * interval, UTC)
-    folder = source / "exports" / part.dataset / f"{written:date=%Y-%m-%d}" / f"{written:hour=%H}"
+    write_object(source, part.dataset, datetime.fromtimestamp(_START + number * interval, UTC), number, data)
+    return len(data)
+
+
+def write_object(source: Path, dataset: str, written: datetime, number: int, data: bytes) -> None:
+    """Writes lines as the file of this number, in the folder of its hour."""
+    folder = source / "exports" / dataset / f"{written:date=%Y-%m-%d}" / f"{written:hour=%H}"
     folder.mkdir(parents=True, exist_ok=True)
     packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-    path = folder / f"{part.dataset}-{written:%Y%m%dT%H%M%SZ}-part-{number:032x}.ndjson.gz"
+    path = folder / f"{dataset}-{written:%Y%m%dT%H%M%SZ}-part-{number:032x}.ndjson.gz"
     path.write_bytes(packer.compress(data) + packer.flush())
-    return len(data)
 
 
 def _event(rng: random.Random, record_id: bytes, at: int, number: int) -> bytes:

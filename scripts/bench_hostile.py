@@ -8,29 +8,20 @@ taken away from both.
 from __future__ import annotations
 
 import gzip
-import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
+from bench_figures import MB, Bench, Sample, measure, report
+from bench_loads import write_config
 from hostile_kinds import DATASET, KINDS, USUAL, good, record
 
-SCHEMAS = Path(__file__).resolve().parents[1] / "configs" / "schemas"
 MEMORY = "512MiB"
+TIMES = 5
 _GOOD_LENGTHS = (USUAL, 1024, 4096, 16384)
 _GOOD_BYTES = 25_000_000
-
-
-class Sample(Protocol):
-    """What a run of a process gave."""
-
-    @property
-    def found(self) -> dict[str, Any]: ...
-    @property
-    def peak_bytes(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -39,25 +30,32 @@ class Cost:
 
     name: str
     raw_bytes: int
-    sample: Any
+    sample: Sample
     per_line: float
     ratio: float
 
 
-def costs(folder: Path, measure: Callable[..., Sample], report: Callable[[str], None]) -> Iterator[Cost]:
-    """Measures the kinds one by one. `measure` runs one of our scripts to its end."""
+def hostile(bench: Bench) -> None:
+    first = len(bench.rows)
+    for cost in costs(bench.folder):
+        row = bench.row(f"hostile: {cost.name}", raw_bytes=cost.raw_bytes)
+        row.samples.append(cost.sample)
+        row.result, row.aim = f"{cost.per_line * 1e6:,.2f} us a line, {cost.ratio:.2f} x good", f"<= {TIMES} x"
+        row.met = cost.ratio <= TIMES
+    peak = max(row.peak_bytes for row in bench.rows[first:])
+    bench.note("hostile: the highest peak memory", f"{peak / MB:,.0f} MB", "< 1 GiB", met=peak < 1 << 30)
+
+
+def costs(folder: Path) -> Iterator[Cost]:
+    """Measures the kinds one by one."""
 
     def load(name: str, content: bytes) -> Sample:
         report(f"hostile: {name}")
         lake = folder / "hostile"
+        file = write_config(lake, lake / "source", f"resources: {{memory: {MEMORY}}}\n")
         hour = lake / "source" / "exports" / DATASET / "date=2026-11-01" / "hour=05"
         hour.mkdir(parents=True)
         (hour / f"{DATASET}-20261101T050000Z-part-a.ndjson.gz").write_bytes(gzip.compress(content, 1))
-        file = lake / "config.yaml"
-        file.write_text(
-            f"source: {{url: source}}\nwarehouse: warehouse\nschemas: {json.dumps(str(SCHEMAS))}\n"
-            f"resources: {{memory: {MEMORY}}}\n"
-        )
         sample = measure("bench_load.py", "compact", file, DATASET)
         shutil.rmtree(lake)
         return sample

@@ -5,8 +5,11 @@
     python scripts/bench_merge.py hash FOLDER                            hashes the table's data files, as a writer does
     python scripts/bench_merge.py upsert FOLDER ROWS DAYS KEYS           the same rows by PyIceberg's Table.upsert
     python scripts/bench_merge.py compare FOLDER ROWS DAYS KEYS OTHER    rows of both lakes, and how many differ
+    python scripts/bench_merge.py count FOLDER                           the rows of the table
+    python scripts/bench_merge.py night FOLDER ROWS DAYS KEYS            an export with the rows of `merge`
 
-Prints one JSON object. The incoming rows are in memory before the clock starts. Loading the table counts.
+Prints one JSON object. Our merge gets its rows from a snapshot of the history, as a run does that finishes a batch of
+another. They are at hand before the clock starts. Loading the table counts.
 """
 
 from __future__ import annotations
@@ -15,27 +18,29 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
+from pyiceberg.table.snapshots import Snapshot
 
+import compactor
 from compactor import config
-from compactor.duck import session
-from compactor.duck.relations import Relations
-from compactor.engines.local import LocalBatch
+from compactor.engines import local
+from compactor.engines.base import Batch, Engine
 from compactor.lake import content
 from compactor.lake.catalog import Lakehouse
-from compactor.lake.parquet import arrow_schema
-from compactor.merge.columns import record_columns
-from compactor.publish.accounting import Entries
-from compactor.publish.intent import CommitIntent
-from compactor.publish.protocol import merge_current
+from compactor.publish import protocol
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset
 
 DATASET = "bench_state"
+CHUNK = 1_000_000
+"""Rows of a batch that fills a table."""
 _REGISTRY = f"""\
 dataset: {DATASET}
 kind: state
@@ -93,43 +98,61 @@ class Lake:
             "source_file": "'exports/bench_state/file-' || n // 50000",
             "source_line": "1 + n % 50000",
         }
-        listed = ", ".join(f"{values[name]} AS {name}" for name in record_columns(self.dataset))
+        columns = [name for name, _, _ in self.dataset.table_columns]
+        listed = ", ".join(f"{values[name]} AS {name}" for name in columns)
         return f"SELECT {listed} FROM range({first}, {first + count}) AS r(n)"
 
-    def merge(self, rows: str) -> dict[str, float]:
-        """Merges rows into the current table as the publishing of a batch does. Returns the seconds."""
-        with session.session(self.config.resources) as con, Relations(con) as relations:
-            batch = LocalBatch(self.tables, relations, self.dataset)
-            fresh, intent = relations.table("fresh", rows), unfinished(self.tables, relations)
-            return timed(lambda: merge_current(self.tables, batch, self.dataset, fresh, intent))
+    def append(self, rows: str) -> Snapshot:
+        """Appends rows to the history, as a batch has done when its current table follows."""
+        table = self.tables.load_iceberg(self.dataset.history_table)
+        table.append(self._arrow(rows, table.schema().as_arrow()))
+        snapshot = table.current_snapshot()
+        assert snapshot is not None
+        return snapshot
+
+    def merge(self, snapshot: Snapshot) -> dict[str, float]:
+        """Merges what a snapshot added to the history into the current table. Returns the seconds."""
+        with self.adopted(local.open_batch, snapshot) as (batch, fresh):
+            return timed(lambda: self.publish(batch, fresh))
+
+    @contextmanager
+    def adopted(self, open_batch: Engine, snapshot: Snapshot) -> Iterator[tuple[Batch[Any], Any]]:
+        """A batch of an engine, and the rows that a snapshot added to the history."""
+        with open_batch(self.tables, self.dataset) as batch:
+            yield batch, batch.adopt_snapshot(self.tables.table(self.dataset.history_table), snapshot)
+
+    def publish(self, batch: Batch[Any], fresh: Any) -> None:
+        """Brings the current table up to rows that the history has."""
+        current = self.tables.table(DATASET)
+        change = batch.current_change(fresh, current, lambda: self.tables.table(self.dataset.history_table))
+        assert change is not None
+        protocol.commit(current, change, {}, uuid.uuid4().hex)
 
     def upsert(self, rows: str) -> dict[str, float]:
-        schema = arrow_schema(self.tables.load_iceberg(DATASET).schema())
-        with duckdb.connect() as con:
-            arrow = con.execute(rows).to_arrow_table().cast(schema)
+        arrow = self._arrow(rows, self.tables.load_iceberg(DATASET).schema().as_arrow())
         key = list(self.dataset.key)
         return timed(lambda: self.tables.load_iceberg(DATASET).upsert(arrow, join_cols=key))
 
-    def rows(self) -> pa.RecordBatchReader:
-        return self.tables.table(DATASET).scan(record_columns(self.dataset)).batches
-
-
-def unfinished(tables: Lakehouse, relations: Relations) -> CommitIntent:
-    """The intent of a batch: as long as it exists, the batch has to be merged."""
-    one = relations.table("entries", "SELECT 1 AS n")
-    intent = CommitIntent.new(tables, "bench", mode="keep")
-    intent.write(relations.con, Entries(one, one))
-    return intent
+    def _arrow(self, rows: str, schema: pa.Schema) -> pa.Table:
+        with duckdb.connect() as con:
+            con.execute("SET TimeZone = 'UTC'")
+            return con.execute(rows).to_arrow_table().cast(schema)
 
 
 def fill(folder: str, rows: int, days: int) -> dict[str, float]:
-    lake = Lake(folder)
-    return lake.merge(lake.incoming(0, rows, days, hour=0))
+    lake, seconds = Lake(folder), 0.0
+    (Path(folder) / "source" / "exports").mkdir(parents=True)
+    # Tables with rows in a lake that never had a run would look like those of a lost one.
+    compactor.open(lake.config.path).compact(allow_empty_source=True)
+    for first in range(0, rows, CHUNK):
+        snapshot = lake.append(lake.incoming(first, min(CHUNK, rows - first), days, hour=0))
+        seconds += lake.merge(snapshot)["seconds"]
+    return {"seconds": seconds}
 
 
 def merge(folder: str, rows: int, days: int, keys: int) -> dict[str, float]:
     lake = Lake(folder)
-    return lake.merge(lake.incoming(rows - keys // 2, keys, days, hour=12))
+    return lake.merge(lake.append(lake.incoming(rows - keys // 2, keys, days, hour=12)))
 
 
 def hash_files(folder: str) -> dict[str, float]:
@@ -151,9 +174,11 @@ def upsert(folder: str, rows: int, days: int, keys: int) -> dict[str, float]:
 def compare(folder: str, rows: int, days: int, keys: int, other: str) -> dict[str, int]:
     """Counts rows of both tables, rows in which they differ, and incoming rows that are missing from the first."""
     lake = Lake(folder)
-    with session.session(lake.config.resources) as con:
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
         for name, source in (("ours", lake), ("theirs", Lake(other))):
-            con.register("batches", source.rows())
+            batches = source.tables.load_iceberg(DATASET).scan().to_arrow_batch_reader()
+            con.register("batches", batches)
             con.execute(f"CREATE TABLE {name} AS SELECT * FROM batches")
             con.unregister("batches")
         con.execute(f"CREATE TABLE fresh AS {lake.incoming(rows - keys // 2, keys, days, hour=12)}")
@@ -163,6 +188,28 @@ def compare(folder: str, rows: int, days: int, keys: int, other: str) -> dict[st
             "different": _count(con, "(FROM ours EXCEPT ALL FROM theirs) UNION ALL (FROM theirs EXCEPT ALL FROM ours)"),
             "missing": _count(con, "SELECT id, rover_id FROM fresh EXCEPT ALL SELECT id, rover_id FROM ours"),
         }
+
+
+def count(folder: str) -> dict[str, int]:
+    return {"rows": Lake(folder).tables.load_iceberg(DATASET).scan().count()}
+
+
+def night(folder: str, rows: int, days: int, keys: int) -> dict[str, int]:
+    """Writes the rows as an object of the lake's source, for a run of the program."""
+    lake = Lake(folder)
+    hour = Path(folder) / "source" / "exports" / DATASET / "date=2026-11-20" / "hour=05"
+    hour.mkdir(parents=True)
+    columns = ", ".join(f'{_as_json(field.column)} AS "{field.json}"' for field in lake.dataset.newest.fields)
+    with duckdb.connect() as con:
+        con.execute(
+            f"COPY (SELECT {columns} FROM ({lake.incoming(rows - keys // 2, keys, days, hour=12)}))"
+            f" TO '{hour}/{DATASET}-20261120T050000Z-part-a.ndjson.gz' (FORMAT json, COMPRESSION gzip)"
+        )
+    return {"lines": keys}
+
+
+def _as_json(column: str) -> str:
+    return f"strftime({column}, '%Y-%m-%dT%H:%M:%SZ')" if column.endswith("_at") else column
 
 
 def timed(step: Callable[[], object]) -> dict[str, float]:
@@ -184,6 +231,8 @@ def main(verb: str, folder: str, *arguments: str) -> None:
         "hash": hash_files,
         "upsert": upsert,
         "compare": compare,
+        "count": count,
+        "night": night,
     }
     values = [int(argument) if argument.isdigit() else argument for argument in arguments]
     print(json.dumps(steps[verb](folder, *values)), flush=True)

@@ -37,7 +37,7 @@ from tests.support.memory_s3 import memory_s3, requests  # noqa: E402
 from tests.support.slow_s3 import moto_process, slow_hop  # noqa: E402
 
 if TYPE_CHECKING:
-    from bench import Sample
+    from bench_figures import Sample
 
 DELAY = 0.03
 _KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -174,7 +174,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def main() -> None:
-    from bench import measure, report  # noqa: PLC0415  `bench` imports this module
+    from bench_figures import measure, report  # noqa: PLC0415  `bench` imports this module
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--delay", type=float, default=DELAY, help="seconds for each request")

@@ -32,16 +32,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pyiceberg.table.snapshots import Snapshot
 from rich.console import Console
 from rich.table import Table as Printed
 
 from bench_data import EVENTS, Part, write_export
-from bench_merge import DATASET, Lake, unfinished
+from bench_merge import DATASET, Lake
 from compactor import config
 from compactor.commands.compact import compact
-from compactor.duck import session
 from compactor.engines import choice, local
-from compactor.engines.base import Batch
+from compactor.engines.base import Engine
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.table import Table
 from compactor.progress import NullProgress
@@ -110,17 +110,14 @@ def _each(ask: Callable[[psutil.Process], Any]) -> list[Any]:
 def merge_batches(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
     """Merges `ROUNDS` batches of `keys` keys into a table of `rows` rows, with one engine."""
     lake = Lake(folder, settings=f"{MEMORY}spark: {{settings: {os.environ['BENCH_SPARK_SETTINGS']}}}")
-    lake.merge(lake.incoming(0, rows, DAYS, hour=0))
+    lake.merge(lake.append(lake.incoming(0, rows, DAYS, hour=0)))
     meter, found = Meter(), []
     with _merging(name, lake) as merge:
         for number in range(ROUNDS):
-            file = Path(folder) / f"batch-{number}.parquet"
-            first = rows + (number - 1) * keys // 2
-            with session.session(lake.config.resources) as con:
-                con.execute(f"COPY ({lake.incoming(first, keys, DAYS, hour=FIRST_HOUR + number)}) TO '{file}'")
-            found.append(merge(meter, str(file)))
+            incoming = lake.incoming(rows + (number - 1) * keys // 2, keys, DAYS, hour=FIRST_HOUR + number)
+            found.append(merge(meter, lake.append(incoming)))
     expected = rows + ROUNDS * keys // 2
-    merged = sum(each.record_count for each in lake.tables.table(DATASET).files)
+    merged = lake.tables.load_iceberg(DATASET).scan().count()
     if merged != expected:
         raise SystemExit(f"{name}: {merged} rows, expected {expected}")
     return found
@@ -165,50 +162,43 @@ def load_nights(name: str, folder: str, rows: int, keys: int) -> list[Figures]:
         return [meter.measure(lambda: load(keys // per_file, name)) for _ in range(ROUNDS)]
 
 
-Merge = Callable[[Meter, str], Figures]
+Merge = Callable[[Meter, Snapshot], Figures]
 
 
 @contextmanager
 def _merging(name: str, lake: Lake) -> Iterator[Merge]:
     if name == "local":
-        yield lambda meter, file: _by_local(lake, meter, file)
+        yield lambda meter, snapshot: _by_engine(lake, local.open_batch, meter, snapshot)
         return
     from compactor.engines.spark import SparkEngine  # noqa: PLC0415  the local engine is measured without it
 
     with SparkEngine(lake.config) as spark:
-        by = _by_spark if name == "spark" else _by_plain
-        yield lambda meter, file: by(spark, lake, meter, file)
+        if name == "spark":
+            yield lambda meter, snapshot: _by_engine(lake, spark.open_batch, meter, snapshot)
+        else:
+            yield lambda meter, snapshot: _by_plain(spark, lake, meter, snapshot)
 
 
-def _by_local(lake: Lake, meter: Meter, file: str) -> Figures:
-    with local.open_batch(lake.tables, lake.dataset) as batch:
-        return _published(lake, batch, batch.relations.table("fresh", f"FROM '{file}'"), meter)
+def _by_engine(lake: Lake, open_batch: Engine, meter: Meter, snapshot: Snapshot) -> Figures:
+    """The merge as an engine does it."""
+    with lake.adopted(open_batch, snapshot) as (batch, fresh):
+        return meter.measure(lambda: lake.publish(batch, fresh))
 
 
-def _by_spark(spark: Any, lake: Lake, meter: Meter, file: str) -> Figures:
-    with spark.open_batch(lake.tables, lake.dataset) as batch:
-        return _published(lake, batch, batch.spark.read.parquet(file).localCheckpoint(), meter)
-
-
-def _published(lake: Lake, batch: Batch[Any], fresh: Any, meter: Meter) -> Figures:
-    """The merge as publishing a batch does it."""
-    intent = unfinished(lake.tables, batch.relations)
-    return meter.measure(lambda: protocol.merge_current(lake.tables, batch, lake.dataset, fresh, intent))
-
-
-def _by_plain(spark: Any, lake: Lake, meter: Meter, file: str) -> Figures:
+def _by_plain(spark: Any, lake: Lake, meter: Meter, snapshot: Snapshot) -> Figures:
     from compactor.engines.spark.clone import cloned  # noqa: PLC0415  see above
 
     current: Table = lake.tables.table(DATASET)
-    with spark.open_batch(lake.tables, lake.dataset) as batch, cloned(batch.spark, current) as clone:
-        batch.spark.read.parquet(file).createOrReplaceTempView("incoming")
+    with lake.adopted(spark.open_batch, snapshot) as (_, fresh), cloned(fresh.sparkSession, current) as clone:
+        session = fresh.sparkSession
+        fresh.createOrReplaceTempView("incoming")
         ours = "'write.merge.distribution-mode', 'write.parquet.bloom-filter-max-bytes'"
-        batch.spark.sql(f"ALTER TABLE {clone.name} UNSET TBLPROPERTIES ({ours})")
+        session.sql(f"ALTER TABLE {clone.name} UNSET TBLPROPERTIES ({ours})")
         statement = (
             f"MERGE INTO {clone.name} t USING incoming s ON t.rover_id = s.rover_id"
             " WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
         )
-        figures = meter.measure(lambda: batch.spark.sql(statement))
+        figures = meter.measure(lambda: session.sql(statement))
         protocol.commit(current, clone.change(), {}, uuid.uuid4().hex)
     return figures
 
