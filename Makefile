@@ -112,7 +112,7 @@ PINS = build/tools/bin/uv pip compile --quiet --generate-hashes --no-annotate --
 
 .PHONY: clean
 clean: ## remove .venv and caches; data/ stays
-	rm -rf compactor/decode/_scanner.so .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf compactor/_native.so .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
 	find compactor scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two stamps, so that the first run does not wait for the development tools. The packages are installed again when a

@@ -22,7 +22,7 @@ from packaging.tags import sys_tags
 
 ROOT = Path(__file__).parent
 SOURCES = sorted((ROOT / "native").glob("*.c"))
-LIBRARY = ROOT / "compactor" / "decode" / "_scanner.so"
+LIBRARY = ROOT / "compactor" / "_native.so"
 _FLAGS = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden")  # for each processor of the architecture: wheels travel
 # The baseline is the processors that other compilers compile for when none is named.
 _ZIG = (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")

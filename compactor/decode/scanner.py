@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,11 @@ import pyarrow as pa
 
 from compactor.decode.exact import MAX_DEPTH
 from compactor.errors import InvariantError
+from compactor.native import LIBRARY
 from compactor.registry.dataset import EXTRA, SchemaVersion
 from compactor.registry.fields import Field
 from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP, FieldType
 
-LIBRARY = Path(__file__).with_name("_scanner.so")
 MOST_BYTES = 1 << 28
 """Of one scan: Arrow's offsets have 32 bits, and the text of numbers may grow."""
 

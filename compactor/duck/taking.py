@@ -10,17 +10,17 @@ import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from compactor.native import LIBRARY
+
 Numbers = npt.NDArray[np.int64]
 _Ints = npt.NDArray[np.int32]
 
-_LIBRARY = Path(__file__).parents[1] / "decode" / "_scanner.so"
 _BITS, _TEXT, _MAP = "bits", "text", "map"
 _WIDTHS: Mapping[str | int, int] = {
     _BITS: 2,
@@ -219,7 +219,7 @@ def _check(size: int) -> None:
 @cache
 def _library() -> ctypes.CDLL | None:
     try:
-        library = ctypes.CDLL(str(_LIBRARY))
+        library = ctypes.CDLL(str(LIBRARY))
         pointer: Any = ctypes.c_void_p
         number: Any = ctypes.c_int64
         where = [pointer, pointer, pointer, number]

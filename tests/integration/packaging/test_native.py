@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.packaging import built, requirements
 
-LIBRARY = "compactor/decode/_scanner.so"
+LIBRARY = "compactor/_native.so"
 
 
 def has_library(wheel: Path) -> bool:

@@ -33,7 +33,7 @@ def test_the_wheel_carries_the_package_and_all_of_configs_and_nothing_else(wheel
 
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compactor").rglob("*.py")}
     configs = {f"compactor/{path.relative_to(ROOT).as_posix()}" for path in CONFIGS.rglob("*") if path.is_file()}
-    assert carried == modules | configs | {"compactor/py.typed", "compactor/decode/_scanner.so"}
+    assert carried == modules | configs | {"compactor/py.typed", "compactor/_native.so"}
     assert sum(name.startswith("compactor/configs/schemas/") for name in carried) == 4
 
 
