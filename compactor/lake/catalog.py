@@ -25,6 +25,7 @@ from compactor.lake.own_tables import OWN_TABLES, RUNS, OwnTable
 from compactor.lake.table import Schema, Table
 from compactor.registry.dataset import Dataset, TableLayout
 from compactor.registry.loader import Registry
+from compactor.request_counts import RequestCounter
 from compactor.types.field_type import FieldType
 
 log = logging.getLogger(__name__)
@@ -33,12 +34,17 @@ METADATA = "the metadata file that the catalog names"
 
 
 class Lakehouse:
-    """The catalog, the namespace, and the tables in it."""
+    """The catalog, the namespace, and the tables in it.
+
+    Attributes:
+        requests: what the catalog and the storage of the tables were asked for since this was opened.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.namespace = config.namespace
-        self._catalog = connect(config)
+        self.requests = RequestCounter()
+        self._catalog = connect(config, self.requests)
         self._has_own = False
 
     def table(self, name: str) -> Table:
