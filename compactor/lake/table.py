@@ -318,7 +318,7 @@ class Table:
             ConflictError: another commit came first. Nothing of this one was published; its data files may be deleted.
             CompactorError: the catalog failed and the commit did not land; its data files must be left alone.
         """
-        transaction = self._iceberg.transaction()
+        transaction = commits.transaction(self._iceberg)
         transaction._stage((), commits.as_loaded(self._iceberg.metadata))
         producer = commits.replace(transaction, add, remove, {**properties, COMMIT_ID: commit_id})
         commits.publish(transaction, producer, lambda: self.reload().find(commit_id) is not None)

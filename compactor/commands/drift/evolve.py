@@ -11,11 +11,8 @@ import logging
 import uuid
 from dataclasses import replace
 
-from compactor.commands.drift import drift
-from compactor.evolution import plan
 from compactor.lake import table_changes, table_version
 from compactor.lake.catalog import Lakehouse
-from compactor.lake.schema_change import evolved_schema
 from compactor.publish.retry import on_conflict
 from compactor.registry.dataset import Dataset, Promotion
 
@@ -46,6 +43,8 @@ def evolve(lake: Lakehouse, declared: Dataset) -> int:
 
     The fields that most records have come first. Returns how many others are left, because of MOST_COLUMNS.
     """
+    from compactor.commands.drift import drift  # most runs find no new field
+
     dataset = lake.at_table_version(declared)
     ready = drift.ready_fields(lake, declared, dataset, min_share=MIN_SHARE, min_records=MIN_RECORDS)
     found = ready[: max(0, MOST_COLUMNS - sum(each.evolved for each in dataset.promoted))]
@@ -67,6 +66,9 @@ def evolve(lake: Lakehouse, declared: Dataset) -> int:
 
 
 def _add(lake: Lakehouse, declared: Dataset, name: str, promoted: tuple[Promotion, ...]) -> None:
+    from compactor.evolution import plan
+    from compactor.lake.schema_change import evolved_schema
+
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             table = lake.table(name)
