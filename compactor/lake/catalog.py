@@ -46,6 +46,7 @@ class Lakehouse:
         self.requests = RequestCounter()
         self._catalog = connect(config, self.requests)
         self._has_own = False
+        self._own: dict[str, Table] = {}
 
     def table(self, name: str) -> Table:
         """Loads a table.
@@ -55,13 +56,26 @@ class Lakehouse:
         identifier = f"{self.namespace}.{name}"
         with _explained(f"cannot load table {identifier}"):
             try:
-                return Table(self._catalog, identifier)
+                return self._kept(Table(self._catalog, identifier))
             except Exception as error:
                 if why := unreadable.of_metadata(error):
                     raise UnreadableError(
                         identifier, place.pointer(self._catalog, identifier) or METADATA, why
                     ) from error
                 raise
+
+    def _kept(self, loaded: Table) -> Table:
+        """One of the program's own tables as it was loaded before, if it has not changed: its manifests are read once.
+
+        Not for a table of records: the list of its files can be long.
+        """
+        if loaded.name not in OWN_TABLES:
+            return loaded
+        known = self._own.get(loaded.name)
+        if known is None or known.metadata_location != loaded.metadata_location:
+            loaded.keeps_plan = True
+            known = self._own[loaded.name] = loaded
+        return known
 
     def drop(self, name: str) -> None:
         """Takes a table out of the catalog, whether it can be read or not. Deletes no file."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.catalog import AVAILABLE_CATALOGS, Catalog, CatalogType, MetastoreCatalog
+from pyiceberg.exceptions import NotInstalledError
 from pyiceberg.io import FileIO
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import CommitTableResponse
@@ -76,14 +77,15 @@ def _again(table: IcebergTable) -> IcebergTable:
 
 
 def opened(kind: CatalogType, name: str, properties: dict[str, str], requests: RequestCounter) -> Catalog:
-    """Opens a catalog that counts its requests, and those to the tables' files, as far as it is one of these."""
-    catalog: Catalog
-    if kind == CatalogType.SQL:
-        catalog = _sql()(name, **properties)
-    elif kind == CatalogType.GLUE:
-        catalog = _glue()(name, **properties)
-    else:
-        catalog = AVAILABLE_CATALOGS[kind](name, properties)
+    """Opens a catalog that counts its requests, and those to the tables' files, as far as it is one of these.
+
+    Raises NotInstalledError where its driver is missing.
+    """
+    own = {CatalogType.SQL: _sql, CatalogType.GLUE: _glue}.get(kind)
+    try:
+        catalog = own()(name, **properties) if own else AVAILABLE_CATALOGS[kind](name, properties)
+    except ImportError as error:
+        raise NotInstalledError(str(error)) from error
     return counting(catalog, requests)
 
 

@@ -7,6 +7,7 @@ earlier schema, and commits by itself.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
@@ -115,8 +116,8 @@ class _Transaction(Transaction):
 
 
 def transaction(table: Table) -> Transaction:
-    """Opens a transaction on a table as it was loaded."""
-    return _Transaction(table)
+    """Opens a transaction on a table as it was loaded. That stays as it is: PyIceberg would change it by the commit."""
+    return _Transaction(copy.copy(table))
 
 
 class Replace(_OverwriteFiles):

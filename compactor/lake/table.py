@@ -22,6 +22,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.expressions.visitors import _InclusiveMetricsEvaluator
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestEntryStatus
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask
@@ -57,7 +58,13 @@ class ForeignChange:
 
 
 class Table:
-    """One Iceberg table at one version of its metadata. Load again to see more."""
+    """One Iceberg table at one version of its metadata. Load again to see more.
+
+    Attributes:
+        keeps_plan: the manifests are read once for all scans. For a table of few files that is scanned many times.
+    """
+
+    keeps_plan = False
 
     def __init__(self, catalog: Catalog, identifier: str, loaded: IcebergTable | None = None) -> None:
         self._catalog = catalog
@@ -184,6 +191,9 @@ class Table:
     def _plan(self, rows: BooleanExpression | None = None) -> list[FileScanTask]:
         """The data files that can have such rows. Raises UnreadableError where a manifest cannot be read."""
         try:
+            if rows is not None and self.keeps_plan:
+                can_have = _InclusiveMetricsEvaluator(self._iceberg.schema(), rows).eval
+                return [task for task in self._all_tasks() if can_have(task.file)]
             return list(self._iceberg.scan(row_filter=AlwaysTrue() if rows is None else rows).plan_files())
         except Exception as error:
             if found := unreadable.of_manifests(self._iceberg, self._iceberg.current_snapshot()):
