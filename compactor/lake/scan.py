@@ -16,7 +16,7 @@ from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 
 from compactor.errors import CompactorError
-from compactor.lake import outside, unreadable
+from compactor.lake import outside, small_files, unreadable
 from compactor.lake.parquet import by_row_group, rows_schema
 
 FILE_COLUMN = "__file"
@@ -83,7 +83,10 @@ def scan_tasks(
 
     def of_file(task: FileScanTask) -> Iterator[pa.RecordBatch]:
         with unreadable.data_file(table, task.file.file_path):
-            if ahead:
+            whole = small_files.read(table, schema, task, rows) if ahead else None
+            if whole is not None:
+                yield from whole.to_batches()
+            elif ahead:
                 yield from reader._record_batches_from_scan_tasks_and_deletes([task], deletes)
             else:
                 yield from by_row_group(table, task.file, deletes.get(task.file.file_path))
