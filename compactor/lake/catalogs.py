@@ -62,13 +62,23 @@ class _Remembering(MetastoreCatalog):
             known = self._newest[identifier] = IcebergTable(identifier, metadata, location, io, self)
         return _again(known)
 
+    def drop_table(self, identifier: str | Identifier) -> None:
+        self._newest.pop(Catalog.identifier_to_tuple(identifier), None)
+        super().drop_table(identifier)  # type: ignore[safe-super]  # of PyIceberg's class behind this one
+
     def commit_table(
         self, table: IcebergTable, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
     ) -> CommitTableResponse:
-        done = super().commit_table(table, requirements, updates)
+        done = super().commit_table(table, requirements, updates)  # type: ignore[safe-super]  # the same
         io = self._load_file_io(done.metadata.properties, done.metadata_location)
         self._newest[table.name()] = IcebergTable(table.name(), done.metadata, done.metadata_location, io, self)
         return done
+
+
+def newest(catalog: Catalog, identifier: Identifier) -> IcebergTable | None:
+    """A table as it was last loaded or committed, without a request. None if it was not, or if this is not kept."""
+    known = catalog._newest.get(identifier) if isinstance(catalog, _Remembering) else None
+    return _again(known) if known else None
 
 
 def _again(table: IcebergTable) -> IcebergTable:
@@ -90,7 +100,7 @@ def opened(kind: CatalogType, name: str, properties: dict[str, str], requests: R
 
 
 def counting(catalog: Catalog, requests: RequestCounter) -> Catalog:
-    """Lets a catalog count its requests from now on: where it sends them, so that retries and reads of its own count."""
+    """Lets a catalog count its requests from now on, where it sends them: retries and reads of its own count too."""
     if isinstance(catalog, _Remembering):
         catalog.requests = requests
     parts: Any = catalog

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from compactor.request_counts import Requests
 from compactor.version import __version__
 
 OK, FAILED, QUARANTINED = 0, 1, 3
@@ -171,6 +172,7 @@ class RunReport(Report):
     Attributes:
         left_to: the run in progress, because of which this one did nothing.
         problems: what needs a person, beside the objects that were left pending.
+        requests: what the run asked of storage and catalog; None where it is not counted.
     """
 
     run_id: str
@@ -179,6 +181,7 @@ class RunReport(Report):
     datasets: tuple[DatasetReport, ...] = ()
     left_to: str | None = None
     problems: tuple[Problem, ...] = ()
+    requests: Requests | None = None
 
     @property
     def exit_code(self) -> int:

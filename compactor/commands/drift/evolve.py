@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from compactor.lake import table_changes, table_version
 from compactor.lake.catalog import Lakehouse
-from compactor.publish.retry import on_conflict
+from compactor.lake.retry import on_conflict
 from compactor.registry.dataset import Dataset, Promotion
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def complete(lake: Lakehouse, declared: Dataset) -> None:
     """Adds to the current table the columns that only the history has, because a run was killed between the two."""
     if declared.current_table is None:
         return
-    history_table, current_table = lake.find(declared.history_table), lake.find(declared.current_table)
+    history_table, current_table = lake.seen(declared.history_table), lake.seen(declared.current_table)
     if history_table is None or current_table is None:
         return
     history = lake.version_of(declared, history_table)
