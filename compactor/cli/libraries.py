@@ -20,7 +20,7 @@ def prepare() -> None:
 class _WithoutPandas(importlib.abc.MetaPathFinder):
     """Refuses to import pandas, unless Spark is imported: that needs it.
 
-    At its first value, pyarrow looks whether pandas is installed by importing it. That takes longer than its own import.
+    At its first value, pyarrow imports pandas to see whether it is installed. That takes longer than its own import.
     """
 
     def find_spec(

@@ -22,9 +22,9 @@ from compactor.reports.report import (
     RunReport,
     StatusReport,
     VerifyReport,
-    ViewsReport,
     named,
 )
+from compactor.reports.views import ViewsReport
 from compactor.request_counts import Requests
 
 _WIDTH = 100
