@@ -48,8 +48,8 @@ def test_a_run_without_news_loads_neither_a_decoder_nor_pandas_nor_what_shows_a_
     lake.compact()
     code = (
         "import os, sys; from compactor.cli import main\n"
-        "gone = ('pandas', 'rich', 'boto3', 'sqlglot', 'pyspark', 'compactor.engines.local', 'compactor.decode.batch_reader',"
-        " 'compactor.commands.drift.drift', 'compactor.evolution.plan')\n"
+        "gone = ('pandas', 'rich', 'boto3', 'sqlglot', 'pyspark', 'compactor.engines.local',"
+        " 'compactor.decode.batch_reader', 'compactor.commands.drift.drift', 'compactor.evolution.plan')\n"
         "os._exit = lambda code: print(code, [name for name in gone if name in sys.modules])\n"
         "main.run()"
     )
