@@ -211,7 +211,7 @@ class Lakehouse:
                     if name not in replaces:
                         made_with = [each for each in remains.FIRST_OWN if each != name]
                         self._refuse_if_gone(name, made_with=made_with if name in remains.FIRST_OWN else ())
-                    self._create(name, schema, own.layout, {})
+                    self._create(name, schema, own.layout, own.properties)
                     return
                 if own_tables.update(table):
                     table = table.reload()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In, NotNull
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThanOrEqual, In, NotNull
 from pyiceberg.io.pyarrow import ArrowScan, _read_all_delete_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask
@@ -37,10 +37,12 @@ class Scan:
     has_deletes: bool = False
 
 
-def row_filter(where: Mapping[str, Sequence[str] | str], filled: Sequence[str] = ()) -> BooleanExpression:
+def row_filter(
+    where: Mapping[str, Sequence[str] | str], filled: Sequence[str] = (), *, at_least: Mapping[str, str] | None = None
+) -> BooleanExpression:
     """The rows whose column is the value, or one of the values, for all columns of `where`.
 
-    With `filled`, only those that have a value in these columns.
+    With `filled`, only those that have a value in these columns; with `at_least`, only those with no smaller one.
     """
     found: BooleanExpression = AlwaysTrue()
     for name, value in where.items():
@@ -48,6 +50,8 @@ def row_filter(where: Mapping[str, Sequence[str] | str], filled: Sequence[str] =
         found = And(found, equal)
     for name in filled:
         found = And(found, NotNull(term=name))
+    for name, least in (at_least or {}).items():
+        found = And(found, GreaterThanOrEqual(term=name, value=least))
     return found
 
 

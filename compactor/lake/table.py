@@ -209,6 +209,7 @@ class Table:
         columns: Sequence[str],
         *,
         where: Mapping[str, Sequence[str] | str] | None = None,
+        at_least: Mapping[str, str] | None = None,
         paths: Iterable[str] | None = None,
         with_file: bool = False,
         snapshot_id: int | None = None,
@@ -219,13 +220,14 @@ class Table:
             columns: names, in the order of the result.
             where: only rows whose column is the value, or one of the values; files that cannot hold such rows are
                 not opened.
+            at_least: together with `where`, only rows whose column has no smaller value.
             paths: only these data files. They are read to be written again, so their pages' checksums are checked.
             with_file: adds `__file` int32.
             snapshot_id: reads the table as that snapshot left it, columns by their names of that time (see `at`).
         """
         if snapshot_id is not None:
             return self.at(snapshot_id).scan(columns, where=where, paths=paths, with_file=with_file)
-        rows = row_filter(where or {})
+        rows = row_filter(where or {}, at_least=at_least)
         tasks = self._plan(rows) if where else self._all_tasks()
         if paths is not None:
             chosen = set(paths)

@@ -16,6 +16,7 @@ from compactor.cli.main import program
 from compactor.commands.compact import compact
 from compactor.config import Config
 from compactor.lake.catalog import Lakehouse
+from compactor.lake.own_tables import FILES
 from compactor.progress import NullProgress
 from compactor.registry import loader
 from compactor.reports.report import RunReport
@@ -24,6 +25,7 @@ from tests.support.histories import DATASETS, History
 from tests.support.lake import SCHEMAS, Lake
 
 NIGHTS = 6
+WHOLE_KEYS = "write.metadata.metrics.column.key"
 MOST_LOADS = 3
 """Of one table in one run."""
 
@@ -148,3 +150,20 @@ def test_two_runs_in_one_process_count_apart(lake: Lake, tmp_path: Path) -> None
     assert busy.source["get"] > 0
     assert idle.source["get"] == 0
     assert idle.tables["put"] < busy.tables["put"]
+
+
+def test_the_files_of_the_ledger_of_nights_long_ago_are_not_opened(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.file.write_text(lake.file.read_text().replace("source: {url:", "source: {window_hours: 1, url:"))
+    for day in range(1, 6):
+        lake.deliver("fan_track_events", [b"bad"], hour=f"2026-11-0{day}T05", part=str(day))
+        if day == 3:  # as in a lake of an older version
+            with lake.catalog.load_table(f"rover.{FILES}").transaction() as change:
+                change.remove_properties(WHOLE_KEYS)
+        lake.compact()
+    assert lake.tables.table(FILES).properties[WHOLE_KEYS] == "full"
+    window, everything = lake.compact().requests, lake.compact(full_scan=True).requests
+    assert window is not None
+    assert everything is not None
+    assert everything.tables["get"] >= window.tables["get"] + 4
+    lake.assert_equals_model(["fan_track_events"])
