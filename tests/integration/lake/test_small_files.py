@@ -38,10 +38,10 @@ def ledger(lake: Lake) -> tuple[IcebergTable, FileScanTask]:
     "rows",
     [
         None,
-        EqualTo("dataset", DATASET),
-        EqualTo("dataset", "another"),
-        And(In("lines", [1, 3]), NotNull("loaded_at")),
-        GreaterThanOrEqual("key", f"exports/{DATASET}/date=2026-11-01/hour=01/"),
+        EqualTo(term="dataset", value=DATASET),
+        EqualTo(term="dataset", value="another"),
+        And(In(term="lines", literals=[1, 3]), NotNull(term="loaded_at")),
+        GreaterThanOrEqual(term="key", value=f"exports/{DATASET}/date=2026-11-01/hour=01/"),
     ],
 )
 def test_the_rows_are_those_of_the_library(lake: Lake, rows: BooleanExpression | None) -> None:
@@ -63,9 +63,9 @@ def test_what_differs_from_the_table_is_left_to_the_library(tmp_path: Path, monk
         change.rename_column("lines", "number")
     renamed = table.schema().select("number")
     assert small_files.read(table, renamed, task, None) is None
-    assert small_files.read(table, table.schema().select("key"), task, EqualTo("number", 1)) is None
+    assert small_files.read(table, table.schema().select("key"), task, EqualTo(term="number", value=1)) is None
     assert small_files.read(table, table.schema().select("key"), task, None) is not None
-    rows = ArrowScan(table.metadata, table.io, renamed, EqualTo("number", 1)).to_table([task])
+    rows = ArrowScan(table.metadata, table.io, renamed, EqualTo(term="number", value=1)).to_table([task])
     assert rows.equals(pa.table({"number": pa.array([1], pa.int64())}, schema=rows.schema))
     monkeypatch.setattr(small_files, "MOST_BYTES", task.file.file_size_in_bytes - 1)
     assert small_files.read(table, table.schema().select("key"), task, None) is None
