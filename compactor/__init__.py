@@ -47,9 +47,9 @@ if TYPE_CHECKING:
         StatusReport,
         TableStatus,
         VerifyReport,
-        View,
-        ViewsReport,
     )
+    from compactor.reports.views import View, ViewsReport
+    from compactor.request_counts import Requests
     from compactor.source import Hour
 
 __all__ = [
@@ -79,6 +79,7 @@ __all__ = [
     "RelocateReport",
     "Repair",
     "Report",
+    "Requests",
     "RollbackReport",
     "RunReport",
     "SourceError",
@@ -124,9 +125,9 @@ _MODULES = {
         "StatusReport",
         "TableStatus",
         "VerifyReport",
-        "View",
-        "ViewsReport",
     ),
+    "compactor.reports.views": ("View", "ViewsReport"),
+    "compactor.request_counts": ("Requests",),
     "compactor.source": ("Hour",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from rich import progress as bars
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Clock = Callable[[], float]
 
@@ -149,6 +149,10 @@ class BarProgress(Progress):
     """A bar on stderr, one line per dataset. Log lines appear above it, see `log.StderrHandler`."""
 
     def __init__(self, clock: Clock = time.monotonic, console: Console | None = None) -> None:
+        # Slow to import, and not needed without a terminal.
+        from rich import console as consoles
+        from rich import progress as bars
+
         super().__init__(clock)
         self._bars = bars.Progress(
             bars.TextColumn("{task.description}"),
@@ -156,7 +160,7 @@ class BarProgress(Progress):
             bars.TextColumn("{task.fields[counts]}"),
             bars.TimeRemainingColumn(),
             bars.TextColumn("{task.fields[stage]}"),
-            console=console or Console(stderr=True),
+            console=console or consoles.Console(stderr=True),
             get_time=clock,
             redirect_stdout=False,  # stdout is for results, byte for byte as printed
         )

@@ -10,7 +10,7 @@ from compactor.api.base import OpenLake, as_names, first_hour, in_range, last_ho
 
 if TYPE_CHECKING:
     from compactor.reports.data import InferReport, RegistryCheckReport
-    from compactor.reports.report import ViewsReport
+    from compactor.reports.views import ViewsReport
     from compactor.source import Hour
     from compactor.views.dialect import Dialect
 

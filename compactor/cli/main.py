@@ -20,7 +20,7 @@ from typing import NoReturn
 import click
 
 from compactor import diagnose
-from compactor.cli import acknowledge, loading, migrate, reading, relocate, setup, streams
+from compactor.cli import acknowledge, libraries, loading, migrate, reading, relocate, setup, streams
 from compactor.cli.exit import Program, stop
 from compactor.cli.options import Invocation, pass_invocation
 from compactor.version import __version__
@@ -29,6 +29,7 @@ from compactor.version import __version__
 def run() -> NoReturn:
     """The console script. SIGTERM stops it as Ctrl-C does."""
     streams.prepare()
+    libraries.prepare()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, stop)
     try:

@@ -22,9 +22,10 @@ from compactor.reports.report import (
     RunReport,
     StatusReport,
     VerifyReport,
-    ViewsReport,
     named,
 )
+from compactor.reports.views import ViewsReport
+from compactor.request_counts import Requests
 
 _WIDTH = 100
 _WHY_QUARANTINED = '"select dataset, reason, count(*) from compactor_quarantine group by all"'
@@ -90,6 +91,8 @@ def _show_run(report: RunReport, console: Console, command: str) -> None:
         say(console, f"{number:,} {have} fields that the registry does not declare; see `{command} drift`")
     for dataset in report.datasets:
         _say_unfit(dataset.dataset, dataset.unfit, console)
+    if report.requests:
+        say(console, f"requests: {_requests(report.requests)}")
     _say_what_next(total, console, command)
     say_problems(report.problems, console)
 
@@ -98,6 +101,15 @@ def _say_unfit(dataset: str, unfit: Mapping[str, int], console: Console) -> None
     for column, number in unfit.items():
         records = counted(number, "record")
         say(console, f"{dataset}: {column} is NULL in {records} whose value does not fit its type; the map keeps it")
+
+
+def _requests(requests: Requests) -> str:
+    """`source 4 list, 12 get; tables 9 get, 4 put; catalog 30`: what was not asked for is left out."""
+    parts = []
+    for name, counts in (("source", requests.source), ("tables", requests.tables)):
+        if found := ", ".join(f"{number:,} {kind}" for kind, number in counts.items() if number):
+            parts.append(f"{name} {found}")
+    return "; ".join([*parts, f"catalog {requests.catalog:,}"])
 
 
 def _dataset_row(dataset: DatasetReport) -> tuple[str, ...]:

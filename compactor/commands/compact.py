@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import duckdb
+
 from compactor.commands.drift import evolve
 from compactor.config import Batch as BatchLimits
 from compactor.config import Config, EngineName, IfRunning
@@ -17,16 +19,18 @@ from compactor.engines import choice
 from compactor.engines.base import Engine
 from compactor.errors import UsageError
 from compactor.lake.catalog import Lakehouse
+from compactor.lake.marks import Marks
+from compactor.lake.retry import on_conflict, on_table_version
 from compactor.progress import Progress
 from compactor.publish import acknowledged, arrivals, lease, pending, presence, run_log
 from compactor.publish.accounting import account
 from compactor.publish.night import Night
 from compactor.publish.protocol import publish, settled
-from compactor.publish.retry import on_conflict, on_table_version
 from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry
 from compactor.reports.report import RunReport
+from compactor.request_counts import Requests
 from compactor.source import Hour, IgnoredKeys, Source, SourceObject, open_source
 
 log = logging.getLogger(__name__)
@@ -70,27 +74,40 @@ def compact(
         raise UsageError(f"--from {start} is after --to {stop}")
     source = open_source(config.source)
     lake = Lakehouse(config)
-    presence.check_own(lake, registry)
+    marked = presence.check_own(lake, registry)
     lake.ensure_own()
     run = Run.begin("compact", lake, progress)
     with lease.held(run, if_running or config.if_running) as other:
         if other:
             return run.report(left_to=other.run_id)
-        with choice.opened(config, engine) as (open_batch, limits), Night(run, chosen) as night:
+        with (
+            choice.opened(config, engine) as (open_batch, limits),
+            # A listing stays open beside its batches, so the listings have a session of their own.
+            engine_session(config.resources, share=_LISTING_SHARE) as listings,
+            Night(run, chosen) as night,
+        ):
             night.note(arrivals.check(config.source, source, registry, lake, allow_empty=allow_empty_source))
-            job = _Job(night, registry, source, open_batch, limits, start, stop, full_scan)
+            job = _Job(night, registry, source, listings, marked, open_batch, limits, start, stop, full_scan)
             night.each(partial(_compact_dataset, job))
         presence.record(lake, chosen, run.run_id)
-        return night.report()
+        return night.report(Requests.of(source.requests, lake.requests))
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What the steps of one run have in common. `limits` say how much goes into one commit."""
+    """What the steps of one run have in common.
+
+    Attributes:
+        listings: the session in which what is pending is found.
+        marked: the marks as they were at the start.
+        limits: how much goes into one commit.
+    """
 
     night: Night
     registry: Registry
     source: Source
+    listings: duckdb.DuckDBPyConnection
+    marked: Marks | None
     open_batch: Engine
     limits: BatchLimits
     start: Hour | None
@@ -104,12 +121,13 @@ class _Job:
 
 def _compact_dataset(job: _Job, listed: Dataset, tally: Tally) -> None:
     lake = job.run.lake
-    presence.check(lake, job.registry, listed)
+    presence.check(lake, job.registry, listed, job.marked)
     evolve.complete(lake, listed)
     lake.ensure(job.registry, [listed.name])
     for attempt in on_table_version():
         with attempt:
-            dataset = lake.at_table_version(listed)
+            # After a migration by another run, as it is now.
+            dataset = lake.at_table_version(listed, seen=attempt.retry_state.attempt_number == 1)
             _load_pending(job, dataset, tally)
     if listed.additive == "evolve" and tally.unknown_fields:
         tally.columns_left = evolve.evolve(lake, listed)
@@ -119,8 +137,7 @@ def _load_pending(job: _Job, dataset: Dataset, tally: Tally) -> None:
     """A dataset's night: list, then read, decide, account and publish batch by batch, then record."""
     run, ignored = job.run, IgnoredKeys()
     settled(run.lake, dataset, job.open_batch)
-    # The listing stays open beside the batches, in a session of its own.
-    with engine_session(run.lake.config.resources, share=_LISTING_SHARE) as con, Relations(con) as relations:
+    with Relations(job.listings) as relations:
         listing = pending.list_pending(
             relations,
             run.lake,

@@ -19,13 +19,13 @@ from compactor.engines.collected import register_files
 from compactor.engines.local import LocalBatch, open_batch
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE
+from compactor.lake.retry import on_conflict, on_table_version
 from compactor.merge.rows import Rows
 from compactor.progress import Progress
 from compactor.publish import acknowledged, lease, presence, run_log
 from compactor.publish.accounting import Entries, account
 from compactor.publish.night import Night
 from compactor.publish.protocol import publish, settled
-from compactor.publish.retry import on_conflict, on_table_version
 from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from compactor.config import Batch, Config, EngineName
-from compactor.engines import local
-from compactor.engines.base import Engine
+from compactor.engines import base
 from compactor.errors import UsageError
+from compactor.lake.catalog import Lakehouse
+from compactor.registry.dataset import Dataset
 
 
 @contextmanager
-def opened(config: Config, name: EngineName | None = None) -> Iterator[tuple[Engine, Batch]]:
+def opened(config: Config, name: EngineName | None = None) -> Iterator[tuple[base.Engine, Batch]]:
     """The engine (default: as the config says), and how much goes into one of its commits.
 
     Raises UsageError where Spark is not installed.
     """
     if (name or config.engine) == "local":
-        yield local.open_batch, config.batch
+        yield _open_local, config.batch
         return
     try:
         from compactor.engines.spark import SparkEngine
@@ -26,3 +28,10 @@ def opened(config: Config, name: EngineName | None = None) -> Iterator[tuple[Eng
         raise UsageError("the engine spark is not installed; pip install '.[spark]', see docs/spark.md") from error
     with SparkEngine(config) as spark:
         yield spark.open_batch, config.spark.batch
+
+
+def _open_local(lake: Lakehouse, dataset: Dataset) -> AbstractContextManager[base.Batch[Any]]:
+    """A run without news reads nothing, so it does not wait for the decoder to be imported."""
+    from compactor.engines import local
+
+    return local.open_batch(lake, dataset)

@@ -9,22 +9,18 @@ from typing import Any
 
 from pyiceberg.exceptions import TableAlreadyExistsError
 from pyiceberg.table import Table as IcebergTable
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_random_exponential,
-)
 
 from compactor import diagnose
 from compactor.config import Config
-from compactor.errors import CompactorError, ConflictError, MissingTableError, UnreadableError
-from compactor.lake import layout, own_tables, place, remains, table_version, unreadable
+from compactor.errors import CompactorError, MissingTableError, UnreadableError
+from compactor.lake import catalogs, layout, own_tables, place, remains, table_version, unreadable
 from compactor.lake.connection import connect
 from compactor.lake.own_tables import OWN_TABLES, RUNS, OwnTable
+from compactor.lake.retry import on_conflict
 from compactor.lake.table import Schema, Table
 from compactor.registry.dataset import Dataset, TableLayout
 from compactor.registry.loader import Registry
+from compactor.request_counts import RequestCounter
 from compactor.types.field_type import FieldType
 
 log = logging.getLogger(__name__)
@@ -33,13 +29,23 @@ METADATA = "the metadata file that the catalog names"
 
 
 class Lakehouse:
-    """The catalog, the namespace, and the tables in it."""
+    """The catalog, the namespace, and the tables in it.
+
+    `table` and `find` ask the catalog each time, so what they give is as new as the call: what a plan or a check of the
+    commit protocol is made from. `seen` gives a table as this program has last loaded or committed it, without a
+    request: for what is checked again later, or holds for an older version as well.
+
+    Attributes:
+        requests: what the catalog and the storage of the tables were asked for since this was opened.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.namespace = config.namespace
-        self._catalog = connect(config)
+        self.requests = RequestCounter()
+        self._catalog = connect(config, self.requests)
         self._has_own = False
+        self._own: dict[str, Table] = {}
 
     def table(self, name: str) -> Table:
         """Loads a table.
@@ -49,13 +55,26 @@ class Lakehouse:
         identifier = f"{self.namespace}.{name}"
         with _explained(f"cannot load table {identifier}"):
             try:
-                return Table(self._catalog, identifier)
+                return self._kept(Table(self._catalog, identifier))
             except Exception as error:
                 if why := unreadable.of_metadata(error):
                     raise UnreadableError(
                         identifier, place.pointer(self._catalog, identifier) or METADATA, why
                     ) from error
                 raise
+
+    def _kept(self, loaded: Table) -> Table:
+        """One of the program's own tables as it was loaded before, if it has not changed: its manifests are read once.
+
+        Not for a table of records: the list of its files can be long.
+        """
+        if loaded.name not in OWN_TABLES:
+            return loaded
+        known = self._own.get(loaded.name)
+        if known is None or known.metadata_location != loaded.metadata_location:
+            loaded.keeps_plan = True
+            known = self._own[loaded.name] = loaded
+        return known
 
     def drop(self, name: str) -> None:
         """Takes a table out of the catalog, whether it can be read or not. Deletes no file."""
@@ -68,6 +87,13 @@ class Lakehouse:
             return self.table(name)
         except MissingTableError:
             return None
+
+    def seen(self, name: str) -> Table | None:
+        """A table as it was last loaded or committed here, or else as `find` loads it."""
+        known = catalogs.newest(self._catalog, (self.namespace, name))
+        if known is None:
+            return self.find(name)
+        return self._kept(Table(self._catalog, f"{self.namespace}.{name}", known))
 
     def load_iceberg(self, name: str) -> IcebergTable:
         """A table as PyIceberg has it, for notebooks. Raises CompactorError where it does not exist."""
@@ -96,14 +122,16 @@ class Lakehouse:
         except UnreadableError:
             return True
 
-    def at_table_version(self, dataset: Dataset, *, checked: bool = True) -> Dataset:
+    def at_table_version(self, dataset: Dataset, *, checked: bool = True, seen: bool = False) -> Dataset:
         """The dataset at the version of its tables (see `table_version`); as the registry has it without tables.
 
         Args:
             checked: raise UsageError where a table is not what the registry says of that version.
+            seen: the tables as they were last loaded here.
         """
-        history = self.find(dataset.history_table)
-        current = self.find(dataset.current_table) if dataset.current_table else None
+        find = self.seen if seen else self.find
+        history = find(dataset.history_table)
+        current = find(dataset.current_table) if dataset.current_table else None
         if history is None:
             if current is not None:
                 self.version_of(dataset, current)
@@ -175,20 +203,15 @@ class Lakehouse:
 
     def _ensure_own_table(self, name: str, own: OwnTable, replaces: Container[str]) -> None:
         schema = layout.iceberg_schema(own.columns, ())
-        for attempt in Retrying(
-            retry=retry_if_exception_type(ConflictError),
-            stop=stop_after_attempt(self.config.commit.attempts),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
-            reraise=True,
-        ):
+        find = self.seen  # a run has just looked at it; if it has to change, an older version is a conflict
+        for attempt in on_conflict(self.config.commit.attempts):
             with attempt:
-                try:
-                    table = self.table(name)
-                except MissingTableError:
+                table, find = find(name), self.find
+                if table is None:
                     if name not in replaces:
                         made_with = [each for each in remains.FIRST_OWN if each != name]
                         self._refuse_if_gone(name, made_with=made_with if name in remains.FIRST_OWN else ())
-                    self._create(name, schema, own.layout, {})
+                    self._create(name, schema, own.layout, own.properties)
                     return
                 if own_tables.update(table):
                     table = table.reload()
@@ -206,7 +229,7 @@ class Lakehouse:
         """
         self.ensure_own(replaces)
         for listed in map(registry.get, datasets):
-            dataset = self.at_table_version(listed)
+            dataset = self.at_table_version(listed, seen=True)
             table_version.warn_if_behind(listed, dataset)
             self._ensure_table(dataset, dataset.history_table, dataset.history, ("id",), replaces)
             if dataset.current_table and dataset.current:
@@ -229,9 +252,8 @@ class Lakehouse:
         replaces: Container[str],
     ) -> None:
         schema = layout.iceberg_schema(dataset.table_columns, identifier)
-        try:
-            table = self.table(name)
-        except MissingTableError:
+        table = self.seen(name)
+        if table is None:
             if name not in replaces:
                 made_with = [each for each in dataset.tables if each != name]
                 self._refuse_if_gone(name, dataset=dataset.name, made_with=made_with)

@@ -7,13 +7,14 @@ earlier schema, and commits by itself.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
 from pyiceberg.schema import Schema
-from pyiceberg.table import Transaction
+from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
@@ -98,6 +99,25 @@ def _of_columns(metadata: TableMetadata, schema: Schema) -> dict[str, str | None
             if new_name is not None:
                 moved[prefix + new_name] = value
     return {**gone, **moved}
+
+
+class _Transaction(Transaction):
+    """PyIceberg's, which copies all metadata each time that they are asked for: some twenty times per commit."""
+
+    _seen: tuple[tuple[TableUpdate, ...], TableMetadata] | None = None
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        if not self._updates:
+            return self._table.metadata
+        if self._seen is None or self._seen[0] is not self._updates:
+            self._seen = (self._updates, super().table_metadata)
+        return self._seen[1]
+
+
+def transaction(table: Table) -> Transaction:
+    """Opens a transaction on a table as it was loaded. That stays as it is: PyIceberg would change it by the commit."""
+    return _Transaction(copy.copy(table))
 
 
 class Replace(_OverwriteFiles):

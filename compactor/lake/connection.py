@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlparse
 
-from pyiceberg.catalog import AVAILABLE_CATALOGS, Catalog, CatalogType, _import_catalog, infer_catalog_type
+from pyiceberg.catalog import Catalog, CatalogType, _import_catalog, infer_catalog_type
 from pyiceberg.exceptions import NotInstalledError
 from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_random_exponential
 
 from compactor import diagnose
 from compactor.config import Config
 from compactor.errors import CompactorError, UsageError
+from compactor.lake import catalogs
 from compactor.lake.synced_files import IMPLEMENTATION, make_folder
+from compactor.request_counts import RequestCounter
 
 # It announces each FileIO that it makes.
 logging.getLogger("pyiceberg.io").setLevel(logging.WARNING)
@@ -23,8 +25,11 @@ logging.getLogger("pyiceberg.io").setLevel(logging.WARNING)
 _TIMEOUTS = {"s3.connect-timeout": "10", "s3.request-timeout": "60"}
 
 
-def connect(config: Config) -> Catalog:
+def connect(config: Config, requests: RequestCounter) -> Catalog:
     """Opens the catalog of a config, and makes the folder of an embedded one.
+
+    Args:
+        requests: counts what the catalog, and the storage of its tables, are asked for.
 
     Raises:
         UsageError: `catalog.properties` do not say which catalog, or its driver is missing.
@@ -40,7 +45,7 @@ def connect(config: Config) -> Catalog:
     if wrong := _mistake(properties):
         raise UsageError(f"{config.path}: {doing}: {wrong}; correct catalog.properties, see docs/catalogs.md")
     try:
-        return _retried(lambda: _open(config.catalog.name, properties))
+        return _retried(lambda: _open(config.catalog.name, properties, requests))
     except Exception as error:
         reason = diagnose.reason(error)
         if reason:
@@ -69,18 +74,18 @@ def _mistake(properties: Mapping[str, str]) -> str | None:
     return None
 
 
-def _open(name: str, properties: dict[str, str]) -> Catalog:
+def _open(name: str, properties: dict[str, str], requests: RequestCounter) -> Catalog:
     """As PyIceberg's `load_catalog`, which would add what the user has under the same name (see `library`)."""
     if implementation := properties.get("py-catalog-impl"):
         found = _import_catalog(name, implementation, properties)
         if found is None:
             raise NotInstalledError(implementation)
-        return found
+        return catalogs.counting(found, requests)
     kind = (
         CatalogType(properties["type"].lower()) if properties.get("type") else infer_catalog_type(name, {**properties})
     )
     assert kind is not None  # else there was a mistake
-    return AVAILABLE_CATALOGS[kind](name, properties)
+    return catalogs.opened(kind, name, properties, requests)
 
 
 @retry(

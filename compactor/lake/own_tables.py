@@ -39,16 +39,23 @@ class OwnTable:
         sort: the columns of its sort order.
         renamed: column -> the name that it had before.
         later: a lake of an older version of the program does not have the table. It is created then, as for a new lake.
+        whole_bounds: columns of which files keep the whole least and greatest value. Iceberg keeps 16 characters, which
+            the keys of all objects of a dataset share.
     """
 
     columns: tuple[tuple[str, FieldType, bool], ...]
     sort: tuple[str, ...]
     renamed: Mapping[str, str] = field(default_factory=dict)
     later: bool = False
+    whole_bounds: tuple[str, ...] = ()
 
     @property
     def layout(self) -> TableLayout:
         return TableLayout(Partition("none", None, None), self.sort)
+
+    @property
+    def properties(self) -> dict[str, str]:
+        return {f"write.metadata.metrics.column.{column}": "full" for column in self.whole_bounds}
 
 
 OWN_TABLES: Mapping[str, OwnTable] = {
@@ -66,6 +73,7 @@ OWN_TABLES: Mapping[str, OwnTable] = {
             ("loaded_at", TIMESTAMP, True),
         ),
         sort=("dataset", "key"),
+        whole_bounds=("key",),
     ),
     QUARANTINE: OwnTable(
         columns=(
@@ -147,15 +155,21 @@ def stored_name(table: Table, column: str) -> str:
 def update(table: Table) -> bool:
     """Adds the columns that one of the program's own tables lacks, and renames those that had another name.
 
-    Columns that the program does not know stay as they are. Returns whether anything was to be done.
+    Columns that the program does not know stay as they are, and so do properties that somebody has set. Returns whether
+    anything was to be done.
 
     Raises ConflictError if another commit came first, such as that of a run that does the same: load the table again.
     """
-    schema = updated_schema(table, OWN_TABLES[table.name])
-    if schema is None:
+    own = OWN_TABLES[table.name]
+    schema = updated_schema(table, own)
+    missing = {name: value for name, value in own.properties.items() if name not in table.properties}
+    if schema is None and not missing:
         return False
-    change_columns(table, schema, [], [], properties={}, summary={}, commit_id=uuid.uuid4().hex)
-    log.info("table %s has the columns of this version now", table.identifier)
+    change_columns(
+        table, schema or table.iceberg_schema, [], [], properties=missing, summary={}, commit_id=uuid.uuid4().hex
+    )
+    if schema is not None:
+        log.info("table %s has the columns of this version now", table.identifier)
     return True
 
 

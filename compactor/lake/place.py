@@ -15,11 +15,8 @@ import re
 from typing import Any
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError
 from pyiceberg.io import load_file_io
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from compactor.errors import MisplacedTableError
 
@@ -63,14 +60,22 @@ def warehouse(catalog: Catalog) -> str | None:
 def is_closed(catalog: Catalog) -> bool:
     """Whether no table may lie outside of the warehouse."""
     root = warehouse(catalog)
-    return isinstance(catalog, SqlCatalog) and root is not None and is_local(root)
+    return _is_sql(catalog) and root is not None and is_local(root)
+
+
+def _is_sql(catalog: Catalog) -> bool:
+    return hasattr(catalog, "engine")  # of SQLAlchemy
 
 
 def pointer(catalog: Catalog, identifier: str) -> str | None:
     """Where the catalog has a table's metadata, without a look at it; None where the catalog does not say."""
     namespace, name = identifier.rsplit(".", 1)
-    if isinstance(catalog, SqlCatalog):
-        with Session(catalog.engine) as session:
+    if _is_sql(catalog):
+        from pyiceberg.catalog.sql import IcebergTables
+        from sqlalchemy import select
+        from sqlalchemy.orm import Session
+
+        with Session(catalog.engine) as session:  # type: ignore[attr-defined]
             return session.scalar(
                 select(IcebergTables.metadata_location).where(
                     IcebergTables.catalog_name == catalog.name,

@@ -97,7 +97,7 @@ def _has_rows(lake: Lakehouse, name: str, file: MetadataFile) -> bool:
 
 def marks_of(lake: Lakehouse) -> Marks | None:
     """The lake's marks, also where the ledger is gone."""
-    ledger = _found(lake, FILES)
+    ledger = lake.seen(FILES) or _found(lake, FILES)
     if ledger is not None:
         return marks.read(ledger._iceberg.io, ledger.location)
     for location in locations(lake, FILES):

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, In, NotNull
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThanOrEqual, In, NotNull
 from pyiceberg.io.pyarrow import ArrowScan, _read_all_delete_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 
 from compactor.errors import CompactorError
-from compactor.lake import outside, unreadable
+from compactor.lake import outside, small_files, unreadable
 from compactor.lake.ahead import in_order
 from compactor.lake.parquet import rows_schema
 from compactor.lake.row_groups import by_row_group
@@ -41,10 +41,12 @@ class Scan:
     has_deletes: bool = False
 
 
-def row_filter(where: Mapping[str, Sequence[str] | str], filled: Sequence[str] = ()) -> BooleanExpression:
+def row_filter(
+    where: Mapping[str, Sequence[str] | str], filled: Sequence[str] = (), *, at_least: Mapping[str, str] | None = None
+) -> BooleanExpression:
     """The rows whose column is the value, or one of the values, for all columns of `where`.
 
-    With `filled`, only those that have a value in these columns.
+    With `filled`, only those that have a value in these columns; with `at_least`, only those with no smaller one.
     """
     found: BooleanExpression = AlwaysTrue()
     for name, value in where.items():
@@ -52,6 +54,8 @@ def row_filter(where: Mapping[str, Sequence[str] | str], filled: Sequence[str] =
         found = And(found, equal)
     for name in filled:
         found = And(found, NotNull(term=name))
+    for name, least in (at_least or {}).items():
+        found = And(found, GreaterThanOrEqual(term=name, value=least))
     return found
 
 
@@ -87,7 +91,10 @@ def scan_tasks(
 
     def of_file(task: FileScanTask) -> Iterator[pa.RecordBatch]:
         with unreadable.data_file(table, task.file.file_path):
-            if ahead:
+            whole = small_files.read(table, schema, task, rows) if ahead else None
+            if whole is not None:
+                yield from whole.to_batches()
+            elif ahead:
                 yield from reader._record_batches_from_scan_tasks_and_deletes([task], deletes)
             else:
                 yield from by_row_group(table, task.file, deletes.get(task.file.file_path), schema)

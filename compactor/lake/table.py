@@ -22,6 +22,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.expressions.visitors import _InclusiveMetricsEvaluator
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestEntryStatus
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask
@@ -59,7 +60,13 @@ class ForeignChange:
 
 
 class Table:
-    """One Iceberg table at one version of its metadata. Load again to see more."""
+    """One Iceberg table at one version of its metadata. Load again to see more.
+
+    Attributes:
+        keeps_plan: the manifests are read once for all scans. For a table of few files that is scanned many times.
+    """
+
+    keeps_plan = False
 
     def __init__(self, catalog: Catalog, identifier: str, loaded: IcebergTable | None = None) -> None:
         self._catalog = catalog
@@ -186,6 +193,9 @@ class Table:
     def _plan(self, rows: BooleanExpression | None = None) -> list[FileScanTask]:
         """The data files that can have such rows. Raises UnreadableError where a manifest cannot be read."""
         try:
+            if rows is not None and self.keeps_plan:
+                can_have = _InclusiveMetricsEvaluator(self._iceberg.schema(), rows).eval
+                return [task for task in self._all_tasks() if can_have(task.file)]
             return list(self._iceberg.scan(row_filter=AlwaysTrue() if rows is None else rows).plan_files())
         except Exception as error:
             if found := unreadable.of_manifests(self._iceberg, self._iceberg.current_snapshot()):
@@ -201,6 +211,7 @@ class Table:
         columns: Sequence[str],
         *,
         where: Mapping[str, Sequence[str] | str] | None = None,
+        at_least: Mapping[str, str] | None = None,
         paths: Iterable[str] | None = None,
         with_file: bool = False,
         snapshot_id: int | None = None,
@@ -211,13 +222,14 @@ class Table:
             columns: names, in the order of the result.
             where: only rows whose column is the value, or one of the values; files that cannot hold such rows are
                 not opened.
+            at_least: together with `where`, only rows whose column has no smaller value.
             paths: only these data files. They are read to be written again, so their pages' checksums are checked.
             with_file: adds `__file` int32.
             snapshot_id: reads the table as that snapshot left it, columns by their names of that time (see `at`).
         """
         if snapshot_id is not None:
             return self.at(snapshot_id).scan(columns, where=where, paths=paths, with_file=with_file)
-        rows = row_filter(where or {})
+        rows = row_filter(where or {}, at_least=at_least)
         tasks = self._plan(rows) if where else self._all_tasks()
         if paths is not None:
             chosen = set(paths)
@@ -325,7 +337,7 @@ class Table:
             ConflictError: another commit came first. Nothing of this one was published; its data files may be deleted.
             CompactorError: the catalog failed and the commit did not land; its data files must be left alone.
         """
-        transaction = self._iceberg.transaction()
+        transaction = commits.transaction(self._iceberg)
         transaction._stage((), commits.as_loaded(self._iceberg.metadata))
         producer = commits.replace(transaction, add, remove, {**properties, COMMIT_ID: commit_id})
         commits.publish(transaction, producer, lambda: self.reload().find(commit_id) is not None)

@@ -46,7 +46,7 @@ def change_columns(
         snapshot: make one in any case. Then who has loaded the table before has a conflict with this change even if
             it leaves columns and files as they are.
     """
-    transaction = table._iceberg.transaction()
+    transaction = commits.transaction(table._iceberg)
     metadata = table._iceberg.metadata
     marked = {**properties, CHANGE_ID: commit_id}
     transaction._stage(
@@ -82,7 +82,7 @@ def roll_back(
     snapshot_id = table.tagged(tag_name)
     if not _is_tagged(table, tag_name, snapshot_id):
         raise UsageError(f"{table.identifier} has no tag '{tag_name}'; choose one that it has")
-    transaction = table._iceberg.transaction()
+    transaction = commits.transaction(table._iceberg)
     if snapshot_id is None:
         rows: Any = (RemoveSnapshotRefUpdate(ref_name=MAIN_BRANCH),)
     else:
@@ -100,7 +100,7 @@ def empty(table: Table, *, commit_id: str) -> None:
 
     Its snapshots stay in the metadata. None of them is the current one.
     """
-    transaction = table._iceberg.transaction()
+    transaction = commits.transaction(table._iceberg)
     changes = (RemoveSnapshotRefUpdate(ref_name=MAIN_BRANCH), SetPropertiesUpdate(updates={CHANGE_ID: commit_id}))
     transaction._stage(changes, commits.as_loaded(table._iceberg.metadata))
     commits.publish(transaction, None, lambda: _is_marked(table, commit_id))
@@ -116,7 +116,7 @@ def tag(table: Table, name: str) -> int | None:
         return snapshot_id
     if name in table._iceberg.metadata.refs or _is_tagged(table, name, None):
         raise UsageError(f"{table.identifier} has a tag '{name}' on another snapshot; choose another name")
-    transaction = table._iceberg.transaction()
+    transaction = commits.transaction(table._iceberg)
     required: tuple[Any, ...] = commits.as_loaded(table._iceberg.metadata)
     if snapshot_id is None:
         changes: Any = (SetPropertiesUpdate(updates={_EMPTY_AT_TAG + name: "true"}),)

@@ -88,7 +88,7 @@ class _File:
     """The lease's file. A failure here is logged once, and fails no run."""
 
     def __init__(self, lake: Lakehouse) -> None:
-        self._table = lake.table(FILES)
+        self._table = lake.seen(FILES) or lake.table(FILES)  # for its place alone
         self._path = f"{folder(self._table)}/lease.json"
         self._warned = False
 

@@ -22,6 +22,7 @@ from compactor.publish.run_log import LastRun, Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.reports.problems import collected, of_error
 from compactor.reports.report import DatasetReport, Problem, RunReport
+from compactor.request_counts import Requests
 
 log = logging.getLogger(__name__)
 
@@ -99,13 +100,13 @@ class Night:
         else:
             del self._waiting[dataset.name]
 
-    def report(self) -> RunReport:
+    def report(self, requests: Requests | None = None) -> RunReport:
         """The report of the run. Raises UsageError where the registry or the config was the fault of all failures."""
         if self._refused and len(self._refused) == len(self._reports):
             if len(self._refused) == 1:
                 raise self._refused[0]
             raise UsageError("\n".join(dict.fromkeys(map(str, self._refused))))
-        return self.run.report(self._reports, problems=list(dict.fromkeys(self.problems)))
+        return self.run.report(self._reports, problems=list(dict.fromkeys(self.problems)), requests=requests)
 
     def _failed(self, dataset: Dataset, tally: Tally, error: Exception) -> None:
         diagnose.raise_if_stopped(error)

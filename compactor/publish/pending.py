@@ -14,7 +14,7 @@ from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES
 from compactor.publish import acknowledged
 from compactor.publish.run_log import LastRun
-from compactor.source import Hour, IgnoredKeys, Source, SourceObject, same_etag_sql
+from compactor.source import Hour, IgnoredKeys, Source, SourceObject, key_window, same_etag_sql
 
 _PAGE = 10_000
 _LISTED = pa.schema([("key", pa.string()), ("etag", pa.string()), ("size", pa.int64())])
@@ -103,7 +103,7 @@ def list_pending(
         count += len(page)
         columns = [[o.key for o in page], [o.etag for o in page], [o.size for o in page]]
         relations.append(listed, pa.table(columns, schema=_LISTED))
-    loaded = loaded_objects(relations, lake, dataset)
+    loaded = loaded_objects(relations, lake, dataset, first=None if earlier else key_window(dataset, start, stop)[0])
     same = same_etag_sql("i.etag", "o.etag")
     pending = relations.table(
         "pending",
@@ -118,12 +118,18 @@ def list_pending(
     return Listing(pending, int(objects), int(size), count, after, newest, oldest, acknowledgements)
 
 
-def loaded_objects(relations: Relations, lake: Lakehouse, dataset: str) -> Relation:
-    """The (key, etag) of the dataset's objects that the ledger has."""
+def loaded_objects(relations: Relations, lake: Lakehouse, dataset: str, *, first: str | None = None) -> Relation:
+    """The (key, etag) of the dataset's objects that the ledger has.
+
+    Args:
+        first: no smaller keys. The files of nights long ago are not opened then.
+    """
     ledger = lake.find(FILES)
     if ledger is None:
         return relations.empty("loaded", {"key": "VARCHAR", "etag": "VARCHAR"})
-    return relations.stored("loaded", ledger.scan(["key", "etag"], where={"dataset": dataset}).batches)
+    at_least = {"key": first} if first else None
+    rows = ledger.scan(["key", "etag"], where={"dataset": dataset}, at_least=at_least).batches
+    return relations.stored("loaded", rows)
 
 
 def batches(relations: Relations, listing: Listing, dataset: str, limits: BatchLimits) -> Iterator[list[SourceObject]]:

@@ -44,19 +44,26 @@ class Fault:
     dataset: Dataset | None = None
 
 
-def check_own(lake: Lakehouse, registry: Registry) -> None:
-    """Checks the program's own tables. Called before any table is made.
+def check_own(lake: Lakehouse, registry: Registry) -> Marks | None:
+    """Checks the program's own tables. Called before any table is made. Returns the marks of the lake.
 
     Raises LostTableError for the first that is lost: no dataset can be loaded without them.
     """
     with lake.looking():
-        _raise(_own_faults(lake, registry), lake, registry)
+        marked = remains.marks_of(lake)
+        is_accepted = _raise(_own_faults(lake, registry, marked), lake, registry)
+        return remains.marks_of(lake) if is_accepted else marked
 
 
-def check(lake: Lakehouse, registry: Registry, dataset: Dataset) -> None:
-    """Checks the tables of a dataset. Called before any of them is made. Raises LostTableError for the first lost."""
+def check(lake: Lakehouse, registry: Registry, dataset: Dataset, marked: Marks | None = None) -> None:
+    """Checks the tables of a dataset. Called before any of them is made. Raises LostTableError for the first lost.
+
+    Args:
+        marked: the marks as they were read before, in the same run: no table can be older than these. None: they are
+            read now.
+    """
     with lake.looking():
-        found = list(_dataset_faults(lake, dataset))
+        found = list(_dataset_faults(lake, dataset, marked or remains.marks_of(lake)))
         if found:
             lake.at_table_version(dataset)  # a registry that the other table does not fit is the better reason
         _raise(found, lake, registry)
@@ -80,12 +87,12 @@ def record(lake: Lakehouse, datasets: Iterable[Dataset], run_id: str) -> None:
     the older marks, or none, are only less exact.
     """
     try:
-        ledger = lake.find(FILES)
+        ledger = lake.seen(FILES)
         if ledger is None:
             return
         before = remains.marks_of(lake) or Marks(run_id, {})
         known = dict(before.tables)
-        for table in _present(lake, datasets):
+        for table in _present(lake, datasets, seen=True):  # an older mark is right as well
             now = Mark.of(table)
             if table.name not in known or known[table.name].is_reached_by(now):
                 known[table.name] = now
@@ -109,9 +116,10 @@ def faults(lake: Lakehouse, registry: Registry, *, by_files: bool = False) -> It
         by_files: also look for older copies by the metadata files of each table: on a lake that has no marks yet, and
             after commits of other engines. Lists the metadata folder of these tables.
     """
-    found = [*_own_faults(lake, registry)]
+    marked = remains.marks_of(lake)  # before the tables are loaded: see `check`
+    found = [*_own_faults(lake, registry, marked)]
     for name in sorted(registry.datasets):
-        found += _dataset_faults(lake, registry.datasets[name])
+        found += _dataset_faults(lake, registry.datasets[name], marked)
     yield from found
     if by_files:
         lost = {each.table for each in found}
@@ -129,8 +137,7 @@ def _older_by_files(lake: Lakehouse, registry: Registry) -> Iterator[Fault]:
             yield Fault(table.name, "older", wrong, remains.REPAIR, owners.get(table.name))
 
 
-def _own_faults(lake: Lakehouse, registry: Registry) -> Iterator[Fault]:
-    marked = remains.marks_of(lake)
+def _own_faults(lake: Lakehouse, registry: Registry, marked: Marks | None) -> Iterator[Fault]:
     everywhere = [name for dataset in registry.datasets.values() for name in dataset.tables]
     for name in OWN_TABLES:
         first = name in remains.FIRST_OWN
@@ -138,8 +145,7 @@ def _own_faults(lake: Lakehouse, registry: Registry) -> Iterator[Fault]:
         yield from _fault(lake, name, marked, None, made_with)
 
 
-def _dataset_faults(lake: Lakehouse, dataset: Dataset) -> Iterator[Fault]:
-    marked = remains.marks_of(lake)
+def _dataset_faults(lake: Lakehouse, dataset: Dataset, marked: Marks | None) -> Iterator[Fault]:
     for name in dataset.tables:
         yield from _fault(lake, name, marked, dataset, [each for each in dataset.tables if each != name])
 
@@ -189,11 +195,12 @@ def _is_made_again(lake: Lakehouse, table: Table, dataset: Dataset | None, made_
     return None
 
 
-def _raise(found: Iterable[Fault], lake: Lakehouse, registry: Registry) -> None:
+def _raise(found: Iterable[Fault], lake: Lakehouse, registry: Registry) -> bool:
+    """Whether the marks were written anew, because the catalog is as it was within the last run."""
     # A file that cannot be read is reported where it is read.
     first = next((each for each in found if each.kind != "unreadable"), None)
     if first is None:
-        return
+        return False
     marked = remains.marks_of(lake)
     if first.kind in ("older", "gone") and marked and is_within_last_run(lake, marked):
         log.warning(
@@ -202,7 +209,7 @@ def _raise(found: Iterable[Fault], lake: Lakehouse, registry: Registry) -> None:
             marked.run_id,
         )
         accept(lake, registry, marked.run_id, marked.tables.keys())
-        return
+        return True
     raise LostTableError(first.table, first.wrong, first.step)
 
 
@@ -238,11 +245,12 @@ def is_within_last_run(lake: Lakehouse, marked: Marks) -> bool:
     return has_run and max(present, default=0) <= min(missing, default=0)
 
 
-def _present(lake: Lakehouse, datasets: Iterable[Dataset]) -> Iterator[Table]:
+def _present(lake: Lakehouse, datasets: Iterable[Dataset], *, seen: bool = False) -> Iterator[Table]:
+    find = lake.seen if seen else lake.find
     names = [*OWN_TABLES, *(name for dataset in datasets for name in dataset.tables)]
     for name in names:
         try:
-            table = lake.find(name)
+            table = find(name)
         except UnreadableError:
             continue
         if table is not None:

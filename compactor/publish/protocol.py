@@ -27,11 +27,11 @@ from compactor.errors import CompactorError, ConflictError, TableVersionChanged
 from compactor.lake import table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES
+from compactor.lake.retry import on_conflict
 from compactor.lake.table import RUN_ID, Table
 from compactor.publish import moved, recovered, upsert
 from compactor.publish.accounting import Entries
 from compactor.publish.intent import CommitIntent
-from compactor.publish.retry import on_conflict
 from compactor.registry.dataset import Dataset
 
 log = logging.getLogger(__name__)

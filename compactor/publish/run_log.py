@@ -26,6 +26,7 @@ from compactor.publish.accounting import Totals
 from compactor.publish.protocol import Published
 from compactor.registry.dataset import Dataset
 from compactor.reports.report import DatasetReport, Problem, RunReport
+from compactor.request_counts import Requests
 from compactor.source import Hour
 from compactor.version import __version__
 
@@ -63,9 +64,10 @@ class Run:
         *,
         left_to: str | None = None,
         problems: Sequence[Problem] = (),
+        requests: Requests | None = None,
     ) -> RunReport:
         found = (*problems, *(problem for dataset in datasets for problem in dataset.problems))
-        return RunReport(self.run_id, self.started_at, now(), tuple(datasets), left_to, found)
+        return RunReport(self.run_id, self.started_at, now(), tuple(datasets), left_to, found, requests)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from compactor.engines.foreign import with_foreign
 from compactor.errors import ConflictError
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, OWN_TABLES, QUARANTINE
+from compactor.lake.retry import on_conflict
 from compactor.lake.table import RUN_ID, DataFile, Table
 from compactor.publish import past
-from compactor.publish.retry import on_conflict
 
 OBJECT = ("dataset", "key", "etag")
 LINES_OF_OBJECT = ("dataset", "source_file", "etag")

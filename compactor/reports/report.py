@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from compactor.request_counts import Requests
 from compactor.version import __version__
 
 OK, FAILED, QUARANTINED = 0, 1, 3
@@ -171,6 +172,7 @@ class RunReport(Report):
     Attributes:
         left_to: the run in progress, because of which this one did nothing.
         problems: what needs a person, beside the objects that were left pending.
+        requests: what the run asked of storage and catalog; None where it is not counted.
     """
 
     run_id: str
@@ -179,6 +181,7 @@ class RunReport(Report):
     datasets: tuple[DatasetReport, ...] = ()
     left_to: str | None = None
     problems: tuple[Problem, ...] = ()
+    requests: Requests | None = None
 
     @property
     def exit_code(self) -> int:
@@ -306,36 +309,6 @@ class VerifyReport(Report):
         if self.repairs is None:
             del found["repairs"]
         return self._with_ending(found)
-
-
-@dataclass(frozen=True)
-class View:
-    """A view for one engine: `sql` is its query, `create` the statement that creates it, `ask` an example query."""
-
-    name: str
-    description: str
-    create: str
-    sql: str
-    ask: str
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A view that was skipped. `reason`: what the tables lack, and the next step."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class ViewsReport(Report):
-    """The views, in the order in which they can be created. `made`: they were created in the engine."""
-
-    dialect: str
-    namespace: str
-    views: tuple[View, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
-    made: bool = False
 
 
 def named(key: str, reason: str) -> str:

@@ -16,6 +16,7 @@ from compactor.source.base import (
     Source,
     SourceConfig,
     SourceObject,
+    key_window,
     same_etag_sql,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "SourceConfig",
     "SourceObject",
     "aws_credentials",
+    "key_window",
     "open_source",
     "same_etag_sql",
 ]

@@ -20,6 +20,7 @@ from typing import BinaryIO, Protocol
 
 from compactor.errors import ChangedObject, ObjectError, UsageError
 from compactor.log import printable
+from compactor.request_counts import RequestCounter
 
 EXPORTS = "exports/"
 MOST_FOLDERS = 1_000
@@ -146,6 +147,9 @@ class Source(Protocol):
 
     url: str
     """Its URL or path, for messages."""
+
+    requests: RequestCounter
+    """What its storage was asked for: each page of a listing, each folder, each object or part of one."""
 
     def datasets(self) -> builtins.list[str]:
         """The names of the folders below `exports/`, ascending. Raises SourceError."""

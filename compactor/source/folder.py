@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from compactor.errors import ObjectError, SourceError, UsageError
+from compactor.request_counts import RequestCounter
 from compactor.source.base import (
     ETAG_MARK,
     EXPORTS,
@@ -60,6 +61,7 @@ class LocalSource:
         """Takes a path or a `file://` URL. Raises UsageError for a `file://` URL of another machine."""
         self._root = _path_of(url)
         self.url = str(self._root)
+        self.requests = RequestCounter()
         self._warned = False
 
     def datasets(self) -> builtins.list[str]:
@@ -94,6 +96,7 @@ class LocalSource:
 
     def open(self, obj: SourceObject) -> BinaryIO:
         path = self._root / obj.key
+        self.requests.add("get")
         try:
             if not self._is_inside(path):
                 raise _leads_out(obj.key, path)
@@ -124,6 +127,7 @@ class LocalSource:
         The key of a folder ends with "/"; with `links`, so does that of a link to a folder. The "/" is part of the
         order, so that the content of a folder comes at its place in the order of keys: "a-b" < "a/b".
         """
+        self.requests.add("list")
         try:
             with os.scandir(self._root / folder) as entries:
                 keys = [(f"{folder}{e.name}/" if self._is_folder(e, links) else folder + e.name, e) for e in entries]

@@ -22,7 +22,7 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
 from compactor.errors import ConfigError, UsageError
-from compactor.reports.report import LeftOut, View
+from compactor.reports.views import LeftOut, View
 from compactor.types.field_type import FieldType
 from compactor.views import dialect as dialects
 from compactor.views.dialect import SOURCE, Dialect

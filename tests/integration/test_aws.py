@@ -62,6 +62,19 @@ def test_each_hour_brings_the_tables_to_the_model_and_a_run_with_nothing_to_do_m
     assert len(added) == 4, "a data file, a manifest, its list and the metadata"
 
 
+def test_the_requests_of_a_run_are_those_that_reach_the_services(aws_lake: AwsLake, aws_server: AwsServer) -> None:
+    deliver_first_hour(aws_lake)
+    before = len(aws_server.calls)
+    found = aws_lake.compact().requests
+    calls = aws_server.calls[before:]
+    assert found is not None
+    export = [call.action for call in calls if f":{aws_lake.export_bucket}" in call.resource]
+    assert found.source == {"list": export.count("s3:ListBucket"), "get": export.count("s3:GetObject")}
+    assert found.catalog == sum(call.resource.endswith(":catalog") for call in calls)
+    written = [call for call in calls if call.action == "s3:PutObject"]
+    assert 0 < found.tables["put"] <= len(written), "a large file takes several requests"
+
+
 def test_status_verify_and_query_answer_from_s3_and_glue(aws_lake: AwsLake) -> None:
     deliver_first_hour(aws_lake)
     aws_lake.compact(datasets=("fan_profiles", "fan_track_events"))

@@ -11,12 +11,9 @@ import logging
 import uuid
 from dataclasses import replace
 
-from compactor.commands.drift import drift
-from compactor.evolution import plan
 from compactor.lake import table_changes, table_version
 from compactor.lake.catalog import Lakehouse
-from compactor.lake.schema_change import evolved_schema
-from compactor.publish.retry import on_conflict
+from compactor.lake.retry import on_conflict
 from compactor.registry.dataset import Dataset, Promotion
 
 log = logging.getLogger(__name__)
@@ -31,7 +28,7 @@ def complete(lake: Lakehouse, declared: Dataset) -> None:
     """Adds to the current table the columns that only the history has, because a run was killed between the two."""
     if declared.current_table is None:
         return
-    history_table, current_table = lake.find(declared.history_table), lake.find(declared.current_table)
+    history_table, current_table = lake.seen(declared.history_table), lake.seen(declared.current_table)
     if history_table is None or current_table is None:
         return
     history = lake.version_of(declared, history_table)
@@ -46,6 +43,8 @@ def evolve(lake: Lakehouse, declared: Dataset) -> int:
 
     The fields that most records have come first. Returns how many others are left, because of MOST_COLUMNS.
     """
+    from compactor.commands.drift import drift  # most runs find no new field
+
     dataset = lake.at_table_version(declared)
     ready = drift.ready_fields(lake, declared, dataset, min_share=MIN_SHARE, min_records=MIN_RECORDS)
     found = ready[: max(0, MOST_COLUMNS - sum(each.evolved for each in dataset.promoted))]
@@ -67,6 +66,9 @@ def evolve(lake: Lakehouse, declared: Dataset) -> int:
 
 
 def _add(lake: Lakehouse, declared: Dataset, name: str, promoted: tuple[Promotion, ...]) -> None:
+    from compactor.evolution import plan
+    from compactor.lake.schema_change import evolved_schema
+
     for attempt in on_conflict(lake.config.commit.attempts):
         with attempt:
             table = lake.table(name)

@@ -30,6 +30,7 @@ from compactor.evolution.rows import RowConversion
 from compactor.lake import table_changes, table_version
 from compactor.lake.catalog import Lakehouse, bloom, bloom_properties
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.retry import on_conflict
 from compactor.lake.rewrite import rewrite
 from compactor.lake.table import RUN_ID, DataFile, Table
 from compactor.progress import Progress
@@ -37,7 +38,6 @@ from compactor.publish import lease, moved, presence, run_log
 from compactor.publish.accounting import Entries, account_refused
 from compactor.publish.intent import CommitIntent
 from compactor.publish.protocol import settled
-from compactor.publish.retry import on_conflict
 from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry

@@ -20,10 +20,10 @@ from compactor.errors import UsageError
 from compactor.lake import table_changes, table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE
+from compactor.lake.retry import on_conflict
 from compactor.progress import Progress
 from compactor.publish import lease, past, presence, run_log, upsert
 from compactor.publish.protocol import settled
-from compactor.publish.retry import on_conflict
 from compactor.publish.run_log import Run, Tally
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry

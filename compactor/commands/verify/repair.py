@@ -30,13 +30,13 @@ from compactor.errors import CompactorError, ConflictError, UnreadableError
 from compactor.lake import file_inventory, table_changes, table_version
 from compactor.lake.catalog import Lakehouse
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
+from compactor.lake.retry import on_conflict
 from compactor.lake.table import RUN_ID, Table
 from compactor.progress import NullProgress
 from compactor.publish import presence, upsert
 from compactor.publish.accounting import Entries
 from compactor.publish.intent import CommitIntent
 from compactor.publish.protocol import commit, publish, settled
-from compactor.publish.retry import on_conflict
 from compactor.publish.run_log import Run
 from compactor.registry.dataset import Dataset
 from compactor.registry.loader import Registry

@@ -15,7 +15,7 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from compactor.errors import CompactorError, UsageError
-from compactor.reports.report import View
+from compactor.reports.views import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
 from compactor.errors import CompactorError, UsageError
-from compactor.reports.report import View
+from compactor.reports.views import View
 
 _FORM = "http://user@host:port/catalog, or https"
 

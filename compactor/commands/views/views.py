@@ -13,7 +13,7 @@ from compactor.config import Config
 from compactor.errors import MissingTableError, UsageError
 from compactor.lake.catalog import Lakehouse
 from compactor.registry.loader import Registry
-from compactor.reports.report import View, ViewsReport
+from compactor.reports.views import View, ViewsReport
 from compactor.views import definition
 from compactor.views import dialect as dialects
 from compactor.views.dialect import Dialect

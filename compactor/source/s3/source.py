@@ -11,6 +11,7 @@ from tenacity import wait_random_exponential
 from tenacity.wait import WaitBaseT
 
 from compactor.errors import ObjectError, UsageError
+from compactor.request_counts import RequestCounter
 from compactor.source.base import (
     EXPORTS,
     MOST_FOLDERS,
@@ -57,6 +58,10 @@ class S3Source:
             self._client = s3_client(config)
         except (*failures.SDK_ERRORS, ValueError) as error:  # ValueError: the endpoint is not a URL
             raise failures.of_listing(self.url, self._bucket, error, config.role_arn) from error
+        self.requests = RequestCounter()
+        sent = self._client.meta.events  # each attempt, also one that is sent again
+        sent.register("before-send.s3.ListObjectsV2", lambda **_: self.requests.add("list"))
+        sent.register("before-send.s3.GetObject", lambda **_: self.requests.add("get"))
 
     def datasets(self) -> builtins.list[str]:
         names = (

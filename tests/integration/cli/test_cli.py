@@ -22,9 +22,8 @@ from compactor.reports.report import (
     RunReport,
     StatusReport,
     VerifyReport,
-    View,
-    ViewsReport,
 )
+from compactor.reports.views import View, ViewsReport
 from compactor.source import Hour
 from tests.support.fake_verbs import Lake, invoke
 from tests.support.lake import ROOT

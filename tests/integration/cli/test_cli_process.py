@@ -9,20 +9,53 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.lake import ROOT
+from tests.support.lake import ROOT, Lake
 
 pytestmark = pytest.mark.usefixtures("logging_restored")
 
 
-def test_help_loads_neither_arrow_nor_duckdb_nor_pyiceberg_nor_the_aws_sdk() -> None:
+HEAVY = (
+    "pyarrow",
+    "numpy",
+    "pandas",
+    "duckdb",
+    "pyiceberg",
+    "sqlalchemy",
+    "boto3",
+    "pydantic",
+    "yaml",
+    "rich",
+    "sqlglot",
+)
+"""What takes time to import, each alone more than all of `--help`."""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["compact", "--help"], ["verify", "--help"], ["--version"]])
+def test_help_loads_no_library_but_that_of_the_command_line(words: list[str]) -> None:
     code = (
         "import sys; from compactor.cli.main import program\n"
-        "try: program.main(['compact', '--help'])\n"
-        "except SystemExit: print(sorted({'pyarrow', 'duckdb', 'pyiceberg', 'boto3', 'rich', 'sqlglot'}"
-        " & set(sys.modules)))"
+        f"try: program.main({words})\n"
+        f"except SystemExit: print(sorted({set(HEAVY)} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_run_without_news_loads_neither_a_decoder_nor_pandas_nor_what_shows_a_bar(tmp_path: Path) -> None:
+    """A night's run on a lake in a folder, from a source whose objects are loaded."""
+    lake = Lake(tmp_path)
+    lake.deliver("fan_track_events", [])
+    lake.compact()
+    code = (
+        "import os, sys; from compactor.cli import main\n"
+        "gone = ('pandas', 'rich', 'boto3', 'sqlglot', 'pyspark', 'compactor.engines.local',"
+        " 'compactor.decode.batch_reader', 'compactor.commands.drift.drift', 'compactor.evolution.plan')\n"
+        "os._exit = lambda code: print(code, [name for name in gone if name in sys.modules])\n"
+        "main.run()"
+    )
+    words = ["-c", str(lake.file), "compact", "--json"]
+    result = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "0 []"
 
 
 def test_sigterm_stops_the_program_as_ctrl_c_does(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from compactor.errors import CompactorError, ConfigError, UsageError
 from compactor.lake.own_tables import FILES
 from compactor.progress import NullProgress
 from compactor.registry.loader import load
-from compactor.reports.report import View
+from compactor.reports.views import View
 from compactor.views import definition
 from compactor.views import dialect as dialects
 from tests.support.fans import AS_OF, CHAIN, CYCLE, LEAD, Fans, answers, as_of, canonical, comparable

@@ -8,7 +8,7 @@ import pytest
 from tenacity import Retrying, wait_none
 
 from compactor.errors import ConflictError, TableVersionChanged
-from compactor.publish.retry import on_conflict, on_table_version
+from compactor.lake.retry import on_conflict, on_table_version
 
 CONFLICT = "rover.fans, by the registry: another writer committed first"  # a comma, as a name or a cause may have
 
