@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from compactor.decode.exact import MAX_DEPTH
 from compactor.errors import InvariantError
-from compactor.native import LIBRARY
+from compactor.native import LIBRARY as LIBRARY  # tests put another in its place
 from compactor.registry.dataset import EXTRA, SchemaVersion
 from compactor.registry.fields import Field
 from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP, FieldType
