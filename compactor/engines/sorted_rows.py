@@ -30,7 +30,7 @@ from compactor.merge.columns import partition_value, record_columns
 from compactor.merge.rows import ROW, Rows
 from compactor.registry.dataset import Dataset, TableLayout
 
-_BATCH_ROWS = 65_536
+_BATCH_ROWS = 16_384  # whose memory the allocator uses again
 _FRESH = -1  # in place of a file's number
 _PARTITION = "__partition"
 
@@ -67,7 +67,7 @@ class Rewriting:
 
 def row_memory(lake: Lakehouse) -> int:
     """Bytes of rows that one store keeps in memory."""
-    return int(lake.config.resources.memory) // 4
+    return int(lake.config.resources.memory) * 3 // 8
 
 
 def write_sorted(
