@@ -51,7 +51,7 @@ class Relations:
 
     def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
         self.con = con
-        self._made: list[tuple[Literal["TABLE", "VIEW", "TYPE"], str]] = []
+        self._made: list[tuple[Literal["TABLE", "VIEW"], str]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -80,13 +80,6 @@ class Relations:
         name = _name(word)
         self.con.execute(f"CREATE TABLE {name} ({', '.join(f'{quote(key)} {kind}' for key, kind in columns.items())})")
         return self._added("TABLE", name)
-
-    def enum(self, word: str, select: str) -> str:
-        """The name of an enum type of the texts that a statement gives."""
-        name = _name(word)
-        self.con.execute(f"CREATE TYPE {name} AS ENUM ({select})")
-        self._made.append(("TYPE", name))
-        return name
 
     def stored(self, word: str, data: pa.Table | pa.RecordBatch | pa.RecordBatchReader) -> Relation:
         """A table of the rows of Arrow data."""

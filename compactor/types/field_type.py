@@ -43,7 +43,6 @@ class FieldType:
         read: makes a column's value of a JSON value (see `json_values`). Raises BadValue.
         write: the JSON text of a column's value. `read` gives that value again.
         canonical: SQL for the JSON text by which equal records are compared; `{x}` stands for the column.
-        json_types: what DuckDB's `json_type` may call a JSON value that can be of this type.
         digits: (precision, scale) of a decimal; None for any other type.
     """
 
@@ -57,7 +56,6 @@ class FieldType:
     read: Callable[[Any], Any] = field(compare=False)
     write: Callable[[Any], str] = field(compare=False)
     canonical: str = field(compare=False)
-    json_types: frozenset[str] = field(compare=False)
     digits: tuple[int, int] | None = field(compare=False, default=None)
 
     def __str__(self) -> str:
@@ -87,7 +85,6 @@ STRING = FieldType(
     read=json_values.string,
     write=json_values.json_text,
     canonical="to_json({x}::VARCHAR)::VARCHAR",
-    json_types=frozenset({"VARCHAR"}),
 )
 LONG = FieldType(
     name="long",
@@ -100,7 +97,6 @@ LONG = FieldType(
     read=json_values.long,
     write=json_values.json_text,
     canonical="{x}::VARCHAR",
-    json_types=frozenset({"UBIGINT", "BIGINT"}),
 )
 DOUBLE = FieldType(
     name="double",
@@ -113,7 +109,6 @@ DOUBLE = FieldType(
     read=json_values.double,
     write=json_values.json_text,
     canonical="{x}::VARCHAR",
-    json_types=frozenset({"UBIGINT", "BIGINT", "DOUBLE"}),
 )
 BOOLEAN = FieldType(
     name="boolean",
@@ -126,7 +121,6 @@ BOOLEAN = FieldType(
     read=json_values.boolean,
     write=json_values.json_text,
     canonical="{x}::VARCHAR",
-    json_types=frozenset({"BOOLEAN"}),
 )
 TIMESTAMP = FieldType(
     name="timestamp",
@@ -139,7 +133,6 @@ TIMESTAMP = FieldType(
     read=json_values.timestamp,
     write=json_values.timestamp_text,
     canonical="strftime({x}, '\"%Y-%m-%dT%H:%M:%S.%fZ\"')",
-    json_types=frozenset({"VARCHAR"}),
 )
 DATE = FieldType(
     name="date",
@@ -152,7 +145,6 @@ DATE = FieldType(
     read=json_values.date,
     write=json_values.date_text,
     canonical="to_json({x}::VARCHAR)::VARCHAR",
-    json_types=frozenset({"VARCHAR"}),
 )
 MAP = FieldType(
     name="map",
@@ -165,7 +157,6 @@ MAP = FieldType(
     read=json_values.text_map,
     write=json_values.map_text,
     canonical=_CANONICAL_MAP,
-    json_types=frozenset({"OBJECT"}),
 )
 
 _NAMED = {each.name: each for each in (STRING, LONG, DOUBLE, BOOLEAN, TIMESTAMP, DATE, MAP)}
@@ -189,8 +180,7 @@ def decimal(precision: int, scale: int) -> FieldType:
         read=partial(json_values.decimal, precision=precision, scale=scale),
         write=json_values.decimal_text,
         canonical="{x}::VARCHAR",
-        json_types=frozenset({"UBIGINT", "BIGINT", "DOUBLE"}),
-        digits=(precision, scale),
+            digits=(precision, scale),
     )
 
 

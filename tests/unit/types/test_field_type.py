@@ -20,6 +20,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import NestedField, TimestamptzType
 
 import compactor
+from compactor.decode import exact
 from compactor.lake.iceberg_type import iceberg_type
 from compactor.types.field_type import (
     BOOLEAN,
@@ -94,12 +95,9 @@ def test_only_a_timestamp_has_a_zone_in_the_tables(type_: FieldType) -> None:
 @TYPES
 def test_what_is_written_as_json_is_read_as_the_same_value(type_: FieldType) -> None:
     _, value = VALUES[type_]
-    with duckdb.connect() as con:
-        con.execute("LOAD json")
-        text = type_.write(value)
-        kind = con.execute("SELECT json_type(?::JSON)", [text]).fetchone()
-        assert kind
-        assert kind[0] in type_.json_types
+    record = exact.read_object(b'{"v":%s}' % type_.write(value).encode())
+    assert isinstance(record, dict)
+    assert type_.read(record["v"]) == value
 
 
 @pytest.mark.parametrize(
