@@ -17,7 +17,7 @@ from compactor.decode.lines import Part, pieces
 from compactor.errors import DamagedObject
 from compactor.source import Source, SourceObject
 
-CHUNK_BYTES = 2 << 20  # fits the caches, and is large enough for many small objects to share what a chunk costs
+CHUNK_BYTES = 1 << 20  # small objects share what a chunk costs; a whole block is a chunk by itself, and is not copied
 CHUNK_LINES = 1 << 18  # a chunk of good lines has some 5,000; one of empty lines would take gigabytes
 
 
@@ -102,7 +102,7 @@ def _parts(
     with closing(events):
         for event in events:
             if isinstance(event, Block):
-                for first_line, lines, data in pieces(event.first_line, event.data, CHUNK_LINES):
+                for first_line, lines, data in pieces(event.first_line, event.lines, event.data, CHUNK_LINES):
                     parts.append(Part(event.file_no, first_line, data))
                     waiting += len(data)
                     waiting_lines += lines

@@ -26,7 +26,7 @@ from compactor.source.base import MOST_READERS
 
 _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # the stub takes the class for a value
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 2 << 20  # a chunk, as it is: see `batch_reader`
 QUEUED_BLOCKS = 8
 FEWEST_READERS = 8
 FAR_SECONDS = 0.01  # to open an object: more than a disk takes
@@ -35,11 +35,17 @@ SMALL_BYTES = 1 << 20  # unpacked: a larger object is read for longer than it is
 
 @dataclass(frozen=True)
 class Block:
-    """Whole lines of one object, each ended by a newline. `first_line` is 1-based."""
+    """Whole lines of one object, each ended by a newline.
+
+    Attributes:
+        first_line: the number of the first one, 1-based.
+        lines: how many there are.
+    """
 
     file_no: int
     first_line: int
     data: bytes
+    lines: int
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,7 @@ class _Readers:
             with self._open(file_no) as stream:
                 is_far = time.monotonic() - began > FAR_SECONDS
                 for first_line, data in self._unpack(stream, self._keys[file_no]):
-                    self._put(Block(file_no, first_line, data))
+                    self._put(Block(file_no, first_line, data, data.count(b"\n")))
                     raw_bytes += len(data)
                     if self.stop.is_set():
                         return

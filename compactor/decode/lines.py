@@ -117,9 +117,8 @@ def joined(lines: Sequence[Lines]) -> Lines:
     )
 
 
-def pieces(first_line: int, block: bytes, most: int) -> Iterator[tuple[int, int, bytes]]:
-    """Cuts a block of whole lines into (number of the first line, lines, bytes), of at most `most` lines each."""
-    lines = block.count(b"\n")
+def pieces(first_line: int, lines: int, block: bytes, most: int) -> Iterator[tuple[int, int, bytes]]:
+    """Cuts a block of so many whole lines into (number of the first line, lines, bytes), of at most `most` lines each."""
     if lines <= most:
         yield first_line, lines, block
         return

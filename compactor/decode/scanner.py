@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from compactor import native
 from compactor.decode.exact import MAX_DEPTH
 from compactor.errors import InvariantError
-from compactor.native import LIBRARY as LIBRARY  # tests put another in its place
 from compactor.registry.dataset import EXTRA, SchemaVersion
 from compactor.registry.fields import Field
 from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING, TIMESTAMP, FieldType
@@ -181,7 +181,7 @@ def _native(field: Field) -> _Field:
 
 def _library() -> ctypes.CDLL:
     """The library. Raises OSError or AttributeError if it is not there or does not fit."""
-    library = ctypes.CDLL(str(LIBRARY))
+    library = ctypes.CDLL(str(native.LIBRARY))
     if library.scanner_abi() != _ABI:
         raise OSError("it is of another version of the program")
     library.scanner_make.restype = ctypes.c_void_p

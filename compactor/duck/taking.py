@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from compactor.native import LIBRARY
+from compactor import native
 
 Numbers = npt.NDArray[np.int64]
 _Ints = npt.NDArray[np.int32]
@@ -219,7 +219,7 @@ def _check(size: int) -> None:
 @cache
 def _library() -> ctypes.CDLL | None:
     try:
-        library = ctypes.CDLL(str(LIBRARY))
+        library = ctypes.CDLL(str(native.LIBRARY))
         pointer: Any = ctypes.c_void_p
         number: Any = ctypes.c_int64
         where = [pointer, pointer, pointer, number]

@@ -180,7 +180,7 @@ def decimal(precision: int, scale: int) -> FieldType:
         read=partial(json_values.decimal, precision=precision, scale=scale),
         write=json_values.decimal_text,
         canonical="{x}::VARCHAR",
-            digits=(precision, scale),
+        digits=(precision, scale),
     )
 
 

@@ -40,7 +40,7 @@ def test_a_batch_is_a_function_of_seed_and_number_and_survives_its_file(target: 
 
 def test_a_defect_of_the_fast_path_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     scanning.build(tmp_path / "scanner.so", plant=WRONG_TEXT)
-    monkeypatch.setattr("compactor.decode.scanner.LIBRARY", tmp_path / "scanner.so")
+    monkeypatch.setattr("compactor.native.LIBRARY", tmp_path / "scanner.so")
     found = ((made, check(made)) for made in (batch("lines", SEED, number) for number in range(20)))
     made, faults = next((made, faults) for made, faults in found if faults)
     small = runner.smallest(made, faults[0], seconds=5)
@@ -53,7 +53,7 @@ def test_a_defect_of_the_fast_path_is_found_and_made_small(monkeypatch: pytest.M
 
 def test_a_defect_of_the_scanner_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     scanning.build(tmp_path / "scanner.so", plant=WRONG_TEXT)
-    monkeypatch.setattr("compactor.decode.scanner.LIBRARY", tmp_path / "scanner.so")
+    monkeypatch.setattr("compactor.native.LIBRARY", tmp_path / "scanner.so")
     found = (fault for number in range(20) for fault in check_scanner.faults(batch("scanner", SEED + 1, number)))
     assert "accepted" in next(found).kind
 

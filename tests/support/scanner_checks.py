@@ -16,6 +16,7 @@ from unittest import mock
 
 import pyarrow as pa
 
+import compactor.native
 from compactor.decode import scanner as native
 from compactor.registry import loader
 from tests.fuzz import lines as odd
@@ -30,7 +31,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(library: Path) -> None:
-    native.LIBRARY = library
+    compactor.native.LIBRARY = library
     assert native.available()
     odd_lines_become_the_rows_of_the_exact_path()
     plain_lines_are_all_accepted()

@@ -111,7 +111,7 @@ def test_each_kind_of_bad_line_is_rejected_alike_alone_and_among_others(con: duc
 @pytest.mark.parametrize("most", [1, 2, 3, 1000])
 def test_a_block_is_cut_into_pieces_of_so_many_lines(most: int) -> None:
     block = b"".join(b"%d\n" % number for number in range(7))
-    found = list(pieces(11, block, most))
+    found = list(pieces(11, 7, block, most))
     assert b"".join(data for _, _, data in found) == block
     assert all(data.count(b"\n") == lines <= most for _, lines, data in found)
     assert [first for first, _, _ in found] == list(range(11, 18, most))

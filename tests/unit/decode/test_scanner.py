@@ -6,6 +6,7 @@ import json
 import threading
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -304,9 +305,9 @@ def test_a_version_is_found_under_its_key_in_escapes() -> None:
 
 
 def test_without_the_library_one_warning_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: object
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(native, "LIBRARY", f"{tmp_path}/_scanner.so")
+    monkeypatch.setattr("compactor.native.LIBRARY", tmp_path / "missing.so")
     native.available.cache_clear()
     try:
         assert not native.available()
