@@ -118,7 +118,7 @@ def joined(lines: Sequence[Lines]) -> Lines:
 
 
 def pieces(first_line: int, lines: int, block: bytes, most: int) -> Iterator[tuple[int, int, bytes]]:
-    """Cuts a block of so many whole lines into (number of the first line, lines, bytes), of at most `most` lines each."""
+    """Cuts a block of `lines` whole lines into (number of the first one, lines, bytes), of at most `most` lines each."""
     if lines <= most:
         yield first_line, lines, block
         return
