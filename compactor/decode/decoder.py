@@ -27,8 +27,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from compactor.decode import exact, scanner
-from compactor.decode.lines import Lines, Part, Places, joined, located, sound
+from compactor.decode import exact, rejects, scanner
+from compactor.decode.lines import Lines, Part, Places, joined, located
 from compactor.decode.rejects import Reject, RejectedLines
 from compactor.decode.scanner import Scanner
 from compactor.duck.relations import Relations
@@ -84,7 +84,7 @@ class Decoder:
         """`keys`: the object key of each file_no. `line_limit`: bytes that a line may have."""
         self._con, self._dataset = con, dataset
         self._keys = pa.array(keys, pa.string())
-        self._limit = line_limit
+        self._limit, self._too_long = line_limit, rejects.line_too_long(line_limit)
         self._own, self._exact = threading.local(), threading.Lock()
         self._known = pa.array(sorted(_known(dataset)), pa.string())
         self._scanners: dict[int, Scanner] = {}
@@ -108,19 +108,14 @@ class Decoder:
         records, rest = self._scanned(data, locate, lines) if scans else ([], lines())
         return self._finished(records, rest, len(data))
 
-    def _finished(self, records: Sequence[Records], rest: Lines, raw_bytes: int) -> DecodedChunk:
+    def _finished(self, records: list[Records], rest: Lines, raw_bytes: int) -> DecodedChunk:
         """What became of lines, from the records of those that the scanner accepts, and from the others."""
-        rejected = RejectedLines()
-        rest = sound(rest, self._limit, rejected)
-        found = [*(each.file_nos for each in records), rest.file_nos, rejected.table()["file_no"].to_numpy()]
+        rejected, lines = RejectedLines(), Counter[int]()
+        for each in records:
+            lines += _count(each.file_nos)
         with self._exact, _no_collections():
-            records = [*records, *self._one_by_one(rest, rejected)]
-        return DecodedChunk(
-            records=[each for each in records if each.rows.num_rows],
-            rejected=rejected.table(),
-            lines=sum(map(_count, found), Counter[int]()),
-            raw_bytes=raw_bytes,
-        )
+            records += self._one_by_one(rest, rejected, lines)
+        return DecodedChunk([each for each in records if each.rows.num_rows], rejected.table(), lines, raw_bytes)
 
     def _scanned(self, data: bytes, locate: Locate, lines: Callable[[], Lines]) -> tuple[list[Records], Lines]:
         """The records that the scanner accepts, and the other lines, blank ones apart.
@@ -140,10 +135,7 @@ class Decoder:
                 self._records(upgraded.columns, scanned.rows.column(EXTRA), file_nos, numbers, upgraded.sure)
             )
             if not upgraded.sure.all():
-                whole = lines()
-                chosen = np.zeros(len(whole), np.bool_)
-                chosen[scanned.lines[~upgraded.sure]] = True
-                left.append(whole.only(chosen))
+                left.append(lines().only(scanned.lines[~upgraded.sure]))
             unsure = scanned.unsure
             if not len(unsure):
                 break
@@ -209,20 +201,22 @@ class Decoder:
         found: Flags = np.diff(before[offsets - first]) > 0
         return found
 
-    def _one_by_one(self, lines: Lines, rejected: RejectedLines) -> Iterator[Records]:
-        """Decodes lines by the exact path."""
+    def _one_by_one(self, lines: Lines, rejected: RejectedLines, counts: Counter[int]) -> Iterator[Records]:
+        """Decodes lines by the exact path. Counts those that are not blank, per file_no."""
         rows: list[dict[str, Any]] = []
         places: list[tuple[int, int]] = []
         size = 0
-        for index, place in enumerate(zip(lines.file_nos.tolist(), lines.numbers.tolist(), strict=True)):
+        for index, (file_no, number) in enumerate(zip(lines.file_nos.tolist(), lines.numbers.tolist(), strict=True)):
             raw = lines.raw(index)
-            found = exact.read_line(raw, self._dataset)
-            assert found is not None  # `sound` leaves no blank lines
+            found = exact.read_line(raw, self._dataset) if len(raw) <= self._limit + 1 else self._too_long
+            if found is None:
+                continue
+            counts[file_no] += 1
             if isinstance(found, Reject):
-                rejected.add(*place, found, raw)
+                rejected.add(file_no, number, found, raw[: self._limit])
                 continue
             rows.append(found)
-            places.append(place)
+            places.append((file_no, number))
             size += len(raw)
             if size > _EXACT_BYTES:
                 yield self._of_rows(rows, places)

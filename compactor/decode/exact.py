@@ -28,9 +28,6 @@ from compactor.types.json_values import BadValue, JsonObject, Number
 BLANK = None
 MAX_DEPTH = 500
 """Levels of nested objects and arrays in a line, with the record itself: each supported Python can parse so many."""
-MAY_BE_VALUE = b'{["-0123456789tfnNI\xef'
-"""The first bytes of JSON values, of those that only Python reads, and of a byte order mark. Of a line that begins with
-any other byte but a blank, `read_object` says that its first character is not JSON."""
 # Possessive, and a text that is never closed reaches to the end: else a line of quotes takes the square of its length.
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"?')
 _LEVELS = np.zeros(256, np.int8)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 INVALID_UTF8 = "invalid_utf8"
 LINE_TOO_LONG = "line_too_long"
@@ -80,22 +77,6 @@ class RejectedLines:
         self._rows.append((file_no, line_no, reject.version, reject.reason, reject.detail, text))
         if len(self._rows) == _ROWS:
             self._to_columns()
-
-    def add_all(
-        self, file_nos: npt.NDArray[np.int64], line_nos: npt.NDArray[np.int64], reject: Reject, raw: pa.LargeStringArray
-    ) -> None:
-        """Adds lines that all have the same reject."""
-        alike = [
-            pa.repeat(pa.scalar(getattr(reject, name), _SCHEMA.field(name).type), len(line_nos))
-            for name in ("version", "reason", "detail")
-        ]
-        columns = [
-            pa.array(file_nos).cast(pa.int32()),
-            pa.array(line_nos),
-            *alike,
-            pc.utf8_rtrim(raw, characters="\r\n"),
-        ]
-        self._tables.append(pa.table(columns, schema=_SCHEMA))
 
     def table(self) -> pa.Table:
         """All of them, with the columns of `REJECTED`."""

@@ -18,7 +18,7 @@ import hostile_kinds as kinds
 from compactor.decode import exact, gunzip, rejects
 from compactor.decode.decoder import Decoder
 from compactor.decode.gunzip import whole_lines
-from compactor.decode.lines import Lines, Part, pieces, sound
+from compactor.decode.lines import Part, pieces
 from compactor.decode.rejects import Reject, RejectedLines
 from compactor.errors import DamagedObject
 from tests.support.bad_lines import LINES
@@ -149,7 +149,7 @@ def test_an_object_may_have_as_many_lines_as_the_limit_says(
 
 def kept(line: bytes) -> str:
     rejected = RejectedLines()
-    sound(Lines.of([Part(0, 1, line + b"\n")]), 1 << 30, rejected)
+    rejected.add(0, 1, rejects.invalid_utf8(0), line + b"\n")
     (row,) = rejected.table().to_pylist()
     return str(row["raw"])
 

@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import compactor
 from compactor.decode import rejects
+from compactor.decode.decoder import Decoder
 from compactor.decode.exact import read_object
-from compactor.decode.lines import Lines, Part, sound
-from compactor.decode.rejects import Reject, RejectedLines
+from compactor.decode.lines import Part
+from compactor.decode.rejects import Reject
 
 PACKAGE = Path(compactor.__file__).parent
 OWN = Path(rejects.__file__)
@@ -82,9 +84,7 @@ def test_a_reason_keeps_its_name_and_words(reject: Reject, reason: str, detail: 
     assert reason in REASONS
 
 
-def test_a_line_that_is_not_utf8_has_the_same_words_in_bulk_and_by_itself() -> None:
+def test_a_line_that_is_not_utf8_has_the_same_words_in_bulk_and_by_itself(con: duckdb.DuckDBPyConnection) -> None:
     line = b'{"id":"p1","x":"\xe9"}'
-    rejected = RejectedLines()
-    sound(Lines.of([Part(0, 1, line + b"\n")]), 100, rejected)
-    (row,) = rejected.table().to_pylist()
+    (row,) = Decoder(con, PROFILES, ["a-key"], line_limit=100).decode([Part(0, 1, line + b"\n")]).rejected.to_pylist()
     assert Reject(row["reason"], row["detail"], row["version"]) == read_object(line)
