@@ -16,6 +16,7 @@ from compactor.decode.decoder import Decoder
 from compactor.decode.exact import read_object
 from compactor.decode.lines import Part
 from compactor.decode.rejects import Reject
+from tests.support.decoding import PROFILES
 
 PACKAGE = Path(compactor.__file__).parent
 OWN = Path(rejects.__file__)
