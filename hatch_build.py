@@ -1,7 +1,7 @@
-"""Compiles the native scanner (`native/`) when a wheel or an editable install is built.
+"""Compiles the native library (`native/`) when a wheel or an editable install is built.
 
 The compiler is `$CC`, else `cc`, `gcc` or `clang`, else that of the package `ziglang`, which is a requirement of the
-build only where no other works. If none works, or if COMPACTOR_NATIVE=0 is set, what is built has no scanner: the
+build only where no other works. If none works, or if COMPACTOR_NATIVE=0 is set, what is built has no library: the
 program then works, slowly, and logs a warning.
 """
 

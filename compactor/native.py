@@ -1,4 +1,7 @@
-"""The library of native code (`native/`), which is compiled when the package is installed. It can be missing."""
+"""The library of native code (`native/`), which is compiled when the package is installed. It can be missing.
+
+`decode.scanner` reads lines by it, and `duck.taking` takes rows. Each has a slower way for when it is missing.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The exact rules of decoding, for one line of NDJSON at a time.
 
-Most lines never come here. `decode.bulk` accepts the lines whose meaning it is sure of, and passes each other line to
-`read_line`. That either accepts the line (unusual, but valid) or says why it is rejected. The result depends on the
-line alone, so that batches can never change a table.
+Most lines never come here. `decode.scanner` accepts the lines whose values it is sure of, and `decode.decoder` passes
+each other line to `read_line`. That either accepts the line (unusual, but valid) or says why it is rejected. The result
+depends on the line alone, so that batches can never change a table.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class LocalBatch:
         self._stores: list[RowStore] = []
 
     def close(self) -> None:
-        """Gives the memory of all rows back, whoever still has them."""
+        """Gives the memory of all rows back, even where something still refers to them."""
         for store in self._stores:
             store.clear()
         release_unused()

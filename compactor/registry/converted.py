@@ -1,6 +1,7 @@
 """Columns of a newer version, and of promoted keys, from Arrow data: by SQL on the columns that they are made of.
 
-Where the SQL is not sure to give what Python gives for one value, the value is Python's.
+Where the SQL is not sure to give what Python gives for one value, Python decides: for a promoted key here, for another
+column where its row is read or rewritten.
 """
 
 from __future__ import annotations
