@@ -6,7 +6,7 @@ to back: a file that this program has written has the same order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
@@ -32,6 +32,7 @@ from compactor.registry.dataset import Dataset, TableLayout
 
 _BATCH_ROWS = 16_384  # whose memory the allocator uses again
 _FRESH = -1  # in place of a file's number
+_MOST_SPARE = 16  # stores for files that are not in order: a partition rarely has more of them
 _PARTITION = "__partition"
 
 
@@ -63,6 +64,21 @@ class Rewriting:
     leaving: Leaving | None = None
     schema: Schema | None = None
     values_of: Sequence[DataFile] = ()
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of the rows to write.
+
+    Attributes:
+        places: (__file, __place, __partition) of each row. New rows have no file, and the number in their store.
+        files: by their numbers, the files that have rows which stay, and how many these are.
+        is_exact: whether the files to remove have as many rows as they say.
+    """
+
+    places: pa.RecordBatchReader
+    files: Mapping[int, tuple[DataFile, int]]
+    is_exact: bool
 
 
 def row_memory(lake: Lakehouse) -> int:
@@ -114,12 +130,12 @@ def write_sorted(
             new = new.append_column(field, values)
 
         def spare() -> RowStore:
-            return RowStore.beside(con, whole, memory=memory)
+            return RowStore.beside(con, whole, memory=memory // _MOST_SPARE)
 
-        files, order, is_exact = ordered(relations, rewriting, table, bucket, _at_once(store, memory))
-        opened = {number: FileRows(table, file, whole, spare) for number, file in enumerate(files)}
-        added = writer.write_all(gathered(order, Taking.of(new), opened))
-        if expected is not None and is_exact and writer.rows != expected:
+        order = ordered(relations, rewriting, table, bucket, _at_once(store, memory))
+        files = {number: FileRows(table, file, whole, rows, spare) for number, (file, rows) in order.files.items()}
+        added = writer.write_all(gathered(order.places, Taking.of(new), files))
+        if expected is not None and order.is_exact and writer.rows != expected:
             raise wrong_count(table, writer.rows, expected)
     release_unused()
     return added
@@ -130,51 +146,49 @@ def _at_once(store: RowStore, memory: int) -> int:
     return max(_BATCH_ROWS, memory // 2 // store.row_bytes) if store.is_spilled else _BATCH_ROWS
 
 
-def ordered(
-    relations: Relations, rewriting: Rewriting, table: Table, bucket: str | None, at_once: int
-) -> tuple[Sequence[DataFile], pa.RecordBatchReader, bool]:
-    """The places of all rows in the order of the files to write: (__file, __place, __partition).
-
-    Before these come the files to remove, and after them whether these have as many rows as they say.
+def ordered(relations: Relations, rewriting: Rewriting, table: Table, bucket: str | None, at_once: int) -> Order:
+    """Sorts all rows by their keys.
 
     Args:
         bucket: see `bucket_function`.
-        at_once: rows in a batch.
+        at_once: rows in a batch of places.
     """
     layout = rewriting.layout
     columns = list(dict.fromkeys([*layout.sort, *filter(None, [layout.partition.column])]))
     listed = "".join(f", {quote(name)}" for name in columns)
     rows = f"SELECT {_FRESH} AS {FILE_COLUMN}, {ROW} AS {PLACE}{listed} FROM {rewriting.fresh.keys}"
-    files: Sequence[DataFile] = ()
+    files: dict[int, tuple[DataFile, int]] = {}
     is_exact = True
     if rewriting.remove:
         leaving = rewriting.leaving
         needed = dict.fromkeys([*columns, *(leaving.columns if leaving else ())])
         scan = table.scan(list(needed), paths=[file.file_path for file in rewriting.remove], with_file=True)
-        files, is_exact = scan.files, not scan.has_deletes
+        is_exact = not scan.has_deletes
         without = f" ANTI JOIN {leaving.keys} USING ({', '.join(map(quote, leaving.columns))})" if leaving else ""
         with relations.arrow("rewritten", with_places(scan)) as stored, relations.right_side_first():
             staying = relations.table("staying_rows", f"SELECT {FILE_COLUMN}, {PLACE}{listed} FROM {stored}{without}")
         rows = f"{rows} UNION ALL BY NAME SELECT * FROM {staying}"
+        counts = relations.con.execute(f"SELECT {FILE_COLUMN}, count(*) FROM {staying} GROUP BY 1").fetchall()
+        files = {number: (scan.files[number], count) for number, count in counts}
     order = ", ".join([_PARTITION, *map(quote, layout.sort), FILE_COLUMN, PLACE])
     statement = (
         f"SELECT {FILE_COLUMN}, {PLACE}, {partition_value(layout.partition, bucket)} AS {_PARTITION}"
         f" FROM ({rows}) ORDER BY {order}"
     )
-    return files, relations.con.execute(statement).to_arrow_reader(at_once), is_exact
+    return Order(relations.con.execute(statement).to_arrow_reader(at_once), files, is_exact)
 
 
-def gathered(order: pa.RecordBatchReader, new: Taking, files: dict[int, FileRows]) -> Iterator[pa.RecordBatch]:
-    """The rows of a store and of files in an order, with their partition."""
-    for batch in order:
-        numbers, places = batch.column(FILE_COLUMN).to_numpy(), batch.column(PLACE).to_numpy()
+def gathered(places: pa.RecordBatchReader, new: Taking, files: Mapping[int, FileRows]) -> Iterator[pa.RecordBatch]:
+    """The rows of a store and of files in the order of `Order.places`, with their partition."""
+    for batch in places:
+        numbers, wanted = batch.column(FILE_COLUMN).to_numpy(), batch.column(PLACE).to_numpy()
         parts: list[Taking] = []
-        index = np.empty(len(places), np.int64)
+        index = np.empty(len(wanted), np.int64)
         before = 0
         for number in np.unique(numbers).tolist():
             chosen = numbers == number
-            rows, first = (new, 0) if number == _FRESH else files[number].window(places[chosen])
-            index[chosen] = places[chosen] + (before - first)
+            rows, first = (new, 0) if number == _FRESH else files[number].window(wanted[chosen])
+            index[chosen] = wanted[chosen] + (before - first)
             before += rows.num_rows
             parts.append(rows)
         found = parts[0].joined(*parts[1:]).take(index).append_column(_PARTITION, batch.column(_PARTITION))

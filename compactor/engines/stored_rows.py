@@ -45,23 +45,37 @@ class FileRows:
     rows go into a store, which gives them in any order.
     """
 
-    def __init__(self, table: Table, file: DataFile, schema: pa.Schema, spare: Callable[[], RowStore]) -> None:
-        """`schema`: of the rows. `spare`: makes an empty store."""
+    def __init__(
+        self, table: Table, file: DataFile, schema: pa.Schema, rows: int, spare: Callable[[], RowStore]
+    ) -> None:
+        """`schema`: of the rows. `rows`: how many are asked for in all. `spare`: makes an empty store."""
         self._table, self._file, self._schema, self._spare = table, file, schema, spare
-        self._stream = self._open()
+        self._left = rows
+        self._stream: Iterator[pa.RecordBatch] = iter(())
         self._held: list[pa.RecordBatch] = []
         self._first = self._end = 0  # the places that are held
         self._store: RowStore | None = None
 
     def window(self, places: Numbers) -> tuple[Taking, int]:
-        """Rows among which those at `places` are, in the order of the file, and the place of the first one."""
-        low, high = int(places.min()), int(places.max())
+        """Rows among which those at `places` are, in the order of the file, and the place of the first one.
+
+        The memory and the open file are given back with the last rows.
+        """
+        found = self._window(int(places.min()), int(places.max()))
+        self._left -= len(places)
+        if not self._left:
+            self._stream, self._held, self._store = iter(()), [], None
+        return found
+
+    def _window(self, low: int, high: int) -> tuple[Taking, int]:
         if self._store is None and low < self._first:
             self._store = self._spare()
             for batch in self._open():
                 self._store.add(batch)
         if self._store is not None:
             return Taking.of(self._store.table), 0
+        if not self._end:
+            self._stream = self._open()
         while self._end <= high:
             batch = next(self._stream)
             self._held.append(batch)

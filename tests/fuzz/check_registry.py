@@ -128,8 +128,8 @@ def _plan(relations: Relations, dataset: Dataset, batch: Batch, ids: set[str]) -
 
 def _written(relations: Relations, dataset: Dataset, layout: TableLayout, rows: Rows, ids: set[str] | None) -> None:
     with bucket_function(relations.con, dataset, _table(dataset, layout), layout) as bucket:
-        _, order, _ = ordered(relations, Rewriting(layout, rows), _table(dataset, layout), bucket, 1024)
-        written = [batch.column("id") for batch in gathered(order, Taking.of(rows.store.table), {})]
+        order = ordered(relations, Rewriting(layout, rows), _table(dataset, layout), bucket, 1024)
+        written = [batch.column("id") for batch in gathered(order.places, Taking.of(rows.store.table), {})]
     found = [each for column in written for each in column.to_pylist()]
     if ids is not None and (len(found) != len(ids) or set(found) != ids):
         raise AssertionError(f"{len(ids)} ids became {len(found)} rows")
