@@ -40,7 +40,7 @@ def collect(
     store = RowStore.beside(relations.con, dataset.stored_schema, memory=memory)
     flags = [_UNKNOWN, *map(_unfit, range(len(dataset.promoted)))]
     columns = [("__file_no", "INTEGER", pa.int32()), *((name, "BOOLEAN", pa.bool_()) for name in flags)]
-    keys = KeyWriter(relations, dataset, columns)
+    keys = KeyWriter(relations, dataset, "keys", columns)
     rejected = relations.empty("rejected", REJECTED)
     for chunk in chunks:
         for each in chunk.records:

@@ -35,7 +35,7 @@ from compactor.registry.dataset import Dataset
 from compactor.source import Source, SourceObject
 
 _BATCH_ROWS = 65_536
-_SESSION_SHARE = 3 / 8  # of `resources.memory`; a store has as much, and the rest is for rows on their way
+_SESSION_SHARE = 1 / 2  # of `resources.memory`; a store has 3/8, and the rest is for rows on their way
 
 
 @contextmanager

@@ -45,12 +45,12 @@ class KeyWriter:
     """Brings the keys of rows into a relation, many rows at a time."""
 
     def __init__(
-        self, relations: Relations, dataset: Dataset, more: Sequence[tuple[str, str, pa.DataType]] = ()
+        self, relations: Relations, dataset: Dataset, word: str, more: Sequence[tuple[str, str, pa.DataType]] = ()
     ) -> None:
-        """`more`: columns beyond those of the rows, as (name, DuckDB type, Arrow type)."""
+        """`word`: of the relation. `more`: columns beyond those of the rows, as (name, DuckDB type, Arrow type)."""
         kinds = key_columns(dataset)
         columns = {ROW: "BIGINT", **{name: duckdb for name, duckdb, _ in more}}
-        self.keys = relations.empty("keys", columns | {name: kind.duckdb for name, kind in kinds.items()})
+        self.keys = relations.empty(word, columns | {name: kind.duckdb for name, kind in kinds.items()})
         self._relations, self._kinds = relations, kinds
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
@@ -78,7 +78,7 @@ def rows_of(relations: Relations, dataset: Dataset, batches: Iterable[pa.RecordB
     """Rows with the columns of the dataset's tables, as the rows of a batch. `memory`: see `RowStore`."""
     schema = dataset.stored_schema
     store = RowStore.beside(relations.con, schema, memory=memory)
-    writer = KeyWriter(relations, dataset)
+    writer = KeyWriter(relations, dataset, "stored_keys")
     for batch in batches:
         rows = batch.select(schema.names).cast(schema)
         writer.add(store.add(rows), rows)

@@ -11,14 +11,13 @@ import boto3
 import pytest
 import yaml
 from botocore.exceptions import ClientError
-from pyiceberg.catalog import CatalogType
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from compactor.config import load
 from compactor.duck import session
 from compactor.duck.relations import Relations
 from compactor.errors import ConflictError
-from compactor.lake import catalog, connection, own_tables
+from compactor.lake import catalog, catalogs, own_tables
 from compactor.lake.rewrite import rewrite
 from compactor.lake.schema_change import TargetColumn, evolved_schema
 from compactor.lake.synced_files import IMPLEMENTATION
@@ -192,9 +191,7 @@ def test_catalog_properties_reach_pyiceberg_untouched(
         monkeypatch.setenv(name, f"value-of-{name}")
     (tmp_path / "config.yaml").write_text(example)
     given: dict[str, str] = {}
-    monkeypatch.setattr(
-        connection, "AVAILABLE_CATALOGS", dict.fromkeys(CatalogType, lambda _, properties: given.update(properties))
-    )
+    monkeypatch.setattr(catalogs, "opened", lambda _kind, _name, properties, _requests: given.update(properties))
 
     catalog.Lakehouse(load(tmp_path / "config.yaml"))
 

@@ -105,7 +105,7 @@ def test_a_fault_of_the_tables_bucket_that_passes_is_retried_and_nothing_is_seen
     faulty.lake.assert_equals_model(DATASETS)
 
 
-REQUESTS = 300  # a little less than what a run has
+REQUESTS = 180  # a little less than what a run has
 
 
 @pytest.mark.parametrize(

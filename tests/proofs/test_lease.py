@@ -260,18 +260,18 @@ def test_a_lease_that_cannot_be_kept_fails_no_run_and_is_logged_once(
 HALTING = """
 import sys
 from compactor.cli import main as cli
-from compactor.decode import batch_reader
+from compactor.engines.local import LocalBatch
 from compactor.publish import lease
 lease.BEAT = 0.1
-read_batch = batch_reader.read_batch
+read = LocalBatch.read
 
 def halt(*arguments):
     if not sys.stdin.closed:
         print("halted", file=sys.stderr, flush=True)
         sys.stdin.read()
-    return read_batch(*arguments)
+    return read(*arguments)
 
-batch_reader.read_batch = halt
+LocalBatch.read = halt
 cli.run()
 """
 

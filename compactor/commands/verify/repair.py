@@ -201,7 +201,8 @@ def _keep_one_record(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
                 return
             winning = differences.winning_copies(relations, dataset, history, found)
             plan = HistoryPlan(
-                fresh=batch.adopt(batch.con.execute(f"SELECT * FROM {winning}").to_arrow_reader(_BATCH_ROWS)),
+                # By a cursor of its own: the batch writes keys while these rows are read.
+                fresh=batch.adopt(batch.con.cursor().execute(f"SELECT * FROM {winning}").to_arrow_reader(_BATCH_ROWS)),
                 new={},
                 replaced=found.count,
                 replaced_ids=found.keys,

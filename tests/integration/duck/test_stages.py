@@ -14,6 +14,7 @@ import pytest
 from compactor.duck.relations import Relation, Relations
 from compactor.lake.own_tables import FILES, QUARANTINE, RUNS
 from compactor.merge.columns import record_columns
+from compactor.merge.rows import key_columns
 from compactor.publish import upsert
 from tests.support.histories import History
 from tests.support.lake import ROOT, Lake
@@ -77,6 +78,8 @@ class Recorder:
         stage, columns = place.f_globals["__name__"].removeprefix("compactor."), self._listed(relation)
         if word == "more":  # rows on their way into a relation that is noted already
             return
+        if stage == "engines.sorted_rows":  # the history and the current table are sorted by other columns
+            columns = "columns of the layout"
         known = self.made.setdefault((stage, word), (columns, set()))
         assert known[0] == columns, f"{stage} makes two relations of the name {word}"
         known[1].update(reads - {word})
@@ -97,7 +100,7 @@ def short_lists(lake: Lake) -> dict[tuple[str, ...], str]:
     return {
         **{tuple(lake.tables.table(name).schema.names): "the table's columns" for name in (FILES, QUARANTINE, RUNS)},
         records: "record columns",
-        records[:-2]: "record columns",  # without the object and the line
+        tuple(key_columns(dataset)): "deciding columns",
         (*dataset.key, dataset.order, "id"): "key columns, order column, id",
         (dataset.delete.column,): "delete column",
         dataset.key: "key columns",

@@ -17,8 +17,7 @@ from compactor.decode import gunzip
 from compactor.decode.gunzip import Block, Done, Event, read_blocks, whole_lines
 from compactor.errors import DamagedObject, ObjectError, SourceError
 
-ROOMY = 1 << 30
-LIMIT = 20
+ROOMY, LIMIT = 1 << 30, 20
 TEXT = b"".join(b"line %d %s\n" % (number, b"x" * (number % 17)) for number in range(1, 60))
 
 
