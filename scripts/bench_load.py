@@ -20,6 +20,7 @@ from isal import igzip
 
 import compactor
 import compactor.commands.compact  # what a run imports does not count
+import compactor.engines.local
 
 
 def parse(source: str, datasets: Sequence[str]) -> dict[str, int]:

@@ -12,12 +12,12 @@ from typing import BinaryIO
 
 from compactor.config import Config
 from compactor.decode.decoder import DecodedChunk, Decoder
-from compactor.decode.gunzip import Block, Done, read_blocks
-from compactor.decode.lines import Part, pieces
+from compactor.decode.gunzip import Done, read_blocks
+from compactor.decode.lines import Block
 from compactor.errors import DamagedObject
 from compactor.source import Source, SourceObject
 
-CHUNK_BYTES = 1 << 20  # small objects share what a chunk costs; a whole block is a chunk by itself, and is not copied
+CHUNK_BYTES = 1 << 20  # small objects share what a chunk costs
 CHUNK_LINES = 1 << 18  # a chunk of good lines has some 5,000; one of empty lines would take gigabytes
 
 
@@ -57,7 +57,7 @@ def read_chunks(
     """
     threads = config.resources.threads or os.cpu_count() or 1
     with (
-        closing(_parts(source, objects, config, sums)) as found,
+        closing(_chunks(source, objects, config, sums)) as found,
         ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool,
     ):
         decoding: deque[Future[DecodedChunk]] = deque()
@@ -78,11 +78,11 @@ def _ended(decoding: deque[Future[DecodedChunk]], sums: Sums) -> DecodedChunk:
     return chunk
 
 
-def _parts(
+def _chunks(
     source: Source, objects: Sequence[SourceObject], config: Config, sums: Sums
-) -> Generator[list[Part] | FileRead, None, None]:
+) -> Generator[list[Block] | FileRead, None, None]:
     """The blocks of objects, as many together as make a chunk."""
-    parts: list[Part] = []
+    blocks: list[Block] = []
     waiting = waiting_lines = 0
 
     def open_object(file_no: int) -> BinaryIO:
@@ -102,17 +102,20 @@ def _parts(
     with closing(events):
         for event in events:
             if isinstance(event, Block):
-                for first_line, lines, data in pieces(event.first_line, event.lines, event.data, CHUNK_LINES):
-                    parts.append(Part(event.file_no, first_line, data))
-                    waiting += len(data)
-                    waiting_lines += lines
+                for block in event.pieces(CHUNK_LINES):
+                    if len(block.data) >= CHUNK_BYTES:
+                        yield [block]  # by itself it is not copied
+                        continue
+                    blocks.append(block)
+                    waiting += len(block.data)
+                    waiting_lines += block.lines
                     if waiting >= CHUNK_BYTES or waiting_lines >= CHUNK_LINES:
-                        yield parts
-                        parts, waiting, waiting_lines = [], 0, 0
+                        yield blocks
+                        blocks, waiting, waiting_lines = [], 0, 0
             elif isinstance(event, Done):
                 sums.raw_bytes += event.raw_bytes
                 if event.error is not None:
                     sums.failed[event.file_no] = str(event.error)
                 yield FileRead(objects[event.file_no].size)
-        if parts:
-            yield parts
+        if blocks:
+            yield blocks

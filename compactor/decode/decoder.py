@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from compactor.decode import exact, rejects, scanner
-from compactor.decode.lines import Lines, Part, Places, joined, located
+from compactor.decode.lines import Block, Lines, Places, joined, located
 from compactor.decode.rejects import Reject, RejectedLines
 from compactor.decode.scanner import Scanner
 from compactor.duck.relations import Relations
@@ -94,16 +94,16 @@ class Decoder:
                 for number in sorted(dataset.versions, reverse=True)
             }
 
-    def decode(self, parts: Sequence[Part]) -> DecodedChunk:
+    def decode(self, blocks: Sequence[Block]) -> DecodedChunk:
         """Decodes the lines of some blocks."""
-        data = parts[0].data if len(parts) == 1 else b"".join(part.data for part in parts)
-        return self._decoded(data, lambda places: located(parts, places), lambda: Lines.of(parts))
+        data = blocks[0].data if len(blocks) == 1 else b"".join(block.data for block in blocks)
+        return self._decoded(data, lambda places: located(blocks, places), lambda: Lines.of(blocks))
 
     def decode_lines(self, lines: Lines) -> DecodedChunk:
         """Decodes lines."""
         return self._decoded(lines.data, lines.located, lambda: lines)
 
-    def _decoded(self, data: bytes, locate: Locate, lines: Callable[[], Lines]) -> DecodedChunk:
+    def _decoded(self, data: bytes | memoryview, locate: Locate, lines: Callable[[], Lines]) -> DecodedChunk:
         scans = self._scanners and len(data) <= scanner.MOST_BYTES
         records, rest = self._scanned(data, locate, lines) if scans else ([], lines())
         return self._finished(records, rest, len(data))
@@ -117,7 +117,9 @@ class Decoder:
             records += self._one_by_one(rest, rejected, lines)
         return DecodedChunk([each for each in records if each.rows.num_rows], rejected.table(), lines, raw_bytes)
 
-    def _scanned(self, data: bytes, locate: Locate, lines: Callable[[], Lines]) -> tuple[list[Records], Lines]:
+    def _scanned(
+        self, data: bytes | memoryview, locate: Locate, lines: Callable[[], Lines]
+    ) -> tuple[list[Records], Lines]:
         """The records that the scanner accepts, and the other lines, blank ones apart.
 
         Args:

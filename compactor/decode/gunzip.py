@@ -21,6 +21,7 @@ from typing import BinaryIO
 from isal import igzip, igzip_lib
 
 from compactor.decode import content
+from compactor.decode.lines import Block
 from compactor.errors import DamagedObject, ObjectError
 from compactor.source.base import MOST_READERS
 
@@ -34,21 +35,6 @@ SMALL_BYTES = 1 << 20  # unpacked: a larger object is read for longer than it is
 
 
 @dataclass(frozen=True)
-class Block:
-    """Whole lines of one object, each ended by a newline.
-
-    Attributes:
-        first_line: the number of the first one, 1-based.
-        lines: how many there are.
-    """
-
-    file_no: int
-    first_line: int
-    data: bytes
-    lines: int
-
-
-@dataclass(frozen=True)
 class Done:
     """The end of an object. `error` says why it was not read whole; then none of its blocks may be used."""
 
@@ -59,7 +45,7 @@ class Done:
 
 Event = Block | Done
 OpenObject = Callable[[int], AbstractContextManager[BinaryIO]]
-Unpack = Callable[[BinaryIO, str], Iterator[tuple[int, bytes]]]
+Unpack = Callable[[BinaryIO, str], Iterator[tuple[int, int, memoryview]]]
 
 
 def read_blocks(
@@ -139,8 +125,8 @@ class _Readers:
         try:
             with self._open(file_no) as stream:
                 is_far = time.monotonic() - began > FAR_SECONDS
-                for first_line, data in self._unpack(stream, self._keys[file_no]):
-                    self._put(Block(file_no, first_line, data, data.count(b"\n")))
+                for first_line, lines, data in self._unpack(stream, self._keys[file_no]):
+                    self._put(Block(file_no, first_line, lines, data))
                     raw_bytes += len(data)
                     if self.stop.is_set():
                         return
@@ -162,10 +148,11 @@ class _Readers:
 
 def whole_lines(
     stream: BinaryIO, key: str, *, line_limit: int, file_limit: int, most_lines: int = sys.maxsize
-) -> Iterator[tuple[int, bytes]]:
-    """Unpacks a gzip stream (any number of members) into (number of the first line, whole lines).
+) -> Iterator[tuple[int, int, memoryview]]:
+    """Unpacks a gzip stream (any number of members) into (number of the first line, lines, whole lines).
 
-    Of a line over `line_limit` bytes only the first `line_limit` + 1 are kept, so that it is still seen as too long.
+    A line that is in two blocks comes alone, so that no block is copied. Of a line over `line_limit` bytes only the
+    first `line_limit` + 1 are kept, so that it is still seen as too long.
 
     Raises:
         DamagedObject: not gzip, truncated, a wrong checksum, more than `file_limit` bytes unpacked, or more than
@@ -179,20 +166,23 @@ def whole_lines(
             raise DamagedObject(
                 key, f"{key}: unpacks to more than {file_limit} bytes; raise limits.file_bytes if it is genuine"
             )
-        end = block.rfind(b"\n") + 1
-        if not end:
-            rest = (rest + block)[: line_limit + 1] if len(rest) <= line_limit else rest
-            continue
-        first = block.find(b"\n") + 1
-        data = (rest + block[: first - 1])[: line_limit + 1] + block[first - 1 : end] if rest else block[:end]
-        lines = data.count(b"\n")
-        rest = block[end:]
-        if line - 1 + lines + bool(rest) > most_lines:
+        lines, end = block.count(b"\n"), block.rfind(b"\n") + 1
+        if line - 1 + lines + (end < len(block)) > most_lines:
             raise DamagedObject(key, f"{key}: has more than {most_lines} lines; raise limits.lines if it is genuine")
-        yield line, data
-        line += lines
+        start = 0
+        if rest:
+            start = block.find(b"\n") + 1
+            rest += block[: start - 1 if start else len(block)][: line_limit + 1 - len(rest)]
+            if start:
+                yield line, 1, memoryview(rest + b"\n")
+                line, lines, rest = line + 1, lines - 1, b""
+        if lines:
+            yield line, lines, memoryview(block)[start:end]
+            line += lines
+        if not rest:
+            rest = block[end:][: line_limit + 1]
     if rest:
-        yield line, rest + b"\n"
+        yield line, 1, memoryview(rest + b"\n")
 
 
 def _unpacked(stream: BinaryIO, key: str) -> Iterator[bytes]:

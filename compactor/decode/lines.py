@@ -15,12 +15,35 @@ _NONE = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
-class Part:
-    """A block of whole lines of one object, each ended by a newline. `first_line` is 1-based."""
+class Block:
+    """Whole lines of one object, each ended by a newline.
+
+    Attributes:
+        first_line: the number of the first one, 1-based.
+        lines: how many there are.
+    """
 
     file_no: int
     first_line: int
-    data: bytes
+    lines: int
+    data: bytes | memoryview
+
+    @classmethod
+    def of(cls, file_no: int, first_line: int, data: bytes) -> Block:
+        return cls(file_no, first_line, data.count(b"\n"), data)
+
+    def pieces(self, most: int) -> Iterator[Block]:
+        """The lines in blocks of at most `most` each."""
+        if self.lines <= most:
+            yield self
+            return
+        ends = np.flatnonzero(np.frombuffer(self.data, np.uint8) == _NEWLINE) + 1
+        start = 0
+        for line in range(0, self.lines, most):
+            count = min(most, self.lines - line)
+            end = int(ends[line + count - 1])
+            yield Block(self.file_no, self.first_line + line, count, self.data[start:end])
+            start = end
 
 
 @dataclass(frozen=True)
@@ -38,11 +61,11 @@ class Lines:
     data: bytes
 
     @classmethod
-    def of(cls, parts: Sequence[Part]) -> Lines:
+    def of(cls, blocks: Sequence[Block]) -> Lines:
         """All lines of some blocks."""
-        data = b"".join(part.data for part in parts)
+        data = b"".join(block.data for block in blocks)
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
-        return cls(*located(parts, np.arange(len(ends))), ends, data)
+        return cls(*located(blocks, np.arange(len(ends))), ends, data)
 
     @classmethod
     def of_texts(cls, file_nos: Places, numbers: Places, texts: Sequence[str]) -> Lines:
@@ -68,14 +91,14 @@ class Lines:
         return Lines(*self.located(places), np.cumsum(sizes), b"".join(raws))
 
 
-def located(parts: Sequence[Part], places: Places) -> tuple[Places, Places]:
+def located(blocks: Sequence[Block], places: Places) -> tuple[Places, Places]:
     """The object and the number of lines, from their 0-based places among all lines of some blocks."""
-    if len(parts) == 1:
-        return np.full(len(places), parts[0].file_no, np.int64), places + parts[0].first_line
-    before = np.cumsum([0, *(part.data.count(b"\n") for part in parts)])
+    if len(blocks) == 1:
+        return np.full(len(places), blocks[0].file_no, np.int64), places + blocks[0].first_line
+    before = np.cumsum([0, *(block.lines for block in blocks)])
     which = np.searchsorted(before, places, side="right") - 1
-    file_nos = np.array([part.file_no for part in parts], np.int64)
-    first = np.array([part.first_line for part in parts], np.int64)
+    file_nos = np.array([block.file_no for block in blocks], np.int64)
+    first = np.array([block.first_line for block in blocks], np.int64)
     return file_nos[which], first[which] + places - before[which]
 
 
@@ -90,17 +113,3 @@ def joined(lines: Sequence[Lines]) -> Lines:
         np.concatenate([_NONE, *(each.ends + size for each, size in zip(lines, before, strict=False))]),
         b"".join(each.data for each in lines),
     )
-
-
-def pieces(first_line: int, lines: int, block: bytes, most: int) -> Iterator[tuple[int, int, bytes]]:
-    """Cuts a block of `lines` lines into (number of the first one, lines, bytes), of at most `most` lines each."""
-    if lines <= most:
-        yield first_line, lines, block
-        return
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE) + 1
-    start = 0
-    for line in range(0, lines, most):
-        count = min(most, lines - line)
-        end = int(ends[line + count - 1])
-        yield first_line + line, count, block[start:end]
-        start = end

@@ -44,8 +44,10 @@ def faults(batch: Batch) -> Iterator[Fault]:
             elif isinstance(event, gunzip.Done):
                 done[event.file_no] = event
             else:
-                lines = event.data.removesuffix(b"\n").split(b"\n")
-                if event.first_line != len(found[event.file_no]) + 1 or not event.data.endswith(b"\n"):
+                data = bytes(event.data)
+                lines = data.removesuffix(b"\n").split(b"\n")
+                is_whole = data.endswith(b"\n") and event.lines == len(lines)
+                if event.first_line != len(found[event.file_no]) + 1 or not is_whole:
                     yield Fault("files: a block is not whole lines at its number", repr(event)[:200], event.file_no)
                 found[event.file_no].update(enumerate(lines, event.first_line))
     for number, packed in enumerate(batch.inputs):

@@ -16,7 +16,7 @@ import duckdb
 
 from compactor.config import Resources
 from compactor.decode.decoder import DecodedChunk, Decoder
-from compactor.decode.lines import Part
+from compactor.decode.lines import Block
 from compactor.duck import session as engine
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset
@@ -97,7 +97,9 @@ def decoded_chunks(con: duckdb.DuckDBPyConnection, dataset: Dataset, batch: Batc
             mine = list(numbers[file_no::files])
             size = -(-len(mine) // chunks)
             lines = mine[which * size : (which + 1) * size]
-            parts.append(Part(file_no, 1 + which * size, b"".join(batch.inputs[number] + b"\n" for number in lines)))
+            parts.append(
+                Block.of(file_no, 1 + which * size, b"".join(batch.inputs[number] + b"\n" for number in lines))
+            )
         yield decoder.decode(parts)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from compactor.config import Resources
 from compactor.decode.decoder import DecodedChunk, Decoder
-from compactor.decode.lines import Part
+from compactor.decode.lines import Block
 from compactor.duck import session
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset
@@ -55,7 +55,7 @@ def decoded_parts(
     found: dict[int, Outcome] = {}
     decoder = Decoder(con, dataset, ["a-key"], line_limit=LIMIT)
     for chunk in chunks:
-        result = decoder.decode([Part(0, *part) for part in chunk])
+        result = decoder.decode([Block.of(0, *part) for part in chunk])
         counted += result.lines.total()
         for (_, number), outcome in outcomes_of(result).items():
             assert number not in found

@@ -116,8 +116,8 @@ def read(sample: Sample, open_object: Callable[[SourceObject], BinaryIO], limits
                 blocks = whole_lines(
                     stream, found.key, line_limit=int(limits.line_bytes), file_limit=int(limits.file_bytes)
                 )
-                for _, data in blocks:
-                    parts = data[:-1].split(b"\n", most) if most_bytes > 0 else []
+                for _, _, data in blocks:
+                    parts = bytes(data[:-1]).split(b"\n", most) if most_bytes > 0 else []
                     yield from (_checked(line, int(limits.line_bytes)) for line in parts[:most])
                     if not parts or len(parts) > most:  # the last part is the rest of the block
                         lines -= most if parts else 0

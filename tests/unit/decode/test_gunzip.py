@@ -14,7 +14,8 @@ from typing import BinaryIO
 import pytest
 
 from compactor.decode import gunzip
-from compactor.decode.gunzip import Block, Done, Event, read_blocks, whole_lines
+from compactor.decode.gunzip import Done, Event, read_blocks, whole_lines
+from compactor.decode.lines import Block
 from compactor.errors import DamagedObject, ObjectError, SourceError
 
 ROOMY, LIMIT = 1 << 30, 20
@@ -24,8 +25,9 @@ TEXT = b"".join(b"line %d %s\n" % (number, b"x" * (number % 17)) for number in r
 def lines_of(packed: bytes, *, line_limit: int = ROOMY, file_limit: int = ROOMY) -> dict[int, bytes]:
     """Line number -> line, of an object's bytes."""
     found: dict[int, bytes] = {}
-    for first_line, data in whole_lines(io.BytesIO(packed), "key", line_limit=line_limit, file_limit=file_limit):
-        assert data.endswith(b"\n")
+    for first_line, lines, view in whole_lines(io.BytesIO(packed), "key", line_limit=line_limit, file_limit=file_limit):
+        data = bytes(view)
+        assert (data[-1:], data.count(b"\n")) == (b"\n", lines)
         for number, line in enumerate(data[:-1].split(b"\n"), start=first_line):
             assert number not in found
             found[number] = line
@@ -116,7 +118,7 @@ def outcome(packed: bytes) -> bytes | str:
     """The content, or that the object is damaged. Any other exception is a failure of the test."""
     try:
         return b"".join(
-            data for _, data in whole_lines(io.BytesIO(packed), "a-key", line_limit=ROOMY, file_limit=ROOMY)
+            data for _, _, data in whole_lines(io.BytesIO(packed), "a-key", line_limit=ROOMY, file_limit=ROOMY)
         )
     except DamagedObject:
         return "damaged"

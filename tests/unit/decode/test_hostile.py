@@ -18,7 +18,7 @@ import hostile_kinds as kinds
 from compactor.decode import exact, gunzip, rejects
 from compactor.decode.decoder import Decoder
 from compactor.decode.gunzip import whole_lines
-from compactor.decode.lines import Part, pieces
+from compactor.decode.lines import Block
 from compactor.decode.rejects import Reject, RejectedLines
 from compactor.errors import DamagedObject
 from tests.support.bad_lines import LINES
@@ -40,7 +40,7 @@ def seconds_per_line(con: duckdb.DuckDBPyConnection, kind: kinds.Kind) -> tuple[
     for _ in range(2):
         decoder = Decoder(con, PROFILES, ["a-key"], line_limit=kinds.LINE_LIMIT)
         began = time.process_time()
-        decoder.decode([Part(0, 1, content if content.endswith(b"\n") else content + b"\n")])
+        decoder.decode([Block.of(0, 1, content if content.endswith(b"\n") else content + b"\n")])
         took.append(time.process_time() - began)
     return min(took) / lines, len(content) // lines
 
@@ -111,15 +111,15 @@ def test_each_kind_of_bad_line_is_rejected_alike_alone_and_among_others(con: duc
 @pytest.mark.parametrize("most", [1, 2, 3, 1000])
 def test_a_block_is_cut_into_pieces_of_so_many_lines(most: int) -> None:
     block = b"".join(b"%d\n" % number for number in range(7))
-    found = list(pieces(11, 7, block, most))
-    assert b"".join(data for _, _, data in found) == block
-    assert all(data.count(b"\n") == lines <= most for _, lines, data in found)
-    assert [first for first, _, _ in found] == list(range(11, 18, most))
+    found = list(Block.of(0, 11, block).pieces(most))
+    assert b"".join(each.data for each in found) == block
+    assert all(bytes(each.data).count(b"\n") == each.lines <= most for each in found)
+    assert [each.first_line for each in found] == list(range(11, 18, most))
 
 
 def test_a_chunk_of_blank_lines_has_no_line(con: duckdb.DuckDBPyConnection) -> None:
     decoder = Decoder(con, PROFILES, ["a-key", "another"], line_limit=100)
-    chunk = decoder.decode([Part(0, 1, b"\n \t\r\n\n"), Part(1, 5, b"\r\n")])
+    chunk = decoder.decode([Block.of(0, 1, b"\n \t\r\n\n"), Block.of(1, 5, b"\r\n")])
     assert (chunk.lines, len(chunk.records), chunk.rejected.num_rows) == ({}, 0, 0)
 
 
@@ -130,7 +130,7 @@ def lines_of(content: bytes, most: int) -> int:
     blocks = whole_lines(
         io.BytesIO(gzip.compress(content)), "a-key", line_limit=100, file_limit=1 << 30, most_lines=most
     )
-    return sum(data.count(b"\n") for _, data in blocks)
+    return sum(bytes(data).count(b"\n") for _, _, data in blocks)
 
 
 @pytest.mark.parametrize("block_bytes", [1, 3, 1 << 22])
@@ -163,5 +163,5 @@ def test_a_line_that_no_registry_can_read_is_kept_up_to_whole_characters(more: i
 
 def test_a_line_that_another_registry_could_read_is_kept_whole(con: duckdb.DuckDBPyConnection) -> None:
     line = written(version="2", traits=f'{{"a":"{"x" * (rejects.RAW_BYTES + 10)}"}}')
-    chunk = Decoder(con, PROFILES, ["a-key"], line_limit=1 << 30).decode([Part(0, 1, line + b"\n")])
+    chunk = Decoder(con, PROFILES, ["a-key"], line_limit=1 << 30).decode([Block.of(0, 1, line + b"\n")])
     assert chunk.rejected["raw"].to_pylist() == [line.decode()]

@@ -43,7 +43,8 @@ FILES: dict[str, tuple[bytes, dict[int, str]]] = {  # compressed bytes -> the id
 @pytest.mark.parametrize("name", FILES)
 def test_an_odd_file_has_its_lines_at_their_numbers(con: duckdb.DuckDBPyConnection, name: str) -> None:
     packed, expected = FILES[name]
-    parts = list(whole_lines(io.BytesIO(packed), "key", line_limit=LIMIT, file_limit=1 << 30))
+    unpacked = whole_lines(io.BytesIO(packed), "key", line_limit=LIMIT, file_limit=1 << 30)
+    parts = [(first_line, bytes(data)) for first_line, _, data in unpacked]
     for chunks in ([parts], [[part] for part in parts]):
         found = decoded_parts(con, PROFILES, chunks)
         assert {number: row["id"] for number, row in found.items() if isinstance(row, dict)} == expected

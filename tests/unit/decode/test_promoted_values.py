@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compactor.decode.decoder import Decoder
-from compactor.decode.lines import Part
+from compactor.decode.lines import Block
 from compactor.registry import loader
 from compactor.registry.dataset import Dataset
 from tests.support.any_record import STEADY, VALUE
@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_counted_by_column_and_null_is_not(
 ) -> None:
     texts = ["7", "1.5", '"gold"', "null", '"2026-11-01"']
     lines = b"\n".join([*map(line, texts), written(), b""])
-    chunk = Decoder(con, profiles, ["a-key"], line_limit=LIMIT).decode([Part(0, 1, lines)])
+    chunk = Decoder(con, profiles, ["a-key"], line_limit=LIMIT).decode([Block.of(0, 1, lines)])
     unfit: Counter[str] = Counter()
     for records in chunk.records:
         unfit += Counter({name: int(flags.sum()) for name, flags in records.unfit.items()})

@@ -14,7 +14,7 @@ import compactor
 from compactor.decode import rejects
 from compactor.decode.decoder import Decoder
 from compactor.decode.exact import read_object
-from compactor.decode.lines import Part
+from compactor.decode.lines import Block
 from compactor.decode.rejects import Reject
 from tests.support.decoding import PROFILES
 
@@ -87,5 +87,7 @@ def test_a_reason_keeps_its_name_and_words(reject: Reject, reason: str, detail: 
 
 def test_a_line_that_is_not_utf8_has_the_same_words_in_bulk_and_by_itself(con: duckdb.DuckDBPyConnection) -> None:
     line = b'{"id":"p1","x":"\xe9"}'
-    (row,) = Decoder(con, PROFILES, ["a-key"], line_limit=100).decode([Part(0, 1, line + b"\n")]).rejected.to_pylist()
+    (row,) = (
+        Decoder(con, PROFILES, ["a-key"], line_limit=100).decode([Block.of(0, 1, line + b"\n")]).rejected.to_pylist()
+    )
     assert Reject(row["reason"], row["detail"], row["version"]) == read_object(line)
