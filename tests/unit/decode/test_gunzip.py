@@ -8,7 +8,7 @@ import random
 import threading
 import tracemalloc
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import BinaryIO
 
 import pytest
@@ -25,14 +25,26 @@ TEXT = b"".join(b"line %d %s\n" % (number, b"x" * (number % 17)) for number in r
 def lines_of(packed: bytes, *, line_limit: int = ROOMY, file_limit: int = ROOMY) -> dict[int, bytes]:
     """Line number -> line, of an object's bytes."""
     found: dict[int, bytes] = {}
-    for first_line, lines, view in whole_lines(io.BytesIO(packed), "key", line_limit=line_limit, file_limit=file_limit):
-        data = bytes(view)
-        assert (data[-1:], data.count(b"\n")) == (b"\n", lines)
-        for number, line in enumerate(data[:-1].split(b"\n"), start=first_line):
+    for first_line, count, view in whole_lines(io.BytesIO(packed), "key", line_limit=line_limit, file_limit=file_limit):
+        *lines, end = bytes(view).split(b"\n")
+        assert (len(lines), end) == (count, b"")
+        for number, line in enumerate(lines, start=first_line):
             assert number not in found
             found[number] = line
     assert list(found) == list(range(1, len(found) + 1))
     return found
+
+
+@contextmanager
+def within(most: int) -> Iterator[None]:
+    """Fails if more bytes than these are in use at one time."""
+    tracemalloc.start()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < most
 
 
 def numbered(content: bytes) -> dict[int, bytes]:
@@ -82,14 +94,9 @@ def test_only_a_line_over_the_limit_is_cut_and_it_still_shows(
 
 def test_a_line_of_any_length_takes_no_more_memory_than_a_block_and_the_limit() -> None:
     packed = gzip.compress(b"x" * (1 << 20), 1) * 64  # 64 MiB without a newline
-    tracemalloc.start()
-    try:
+    with within(4 * gunzip.BLOCK_BYTES):
         found = lines_of(packed, line_limit=1 << 16)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     assert len(found[1]) == (1 << 16) + 1
-    assert peak < 4 * gunzip.BLOCK_BYTES
 
 
 @pytest.mark.parametrize(
@@ -182,15 +189,9 @@ def test_an_object_may_unpack_to_exactly_its_limit(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("content", [bytes(1 << 20), b"\n" * (1 << 20), b"a line\n" * 150_000])
 def test_a_bomb_is_dropped_before_it_takes_memory(content: bytes) -> None:
     packed = io.BytesIO(gzip.compress(content) * 2_000)  # 2 GB
-    tracemalloc.start()
-    try:
-        with pytest.raises(DamagedObject, match=r"limits\.file_bytes"):
-            for _ in whole_lines(packed, "key", line_limit=1 << 16, file_limit=8 << 20):
-                pass
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 6 * gunzip.BLOCK_BYTES
+    with within(6 * gunzip.BLOCK_BYTES), pytest.raises(DamagedObject, match=r"limits\.file_bytes"):
+        for _ in whole_lines(packed, "key", line_limit=1 << 16, file_limit=8 << 20):
+            pass
 
 
 # Readers
