@@ -6,9 +6,8 @@ import gzip
 import io
 import random
 import threading
-import tracemalloc
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import BinaryIO
 
 import pytest
@@ -17,40 +16,10 @@ from compactor.decode import gunzip
 from compactor.decode.gunzip import Done, Event, read_blocks, whole_lines
 from compactor.decode.lines import Block
 from compactor.errors import DamagedObject, ObjectError, SourceError
+from tests.support.unpacking import ROOMY, lines_of, numbered, within
 
-ROOMY, LIMIT = 1 << 30, 20
+LIMIT = 20
 TEXT = b"".join(b"line %d %s\n" % (number, b"x" * (number % 17)) for number in range(1, 60))
-
-
-def lines_of(packed: bytes, *, line_limit: int = ROOMY, file_limit: int = ROOMY) -> dict[int, bytes]:
-    """Line number -> line, of an object's bytes."""
-    found: dict[int, bytes] = {}
-    for first_line, count, view in whole_lines(io.BytesIO(packed), "key", line_limit=line_limit, file_limit=file_limit):
-        *lines, end = bytes(view).split(b"\n")
-        assert (len(lines), end) == (count, b"")
-        for number, line in enumerate(lines, start=first_line):
-            assert number not in found
-            found[number] = line
-    assert list(found) == list(range(1, len(found) + 1))
-    return found
-
-
-@contextmanager
-def within(most: int) -> Iterator[None]:
-    """Fails if more bytes than these are in use at one time."""
-    tracemalloc.start()
-    try:
-        yield
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < most
-
-
-def numbered(content: bytes) -> dict[int, bytes]:
-    """Line number -> line; what follows the last newline is a line if there is anything."""
-    lines = content.split(b"\n")
-    return dict(enumerate(lines if lines[-1] else lines[:-1], start=1))
 
 
 # Lines
