@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -138,7 +139,7 @@ def measure(script: str, *arguments: object) -> Sample:
 
 
 def run(command: Sequence[str], *, group: Path | None = None) -> tuple[bytes, Usage]:
-    """Runs a command to its end. This process is small, so its own memory never counts as the child's.
+    """Runs a command to its end.
 
     Args:
         group: the control group in which the process runs (see `memory_limit`).
@@ -154,7 +155,9 @@ def run(command: Sequence[str], *, group: Path | None = None) -> tuple[bytes, Us
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=whole) as process,  # noqa: S603  our own
     ):
         assert process.stdout is not None
-        printed = process.stdout.read()
+        with ThreadPoolExecutor(1) as pool:
+            peak = pool.submit(_peak_of, process.pid)
+            printed = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
@@ -162,7 +165,23 @@ def run(command: Sequence[str], *, group: Path | None = None) -> tuple[bytes, Us
             raise FailedError(process.returncode, log.read().decode(errors="replace"))
     seconds = time.perf_counter() - began
     unit = 1 if sys.platform == "darwin" else 1024
-    return printed, Usage(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit)
+    return printed, Usage(seconds, usage.ru_utime + usage.ru_stime, peak.result() or usage.ru_maxrss * unit)
+
+
+def _peak_of(process: int) -> int:
+    """The most memory that a process has had, in bytes, until its end. 0 where the system does not say (not Linux).
+
+    What the system says at the end counts the memory of this process too, as it was when it started the other.
+    """
+    peak = 0
+    status = Path(f"/proc/{process}/status")
+    while status.exists():
+        found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)
+        if not found:  # it has ended, and nobody has asked how yet
+            break
+        peak = int(found[1]) * 1024
+        time.sleep(0.01)
+    return peak
 
 
 @contextmanager
