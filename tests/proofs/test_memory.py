@@ -10,7 +10,7 @@ import pytest
 from bench_figures import MB, measure
 from bench_merges import DAYS, limited_compact
 
-BESIDE = 640 << 20
+BESIDE = 500 * MB
 """What a run needs beside the setting: Python, mapped libraries, the buffers of readers and of Parquet."""
 
 
