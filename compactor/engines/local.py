@@ -85,6 +85,7 @@ class LocalBatch:
     def collect(self, files: Relation, chunks: Iterator[DecodedChunk], sums: Sums) -> Decoded[Rows]:
         """A batch of decoded chunks. See `collected.collect`."""
         decoded = collected.collect(self.relations, self._dataset, files, chunks, sums, memory=self._memory)
+        release_unused()
         self._stores.append(decoded.records.store)
         return decoded
 
