@@ -157,7 +157,7 @@ def test_query_opens_only_the_tables_that_the_statement_names(aws_lake: AwsLake,
         ),
         (
             "s3:GetObject",
-            "cannot make table {database}.compactor_files: access denied; grant s3:GetObject on the tables",
+            "cannot load table {database}.compactor_files: access denied; grant s3:GetObject on the tables",
         ),
     ],
 )
