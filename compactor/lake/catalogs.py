@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from pyiceberg.catalog import AVAILABLE_CATALOGS, Catalog, CatalogType, MetastoreCatalog
 from pyiceberg.exceptions import NotInstalledError
 from pyiceberg.io import FileIO
-from pyiceberg.serializers import FromInputFile
+from pyiceberg.serializers import FromInputFile, ToOutputFile
 from pyiceberg.table import CommitTableResponse
 from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 
 from compactor.lake.counted_files import count_files
@@ -51,6 +52,11 @@ class _Remembering(MetastoreCatalog):
             count_files(io, self.requests)
             self._ios[key] = io
         return self._ios[key]
+
+    @staticmethod
+    def _write_metadata(metadata: TableMetadata, io: FileIO, metadata_path: str) -> None:
+        """Does not ask first whether the file is there, which takes two requests on S3: its name has a new UUID."""
+        ToOutputFile.table_metadata(metadata, io.new_output(metadata_path), overwrite=True)
 
     def _at(self, identifier: Identifier, location: str) -> IcebergTable:
         """A table by the metadata file that the catalog names."""

@@ -26,8 +26,7 @@ class _CountedFile(PyArrowFile):
         return super().open(seekable)
 
     def create(self, overwrite: bool = False) -> Any:  # noqa: FBT001, FBT002  as PyIceberg declares it
-        # The name of a metadata file is new, by its UUID. To ask first whether it is there takes two requests on S3.
-        created = super().create(overwrite or self.location.endswith(".metadata.json"))
+        created = super().create(overwrite)
         self._requests.add("put")
         return created
 
