@@ -5,6 +5,16 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 LIBRARY = Path(__file__).with_name("_native.so")
+_ABI = 1  # of `native/scanner.h`
+
+
+def load() -> ctypes.CDLL:
+    """The library. Raises OSError or AttributeError if it is not there or does not fit."""
+    library = ctypes.CDLL(str(LIBRARY))
+    if library.scanner_abi() != _ABI:
+        raise OSError("it is of another version of the program")
+    return library

@@ -27,7 +27,6 @@ from compactor.types.field_type import BOOLEAN, DATE, DOUBLE, LONG, MAP, STRING,
 MOST_BYTES = 1 << 28
 """Of one scan: Arrow's offsets have 32 bits, and the text of numbers may grow."""
 
-_ABI = 1
 _KINDS = (STRING, LONG, DOUBLE, BOOLEAN, TIMESTAMP, DATE, None, MAP)  # None: decimals
 _BUFFERS = {STRING: 3, MAP: 7}  # of the others: 2
 _log = logging.getLogger(__name__)
@@ -180,10 +179,8 @@ def _native(field: Field) -> _Field:
 
 
 def _library() -> ctypes.CDLL:
-    """The library. Raises OSError or AttributeError if it is not there or does not fit."""
-    library = ctypes.CDLL(str(native.LIBRARY))
-    if library.scanner_abi() != _ABI:
-        raise OSError("it is of another version of the program")
+    """The library with the types of its functions. Raises what `native.load` raises."""
+    library = native.load()
     library.scanner_make.restype = ctypes.c_void_p
     library.scanner_make.argtypes = [ctypes.POINTER(_Field), *[ctypes.c_int64] * 5]
     library.scanner_free.restype = None

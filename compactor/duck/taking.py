@@ -219,7 +219,7 @@ def _check(size: int) -> None:
 @cache
 def _library() -> ctypes.CDLL | None:
     try:
-        library = ctypes.CDLL(str(native.LIBRARY))
+        library = native.load()
         pointer: Any = ctypes.c_void_p
         number: Any = ctypes.c_int64
         where = [pointer, pointer, pointer, number]
