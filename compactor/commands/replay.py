@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
-import duckdb
-
 from compactor.config import Config, IfRunning
 from compactor.decode.batch_reader import Sums
 from compactor.decode.decoded import Decoded
@@ -128,7 +126,7 @@ def _read(batch: LocalBatch, lake: Lakehouse, dataset: Dataset) -> Decoded[Rows]
     sums.lines = dict(relations.con.execute(f"SELECT file_no, count(*) FROM {lines} GROUP BY 1").fetchall())
     limit = int(lake.config.limits.line_bytes)
     decoder = Decoder(relations.con, dataset, [key for key, _, _ in objects], line_limit=limit)
-    decoded = batch.collect(files, _chunks(relations.con, decoder, lines), sums)
+    decoded = batch.collect(files, _chunks(relations, decoder, lines), sums)
     relations.con.execute(
         f"INSERT INTO {decoded.rejected} SELECT file_no, source_line, version, reason, detail, raw FROM {lines}"
         f" WHERE reason NOT IN {DEPENDS_ON_REGISTRY}"
@@ -136,15 +134,11 @@ def _read(batch: LocalBatch, lake: Lakehouse, dataset: Dataset) -> Decoded[Rows]
     return decoded
 
 
-def _chunks(con: duckdb.DuckDBPyConnection, decoder: Decoder, lines: Relation) -> Iterator[DecodedChunk]:
-    cursor = con.cursor()  # of its own: the batch works on `con` between two chunks
-    reader = cursor.execute(
-        f"SELECT file_no::BIGINT, source_line, raw FROM {lines} WHERE reason IN {DEPENDS_ON_REGISTRY}"
-    ).to_arrow_reader(_LINES_AT_ONCE)
-    for found in reader:
+def _chunks(relations: Relations, decoder: Decoder, lines: Relation) -> Iterator[DecodedChunk]:
+    select = f"SELECT file_no::BIGINT, source_line, raw FROM {lines} WHERE reason IN {DEPENDS_ON_REGISTRY}"
+    for found in relations.stream(select, _LINES_AT_ONCE):
         file_nos, numbers, texts = found.columns
         yield decoder.decode_lines(Lines.of_texts(file_nos.to_numpy(), numbers.to_numpy(), texts.to_pylist()))
-    cursor.close()
 
 
 def _added_to_ledger(relations: Relations, lake: Lakehouse, dataset: Dataset, entries: Entries) -> Entries:

@@ -118,6 +118,13 @@ class Relations:
         finally:
             self.con.execute("RESET disabled_optimizers")
 
+    def stream(self, select: str, rows: int) -> pa.RecordBatchReader:
+        """The rows of a statement, so many at a time.
+
+        A connection of its own reads them, so that the session can be used between two of them.
+        """
+        return self.con.cursor().execute(select).to_arrow_reader(rows)
+
     def append(self, relation: Relation, data: pa.Table | pa.RecordBatch | pa.RecordBatchReader) -> None:
         """Adds the rows of Arrow data, whose columns are in the table's order."""
         with self.arrow("more", data) as rows:

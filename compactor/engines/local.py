@@ -109,8 +109,7 @@ class LocalBatch:
         narrow = history.scan(["id", "emitted_at"], with_file=True)
 
         def full(places: Relation) -> pa.RecordBatchReader:
-            # A cursor of its own: the session reads these rows while the places are read.
-            found = self.con.cursor().execute(f"SELECT * FROM {places} ORDER BY ALL").to_arrow_reader(_BATCH_ROWS)
+            found = relations.stream(f"SELECT * FROM {places} ORDER BY ALL", _BATCH_ROWS)
             return rows_at(history, narrow.files, found, self._dataset.stored_schema)
 
         decision = decide_history(relations, self._dataset, decoded.records, with_places(narrow), full)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from compactor.duck.relations import Relation, Relations
@@ -63,16 +63,7 @@ def inserted_rows(lake: Lakehouse, relations: Relations, dataset: Dataset, histo
     # Another engine can have made duplicates in the history. Any of them will do until `repair` has removed the others.
     once = f"SELECT DISTINCT ON (id) * FROM {found} ORDER BY id, emitted_at"
     places = f"SELECT {FILE_COLUMN}, {PLACE} FROM ({once}) ORDER BY ALL"
-    return stored_rows(lake, relations, dataset, history, scan.files, places)
-
-
-def stored_rows(
-    lake: Lakehouse, relations: Relations, dataset: Dataset, table: Table, files: Sequence[DataFile], places: str
-) -> Rows:
-    """The rows at the places that a statement gives: (__file, __place), in this order."""
-    # A cursor of its own: the keys are written while the places are read.
-    reader = relations.con.cursor().execute(places).to_arrow_reader(_BATCH_ROWS)
-    rows = rows_at(table, files, reader, dataset.stored_schema)
+    rows = rows_at(history, scan.files, relations.stream(places, _BATCH_ROWS), dataset.stored_schema)
     return rows_of(relations, dataset, rows, memory=row_memory(lake))
 
 

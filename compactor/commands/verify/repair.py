@@ -201,8 +201,7 @@ def _keep_one_record(lake: Lakehouse, dataset: Dataset, run_id: str) -> None:
                 return
             winning = differences.winning_copies(relations, dataset, history, found)
             plan = HistoryPlan(
-                # By a cursor of its own: the batch writes keys while these rows are read.
-                fresh=batch.adopt(batch.con.cursor().execute(f"SELECT * FROM {winning}").to_arrow_reader(_BATCH_ROWS)),
+                fresh=batch.adopt(relations.stream(f"SELECT * FROM {winning}", _BATCH_ROWS)),
                 new={},
                 replaced=found.count,
                 replaced_ids=found.keys,
