@@ -104,18 +104,15 @@ class Decoder:
         return self._decoded(lines.data, lines.located, lambda: lines)
 
     def _decoded(self, data: bytes | memoryview, locate: Locate, lines: Callable[[], Lines]) -> DecodedChunk:
+        """Decodes lines, by what `_scanned` asks for."""
         scans = self._scanners and len(data) <= scanner.MOST_BYTES
         records, rest = self._scanned(data, locate, lines) if scans else ([], lines())
-        return self._finished(records, rest, len(data))
-
-    def _finished(self, records: list[Records], rest: Lines, raw_bytes: int) -> DecodedChunk:
-        """What became of lines, from the records of those that the scanner accepts, and from the others."""
-        rejected, lines = RejectedLines(), Counter[int]()
+        rejected, counts = RejectedLines(), Counter[int]()
         for each in records:
-            lines += _count(each.file_nos)
+            counts += _count(each.file_nos)
         with self._exact, _no_collections():
-            records += self._one_by_one(rest, rejected, lines)
-        return DecodedChunk([each for each in records if each.rows.num_rows], rejected.table(), lines, raw_bytes)
+            records += self._one_by_one(rest, rejected, counts)
+        return DecodedChunk([each for each in records if each.rows.num_rows], rejected.table(), counts, len(data))
 
     def _scanned(
         self, data: bytes | memoryview, locate: Locate, lines: Callable[[], Lines]

@@ -70,11 +70,16 @@ class RowStore:
             self._table = pa.Table.from_batches([*self._spilled, *self._held], self.schema)
         return self._table
 
-    def take(self, numbers: Numbers) -> pa.Table:
-        """Rows by their numbers, in this order."""
+    @property
+    def taking(self) -> Taking:
+        """What takes rows by their numbers."""
         if self._taking is None:
             self._taking = Taking.of(self.table)
-        return self._taking.take(numbers)
+        return self._taking
+
+    def take(self, numbers: Numbers) -> pa.Table:
+        """Rows by their numbers, in this order."""
+        return self.taking.take(numbers)
 
     def clear(self) -> None:
         """Drops all rows."""

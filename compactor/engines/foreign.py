@@ -50,8 +50,6 @@ def foreign_values(
     relations: Relations, rows: Rows, table: Table, leaving: Sequence[DataFile], foreign: Sequence[pa.Field]
 ) -> list[pa.ChunkedArray]:
     """What `with_foreign` gives the rows of a batch by their `id`: one value for each row of their store."""
-    if not foreign:
-        return []
     names = [field.name for field in foreign]
     found = with_foreign(relations, rows.keys, table, leaving, names, ["id"])
     if found is rows.keys:

@@ -26,7 +26,7 @@ from compactor.errors import InvariantError
 from compactor.lake.catalog import Lakehouse, bloom
 from compactor.lake.scan import FILE_COLUMN
 from compactor.lake.table import DataFile, Schema, Table
-from compactor.merge.columns import partition_value, record_columns
+from compactor.merge.columns import partition_value
 from compactor.merge.rows import ROW, Rows
 from compactor.registry.dataset import Dataset, TableLayout
 
@@ -102,14 +102,12 @@ def write_sorted(
     Raises InvariantError where another number of rows was written; the files are removed. Not where another engine has
     deleted rows of the files to remove.
     """
-    layout, names = rewriting.layout, record_columns(dataset)
-    schema = dataset.stored_schema
-    if rewriting.schema is None:
-        foreign = [table.schema.field(name) for name in table.foreign_columns(names)]
-    else:
-        kept = {field.name for field in rewriting.schema.fields}
-        foreign = [table.schema.field(name) for name in table.foreign_columns(names) if name in kept]
-    whole = pa.schema([*schema, *foreign])
+    layout = rewriting.layout
+    written = {field.name for field in (rewriting.schema or table.iceberg_schema).fields}
+    foreign = [
+        table.schema.field(name) for name in table.foreign_columns(dataset.stored_schema.names) if name in written
+    ]
+    whole = pa.schema([*dataset.stored_schema, *foreign])
     with (
         Relations(con) as relations,
         bucket_function(con, dataset, table, layout) as bucket,
@@ -121,20 +119,18 @@ def write_sorted(
         ) as writer,
     ):
         store, memory = rewriting.fresh.store, row_memory(lake)
-        new = store.table.cast(schema)
-        for field, values in zip(
-            foreign,
-            foreign_values(relations, rewriting.fresh, table, [*rewriting.remove, *rewriting.values_of], foreign),
-            strict=True,
-        ):
-            new = new.append_column(field, values)
+        new = store.taking
+        if foreign:
+            leaving = [*rewriting.remove, *rewriting.values_of]
+            values = foreign_values(relations, rewriting.fresh, table, leaving, foreign)
+            new = Taking.of(pa.table([*store.table.columns, *values], schema=whole))
 
         def spare() -> RowStore:
             return RowStore.beside(con, whole, memory=memory // _MOST_SPARE)
 
         order = ordered(relations, rewriting, table, bucket, _at_once(store, memory))
         files = {number: FileRows(table, file, whole, rows, spare) for number, (file, rows) in order.files.items()}
-        added = writer.write_all(gathered(order.places, Taking.of(new), files))
+        added = writer.write_all(gathered(order.places, new, files))
         if expected is not None and order.is_exact and writer.rows != expected:
             raise wrong_count(table, writer.rows, expected)
     release_unused()

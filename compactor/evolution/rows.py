@@ -102,7 +102,7 @@ class RowConversion:
             )
             for name, column in found.columns.items()
         }
-        return rows.take(pa.array(places)).take(order), columns
+        return rows.take(pa.array(np.sort(places))), columns
 
 
 def kept_promotion(old: Dataset, new: Dataset, promotion: Promotion) -> str | None:

@@ -19,7 +19,6 @@ from compactor import config
 from compactor.decode import gunzip
 from compactor.decode.batch_reader import Sums
 from compactor.duck.relations import Relations
-from compactor.duck.taking import Taking
 from compactor.engines.collected import collect, register_files
 from compactor.engines.sorted_rows import Rewriting, bucket_function, gathered, ordered
 from compactor.errors import UsageError
@@ -129,7 +128,7 @@ def _plan(relations: Relations, dataset: Dataset, batch: Batch, ids: set[str]) -
 def _written(relations: Relations, dataset: Dataset, layout: TableLayout, rows: Rows, ids: set[str] | None) -> None:
     with bucket_function(relations.con, dataset, _table(dataset, layout), layout) as bucket:
         order = ordered(relations, Rewriting(layout, rows), _table(dataset, layout), bucket, 1024)
-        written = [batch.column("id") for batch in gathered(order.places, Taking.of(rows.store.table), {})]
+        written = [batch.column("id") for batch in gathered(order.places, rows.store.taking, {})]
     found = [each for column in written for each in column.to_pylist()]
     if ids is not None and (len(found) != len(ids) or set(found) != ids):
         raise AssertionError(f"{len(ids)} ids became {len(found)} rows")

@@ -73,8 +73,8 @@ def _settings(config: SourceConfig) -> Config:
         connect_timeout=config.connect_timeout,
         read_timeout=config.read_timeout,
         retries={"mode": "standard", "total_max_attempts": config.max_attempts},
-        max_pool_connections=(config.readers or MOST_READERS)
-        + 1,  # one more for the listing, which runs beside the readers
+        # One more for the listing, which runs beside the readers.
+        max_pool_connections=(config.readers or MOST_READERS) + 1,
         # Services other than AWS rarely have a DNS name for each bucket.
         s3={"addressing_style": "path"} if config.endpoint else {},
         # The gzip trailer has a CRC already. S3's own checksum covers the whole object, so it cannot check a body that
